@@ -1,0 +1,70 @@
+//! Every limit, with the relations between them asserted at compile time.
+
+/// Bytes of a message: the header and the arguments (SPINE 3.2).
+pub const MESSAGE_BYTES: usize = 256;
+/// Bytes of a message's header.
+pub const HEADER_BYTES: usize = 16;
+/// Bytes of a message's arguments (SPINE 3.2).
+pub const ARGUMENT_BYTES: usize = 240;
+
+/// Messages that one event carries at most, and so messages an extension is given in one entry.
+pub const BURST: usize = 64;
+
+/// The largest Ethernet frame an adapter handles: a page less the 256 bytes XDP keeps in front.
+pub const FRAME_BYTES: usize = 4096 - 256;
+/// Bytes of a packet that a handler may ask to see, or to have written back, in its slot.
+pub const PREFIX_BYTES: usize = FRAME_BYTES;
+/// The stride between slots is a multiple of this, so that no two share a cache line.
+pub const SLOT_ALIGN: usize = 64;
+
+/// Handlers one extension may have.
+pub const HANDLERS: usize = 64;
+/// Handler numbers are below this, so that an adapter's table is an array.
+pub const HANDLER_NUMBERS: usize = 1024;
+/// Extensions loaded on one adapter at one time.
+pub const EXTENSIONS: usize = 64;
+/// Regions one extension may be given.
+pub const REGIONS: usize = 4;
+/// Adapters of one process.
+pub const ADAPTERS: usize = 64;
+/// Bytes of an extension's name.
+pub const NAME_BYTES: usize = 32;
+
+/// Bytes of one extension's own linear memory before slots and regions, at most.
+pub const MEMORY_BYTES: usize = 16 << 20;
+/// Bytes of one region, at most.
+pub const REGION_BYTES: usize = 256 << 20;
+/// A WebAssembly page.
+pub const PAGE_BYTES: usize = 65536;
+/// Bytes of a .wasm that the linker takes, names and debugging sections included.
+pub const MODULE_BYTES: usize = 16 << 20;
+/// Bytes of code in it.
+pub const CODE_BYTES: usize = 2 << 20;
+/// Functions in it, imported ones included.
+pub const FUNCTIONS: usize = 10_000;
+/// Elements of its table.
+pub const TABLE_ELEMENTS: usize = 4096;
+/// Bytes of an image, at most.
+pub const IMAGE_BYTES: usize = 64 << 20;
+
+/// Events that wait on one adapter at most.
+pub const EVENTS: usize = 1024;
+/// Messages waiting for the host, or from the host, per adapter.
+pub const HOST_FIFO: usize = 256;
+
+/// Fuel one message may use unless configured otherwise: about ten times what the router's handler
+/// uses (measured by the dispatcher's bench, which prints it).
+pub const FUEL_PER_MESSAGE: u64 = 4_000;
+/// Strikes (stopped or trapped handlers) after which an extension is unloaded.
+pub const STRIKES: u32 = 100;
+
+const _: () = assert!(HEADER_BYTES + ARGUMENT_BYTES == MESSAGE_BYTES);
+const _: () = assert!(MESSAGE_BYTES.is_multiple_of(SLOT_ALIGN));
+const _: () = assert!(BURST.is_power_of_two() && BURST <= 64);
+const _: () = assert!(PREFIX_BYTES <= u16::MAX as usize);
+const _: () = assert!(PREFIX_BYTES >= ARGUMENT_BYTES);
+// In 64 bits: the crate is compiled for wasm32, too, where four gigabytes are no `usize`.
+const _: () =
+    assert!(REGIONS as u64 * REGION_BYTES as u64 + (MEMORY_BYTES as u64) < (4_u64 << 30));
+const _: () = assert!(ADAPTERS <= 1 << 12, "an endpoint has 12 bits for its index");
+const _: () = assert!(BURST * (MESSAGE_BYTES + PREFIX_BYTES) < REGION_BYTES);

@@ -1,0 +1,151 @@
+//! Verdicts: what a handler wants done with its message, packed in the 64 bits it returns.
+//!
+//! | bits | field |
+//! |---|---|
+//! | 0..8 | kind |
+//! | 8..16 | reason (drop, kernel) |
+//! | 16..32 | peer index or handler number |
+//! | 32..40 | where the transport header starts, in bytes from the frame's start (checksum to complete) |
+//! | 40..48 | where in it the checksum stands |
+//! | 48..64 | where the packet ends in the frame, behind which there is padding only |
+//!
+//! The checksum fields ask for what a network card calls transmit checksum offload: complete the
+//! one's complement sum from `start` to `end` and store it at `start + offset`.
+//! Packets of a veth peer with offload on arrive with it left to do.
+
+use crate::error::ErrorCode;
+use crate::handler::HandlerNumber;
+use crate::reason::Reason;
+
+/// A transport checksum the adapter completes before the packet leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChecksumRequest {
+    /// Bytes from the start of the frame to the transport header; never zero.
+    pub start: u8,
+    /// Bytes from there to the checksum field.
+    pub offset: u8,
+    /// Bytes from the start of the frame to the end of the packet: Ethernet padding does not count.
+    pub end: u16,
+}
+
+/// The outcome a handler asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Finished with the message; its buffer is free again. Not counted as a drop.
+    Done,
+    /// Throw the packet away and count it under the reason.
+    Drop(Reason),
+    /// Send the packet out of another adapter's wire (the peer endpoint). Needs the `peer` domain.
+    Forward {
+        /// The adapter's index.
+        peer: u16,
+        /// A checksum to complete on the way.
+        checksum: Option<ChecksumRequest>,
+    },
+    /// Send the packet out of this adapter's own wire. Needs the `net` domain.
+    Transmit {
+        /// A checksum to complete on the way.
+        checksum: Option<ChecksumRequest>,
+    },
+    /// Give the packet to the kernel as received on this interface. Needs the `kernel` domain.
+    Kernel(Reason),
+    /// Keep the buffer: the reference stays valid until released.
+    Keep,
+    /// Invoke another handler of the same extension with the same message.
+    Next(HandlerNumber),
+}
+
+const DONE: u64 = 0;
+const DROP: u64 = 1;
+const FORWARD: u64 = 2;
+const TRANSMIT: u64 = 3;
+const KERNEL: u64 = 4;
+const KEEP: u64 = 5;
+const NEXT: u64 = 6;
+
+const fn checksum_bits(checksum: Option<ChecksumRequest>) -> u64 {
+    match checksum {
+        Some(request) => {
+            ((request.start as u64) << 32)
+                | ((request.offset as u64) << 40)
+                | ((request.end as u64) << 48)
+        }
+        None => 0,
+    }
+}
+
+impl Verdict {
+    /// The packed form.
+    #[inline]
+    pub const fn to_bits(self) -> u64 {
+        match self {
+            Self::Done => DONE,
+            Self::Drop(reason) => DROP | ((reason as u64) << 8),
+            Self::Forward { peer, checksum } => {
+                FORWARD | ((peer as u64) << 16) | checksum_bits(checksum)
+            }
+            Self::Transmit { checksum } => TRANSMIT | checksum_bits(checksum),
+            Self::Kernel(reason) => KERNEL | ((reason as u64) << 8),
+            Self::Keep => KEEP,
+            Self::Next(handler) => NEXT | ((handler.0 as u64) << 16),
+        }
+    }
+
+    /// Reads a verdict an extension gave.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadVerdict`]: unknown kind or reason, or bits set where none belong.
+    #[inline]
+    pub const fn from_bits(bits: u64) -> Result<Self, ErrorCode> {
+        let [kind, reason, low, high, start, offset, end @ ..] = bits.to_le_bytes();
+        let target = u16::from_le_bytes([low, high]);
+        let end = u16::from_le_bytes(end);
+        let checksum = if start == 0 { None } else { Some(ChecksumRequest { start, offset, end }) };
+        let verdict = match kind as u64 {
+            DONE => Self::Done,
+            FORWARD => Self::Forward { peer: target, checksum },
+            TRANSMIT => Self::Transmit { checksum },
+            KEEP => Self::Keep,
+            NEXT => Self::Next(HandlerNumber(target)),
+            kind @ (DROP | KERNEL) => match Reason::from_number(reason) {
+                Some(reason) if kind == DROP => Self::Drop(reason),
+                Some(reason) => Self::Kernel(reason),
+                None => return Err(ErrorCode::BadVerdict),
+            },
+            _ => return Err(ErrorCode::BadVerdict),
+        };
+        // Only the canonical form is a verdict, so that no bit is ever ignored today and meant tomorrow.
+        if verdict.to_bits() == bits { Ok(verdict) } else { Err(ErrorCode::BadVerdict) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_survive_packing() {
+        let checksum = Some(ChecksumRequest { start: 34, offset: 16, end: 60 });
+        for verdict in [
+            Verdict::Done,
+            Verdict::Drop(Reason::BadChecksum),
+            Verdict::Forward { peer: 4095, checksum: None },
+            Verdict::Forward { peer: 1, checksum },
+            Verdict::Transmit { checksum },
+            Verdict::Kernel(Reason::Unresolved),
+            Verdict::Keep,
+            Verdict::Next(HandlerNumber(12)),
+        ] {
+            assert_eq!(Verdict::from_bits(verdict.to_bits()), Ok(verdict));
+        }
+    }
+
+    #[test]
+    fn stray_bits_and_unknown_kinds_are_refused() {
+        for bits in
+            [7, 0xff, 1 | (63 << 8), DONE | (1 << 48), KEEP | (1 << 16), FORWARD | (1 << 40)]
+        {
+            assert_eq!(Verdict::from_bits(bits), Err(ErrorCode::BadVerdict), "{bits:#x}");
+        }
+    }
+}
