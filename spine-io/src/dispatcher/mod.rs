@@ -1,0 +1,11 @@
+//! The dispatcher: what runs next, and which handler a message is for (SPINE 3.2).
+//!
+//! [`queue`] holds the events that are ready and gives out the most urgent; [`table`] finds the
+//! extension of a handler number; [`share`] serves extensions in turn.
+
+pub mod queue;
+pub mod share;
+pub mod table;
+
+pub use queue::{EventQueue, Work};
+pub use table::{HandlerTable, Target};

@@ -1,0 +1,163 @@
+//! The host endpoint: how the application in the same process reaches its adapters.
+//!
+//! A handle loads and unloads extensions, sends them messages and receives theirs. Loading is done
+//! in the caller's thread up to the point where the finished instance is handed over, so the packets
+//! of the adapter never wait for it. Queues are bounded where the adapter fills them; what does not
+//! fit is dropped and counted.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use spine_abi::Message;
+use spine_abi::limits::HOST_FIFO;
+use wasmtime::Engine;
+
+use crate::buffer::FrameMemory;
+use crate::extension::instance::Ingredients;
+use crate::extension::{Budget, Instance, LoadError, Loaded, RegionSource, TrustedKey};
+use crate::processor::doorbell::Doorbell;
+use crate::stats::Statistics;
+
+/// An extension on one adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExtensionId(pub u16);
+
+/// What the application asks an adapter for.
+pub(crate) enum Control {
+    /// Install an instance that was loaded for this adapter.
+    Install(Loaded, SyncSender<Result<ExtensionId, LoadError>>),
+    /// Unload an extension; answers whether it was there.
+    Unload(ExtensionId, SyncSender<bool>),
+    /// A message for one of its handlers.
+    Deliver(Box<Message>),
+    /// A copy of its counters.
+    Statistics(SyncSender<Statistics>),
+}
+
+/// The adapter's side.
+pub(crate) struct HostPort {
+    /// What the application asks for.
+    pub(crate) control: Receiver<Control>,
+    /// Messages to the application.
+    pub(crate) messages: SyncSender<Message>,
+}
+
+/// The application's side: one adapter.
+pub struct AdapterHandle {
+    name: String,
+    index: u16,
+    control: Sender<Control>,
+    messages: Mutex<Receiver<Message>>,
+    doorbell: Arc<Doorbell>,
+    frames: Arc<FrameMemory>,
+    engine: Engine,
+    key: TrustedKey,
+}
+
+/// How long an adapter may take to answer: it answers within one turn of its loop.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Both sides of one adapter's host endpoint.
+pub(crate) fn endpoint(
+    name: &str,
+    index: u16,
+    doorbell: Arc<Doorbell>,
+    frames: Arc<FrameMemory>,
+    engine: Engine,
+    key: TrustedKey,
+) -> (AdapterHandle, HostPort) {
+    let (control, requests) = channel();
+    let (messages, inbox) = sync_channel(HOST_FIFO);
+    let name = name.to_owned();
+    let messages_in = Mutex::new(inbox);
+    let handle =
+        AdapterHandle { name, index, control, messages: messages_in, doorbell, frames, engine, key };
+    (handle, HostPort { control: requests, messages })
+}
+
+impl AdapterHandle {
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its index among the process's adapters: what "forward to peer" names.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    fn stopped(&self) -> LoadError {
+        LoadError::Stopped(self.name.clone())
+    }
+
+    fn ask(&self, control: Control) -> bool {
+        let sent = self.control.send(control).is_ok();
+        self.doorbell.ring();
+        sent
+    }
+
+    /// Checks an image, makes an instance with these regions, runs its `init` and installs it.
+    ///
+    /// # Errors
+    /// [`LoadError`]: nothing is installed then, and nothing stays behind.
+    pub fn load(
+        &self,
+        image: &[u8],
+        regions: Vec<RegionSource>,
+        budget: Budget,
+    ) -> Result<ExtensionId, LoadError> {
+        let loaded = Instance::load(Ingredients {
+            engine: &self.engine,
+            key: &self.key,
+            image,
+            regions,
+            frames: Arc::clone(&self.frames),
+            adapter: self.index,
+            budget,
+        })?;
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Install(loaded, reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
+    }
+
+    /// Unloads an extension and takes back all it held; false if it is not there.
+    ///
+    /// # Errors
+    /// [`LoadError::Stopped`].
+    pub fn unload(&self, extension: ExtensionId) -> Result<bool, LoadError> {
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Unload(extension, reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+    }
+
+    /// Sends a message to the handler it names.
+    ///
+    /// # Errors
+    /// [`LoadError::Stopped`].
+    pub fn send(&self, message: Message) -> Result<(), LoadError> {
+        if self.ask(Control::Deliver(Box::new(message))) { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    /// The next message from one of its extensions; `None` when none comes in time.
+    pub fn receive(&self, timeout: Duration) -> Option<Message> {
+        let inbox = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.recv_timeout(timeout).ok()
+    }
+
+    /// A copy of its counters.
+    ///
+    /// # Errors
+    /// [`LoadError::Stopped`].
+    pub fn statistics(&self) -> Result<Statistics, LoadError> {
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Statistics(reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+    }
+}

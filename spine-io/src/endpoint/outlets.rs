@@ -1,0 +1,287 @@
+//! Everything a message can leave an adapter by, with the queues in front of each.
+//!
+//! A verdict only puts a frame in a queue here; the send event moves the queues on in bulk. All
+//! queues are bounded, what does not fit is dropped under a reason, and a dropped frame goes home.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use rtrb::Producer;
+use spine_abi::limits::BURST;
+use spine_abi::verdict::ChecksumRequest;
+use spine_abi::{Message, Reason, Verdict};
+
+use super::KernelPort;
+use super::network::complete_checksum;
+use super::peer::{Peer, Peers};
+use crate::buffer::{Frame, FrameMemory, Pool};
+use crate::extension::outcome::Body;
+use crate::extension::{Instance, Outcome, Pending};
+use crate::nic::Nic;
+use crate::stats::Counters;
+
+/// Packets that wait for a full transmit queue at most.
+const BACKLOG: usize = 1024;
+
+/// The ways out of one adapter.
+pub(crate) struct Outlets {
+    pub(crate) nic: Box<dyn Nic>,
+    pub(crate) memory: Arc<FrameMemory>,
+    pub(crate) pool: Pool,
+    pub(crate) peers: Peers,
+    pub(crate) kernel: Option<Box<dyn KernelPort>>,
+    pub(crate) host: SyncSender<Message>,
+    pub(crate) counters: Counters,
+    /// For our own wire.
+    wire: VecDeque<Frame>,
+    /// For each peer's wire.
+    to_peer: Vec<VecDeque<Frame>>,
+    /// Frames of others, on their way home.
+    homeward: Vec<VecDeque<Frame>>,
+    scratch: Vec<Frame>,
+}
+
+impl Outlets {
+    pub(crate) fn new(
+        nic: Box<dyn Nic>,
+        memory: Arc<FrameMemory>,
+        pool: Pool,
+        peers: Peers,
+        kernel: Option<Box<dyn KernelPort>>,
+        host: SyncSender<Message>,
+    ) -> Self {
+        let queues = || (0..peers.len()).map(|_| VecDeque::with_capacity(BURST)).collect();
+        Self {
+            to_peer: queues(),
+            homeward: queues(),
+            nic,
+            memory,
+            pool,
+            peers,
+            kernel,
+            host,
+            counters: Counters::default(),
+            wire: VecDeque::with_capacity(BACKLOG),
+            scratch: Vec::with_capacity(4 * BURST),
+        }
+    }
+
+    /// A frame nobody needs any more.
+    #[inline]
+    pub(crate) fn free(&mut self, frame: Frame) {
+        if let Some(stranger) = self.pool.put(frame) {
+            self.homeward[usize::from(stranger.home())].push_back(stranger);
+        }
+    }
+
+    /// A packet that ends here.
+    #[inline]
+    pub(crate) fn drop(&mut self, frame: Frame, reason: Reason) {
+        self.counters.dropped.add(reason, 1);
+        self.free(frame);
+    }
+
+    /// Does what an outcome says; a message for another handler comes back.
+    #[inline]
+    pub(crate) fn settle(
+        &mut self,
+        instance: &mut Instance,
+        pending: Pending,
+        outcome: &Outcome,
+    ) -> Option<Pending> {
+        self.counters.handled += 1;
+        if let Outcome::Returned(Verdict::Next(number)) = outcome {
+            return instance.redirect(pending, *number);
+        }
+        let Body::Bulk(frame, reference) = pending.body else {
+            if let Some(reason) = outcome.drop_reason() {
+                self.counters.dropped.add(reason, 1);
+            }
+            return None;
+        };
+        match outcome {
+            Outcome::Returned(Verdict::Forward { peer, checksum }) => {
+                self.forward(frame, *peer, *checksum);
+            }
+            Outcome::Returned(Verdict::Transmit { checksum }) => {
+                let mut frame = frame;
+                self.complete(&mut frame, *checksum);
+                self.counters.transmitted_own += 1;
+                self.queue_for_wire(frame);
+            }
+            Outcome::Returned(Verdict::Kernel(reason)) => self.hand_over(frame, *reason),
+            Outcome::Returned(Verdict::Keep) => {
+                if let Err(frame) = instance.kept().keep(reference, frame) {
+                    self.drop(frame, Reason::QueueFull);
+                }
+            }
+            Outcome::Returned(Verdict::Done | Verdict::Next(_)) => {
+                self.counters.consumed += 1;
+                self.free(frame);
+            }
+            Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, *reason),
+            Outcome::Stopped => self.drop(frame, Reason::Stopped),
+            Outcome::Refused => self.drop(frame, Reason::BadVerdict),
+        }
+        None
+    }
+
+    #[inline]
+    fn complete(&mut self, frame: &mut Frame, request: Option<ChecksumRequest>) {
+        if let Some(request) = request
+            && complete_checksum(self.memory.packet_mut(frame), request)
+        {
+            self.counters.checksums_completed += 1;
+        }
+    }
+
+    #[inline]
+    fn forward(&mut self, mut frame: Frame, peer: u16, checksum: Option<ChecksumRequest>) {
+        self.complete(&mut frame, checksum);
+        match self.to_peer.get_mut(usize::from(peer)) {
+            Some(queue) if self.peers[usize::from(peer)].is_some() => queue.push_back(frame),
+            _ => self.drop(frame, Reason::NoPeer),
+        }
+    }
+
+    fn hand_over(&mut self, frame: Frame, reason: Reason) {
+        let packet = self.memory.packet(&frame);
+        if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
+            self.counters.to_kernel.add(reason, 1);
+            self.free(frame);
+        } else {
+            self.drop(frame, Reason::KernelFull);
+        }
+    }
+
+    fn queue_for_wire(&mut self, frame: Frame) {
+        if self.wire.len() < BACKLOG {
+            self.wire.push_back(frame);
+        } else {
+            self.drop(frame, Reason::TransmitFull);
+        }
+    }
+
+    /// Whether anything waits for a send event.
+    pub(crate) fn waiting(&self) -> bool {
+        !self.wire.is_empty()
+            || self.to_peer.iter().any(|queue| !queue.is_empty())
+            || self.homeward.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// The send event: moves every queue on, and rings for peers that sleep.
+    pub(crate) fn send(&mut self) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = &mut self.peers[index] else { continue };
+            let (packets, home) = (&mut self.to_peer[index], &mut self.homeward[index]);
+            if packets.is_empty() && home.is_empty() {
+                continue;
+            }
+            push(&mut peer.packets, packets);
+            push(&mut peer.home, home);
+            peer.doorbell.ring();
+            // What the ring had no room for is dropped now, so that it cannot grow old here.
+            while let Some(frame) = self.to_peer[index].pop_front() {
+                self.drop(frame, Reason::PeerFull);
+            }
+        }
+        self.transmit();
+    }
+
+    fn transmit(&mut self) {
+        if !self.wire.is_empty() {
+            self.nic.transmit(&mut self.wire);
+        }
+    }
+
+    /// The arrivals event: what peers forwarded goes to the wire, what they return goes home, and
+    /// their messages to `deliver`.
+    pub(crate) fn arrivals(&mut self, mut deliver: impl FnMut(u16, Message)) {
+        for index in 0..self.peers.len() {
+            let room = BACKLOG.saturating_sub(self.wire.len());
+            let Some(peer) = &mut self.peers[index] else { continue };
+            let count = peer.from.slots().min(room).min(4 * BURST);
+            if let Ok(chunk) = peer.from.read_chunk(count) {
+                self.counters.forwarded += count as u64;
+                self.wire.extend(chunk);
+            }
+            let count = peer.returned.slots();
+            if let Ok(chunk) = peer.returned.read_chunk(count) {
+                for frame in chunk {
+                    // A frame returned to the wrong home is sent on rather than lost.
+                    if let Some(stranger) = self.pool.put(frame) {
+                        self.homeward[usize::from(stranger.home())].push_back(stranger);
+                    }
+                }
+            }
+            while let Ok(message) = peer.received.pop() {
+                let from = u16::try_from(index).unwrap_or(u16::MAX);
+                self.counters.from_peer += 1;
+                deliver(from, message);
+            }
+        }
+        self.transmit();
+    }
+
+    /// The complete event: takes back what was sent, and lends empty frames to the wire.
+    pub(crate) fn reclaim(&mut self) {
+        let mut done = std::mem::take(&mut self.scratch);
+        self.nic.complete(&mut done, 4 * BURST);
+        for frame in done.drain(..) {
+            self.free(frame);
+        }
+        self.scratch = done;
+        self.nic.refill(self.pool.frames_mut());
+    }
+
+    /// Takes what an extension sent and released in its last entry.
+    pub(crate) fn collect(&mut self, instance: &mut Instance) {
+        let (to_host, to_peer) = instance.take_sent();
+        for message in to_host {
+            match self.host.try_send(message) {
+                Ok(()) => self.counters.to_host += 1,
+                Err(_) => self.counters.dropped.add(Reason::HostFull, 1),
+            }
+        }
+        for (peer, message) in to_peer {
+            self.message_to_peer(peer, message);
+        }
+        let mut released = std::mem::take(&mut self.scratch);
+        instance.take_released(&mut released);
+        for frame in released.drain(..) {
+            self.free(frame);
+        }
+        self.scratch = released;
+    }
+
+    fn message_to_peer(&mut self, peer: u16, message: Message) {
+        let Some(Some(peer)) = self.peers.get_mut(usize::from(peer)) else {
+            self.counters.dropped.add(Reason::NoPeer, 1);
+            return;
+        };
+        if peer.messages.push(message).is_ok() {
+            self.counters.to_peer += 1;
+            peer.doorbell.ring();
+        } else {
+            self.counters.dropped.add(Reason::PeerFull, 1);
+        }
+    }
+
+    /// Whether a peer has something for us.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        self.peers.iter().flatten().any(Peer::has_something)
+    }
+}
+
+/// Moves as much of a queue into a ring as there is room for.
+#[inline]
+fn push(ring: &mut Producer<Frame>, queue: &mut VecDeque<Frame>) {
+    let count = ring.slots().min(queue.len());
+    if count == 0 {
+        return;
+    }
+    if let Ok(chunk) = ring.write_chunk_uninit(count) {
+        chunk.fill_from_iter(queue.drain(..count));
+    }
+}

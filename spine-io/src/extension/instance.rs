@@ -1,0 +1,505 @@
+//! An instance: a module with its memory, its slots and its regions, entered once a burst.
+//!
+//! Linear memory, from address 0: what the module itself declares; the slots (64 messages and what
+//! their prefixes need beyond 240 bytes); the regions, shared with the application. The slots and
+//! regions lie in pages grown here, once, before any code of the extension runs, and the linker
+//! refuses modules that could grow memory themselves: so addresses hold for good.
+//!
+//! After every stop the shadow stack's pointer is put back: a stopped handler does not do it, and
+//! 2000 of them leaked 64 KiB before (each later call then traps).
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use spine_abi::interface::{
+    Domain, Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
+};
+use spine_abi::limits::{BURST, HEADER_BYTES, MEMORY_BYTES, MESSAGE_BYTES};
+use spine_abi::{HandlerNumber, Header, Kind, Message, Verdict};
+use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};
+
+use super::image::{ImageError, TrustedKey, Verified};
+use super::imports;
+use super::outcome::{Body, Ending, Outcome, Pending};
+use super::state::{Handler, Phase, State};
+use super::sys::{self, CheckedRegion};
+use crate::buffer::reference::Kept;
+use crate::buffer::{Frame, FrameMemory};
+
+/// How much an extension may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Fuel for one message; the watchdog stops its handler when it is used up.
+    pub message: u64,
+    /// Fuel after which an entry ends and its neighbours have their turn.
+    pub entry: u64,
+    /// Strikes after which the extension is unloaded.
+    pub strikes: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        use spine_abi::limits::{FUEL_PER_MESSAGE, STRIKES};
+        Self { message: FUEL_PER_MESSAGE, entry: 8 * FUEL_PER_MESSAGE, strikes: STRIKES }
+    }
+}
+
+/// A region the application shares: a sealed memory file.
+#[derive(Debug)]
+pub struct RegionSource {
+    /// The file.
+    pub file: OwnedFd,
+    /// Its length in bytes, a multiple of 64 KiB.
+    pub bytes: usize,
+}
+
+/// Why an extension was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The image was refused.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The module does not have what every extension has.
+    #[error("the extension has no {0}; link it again with this version")]
+    Export(&'static str),
+    /// It wants other regions than it is given.
+    #[error("extension {name} wants {wanted} regions and is given {given}")]
+    Regions {
+        /// The extension.
+        name: String,
+        /// How many its manifest asks for.
+        wanted: usize,
+        /// How many the application offers.
+        given: usize,
+    },
+    /// A region that could change under us, or of a wrong size.
+    #[error("region {index} for extension {name} cannot be used: {why}")]
+    Region {
+        /// Which region.
+        index: usize,
+        /// The extension.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Too little memory, or too much wanted.
+    #[error("no memory for extension {name}: {why}")]
+    Memory {
+        /// The extension.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Its `init` was stopped or trapped.
+    #[error("the init of extension {name} failed: {why}")]
+    Init {
+        /// The extension.
+        name: String,
+        /// What wasmtime says.
+        why: String,
+    },
+    /// One of its handler numbers is taken on this adapter.
+    #[error("handler {number} of extension {name} is taken on adapter {adapter}")]
+    HandlerTaken {
+        /// The number.
+        number: HandlerNumber,
+        /// The extension.
+        name: String,
+        /// The adapter.
+        adapter: String,
+    },
+    /// No room for one more.
+    #[error("adapter {0} has as many extensions as it can")]
+    Full(String),
+    /// The adapter is gone.
+    #[error("adapter {0} has stopped")]
+    Stopped(String),
+}
+
+/// Fuel for `init`: it runs before any packet, so it may take longer than a handler.
+const INIT_FUEL: u64 = 50_000_000;
+
+/// How often one message may be passed on from handler to handler.
+const MAX_HOPS: u8 = 8;
+
+/// An extension ready to run on one adapter.
+pub struct Instance {
+    name: String,
+    store: Store<State>,
+    run: TypedFunc<(), ()>,
+    stack_pointer: Option<(Global, i32)>,
+    budget: Budget,
+}
+
+/// A loaded extension, to be installed on the adapter it was made for.
+pub type Loaded = Box<Instance>;
+
+/// Everything an instance is made from.
+pub(crate) struct Ingredients<'a> {
+    /// The runtime's engine.
+    pub(crate) engine: &'a Engine,
+    /// Whose images are run.
+    pub(crate) key: &'a TrustedKey,
+    /// The image.
+    pub(crate) image: &'a [u8],
+    /// What the application shares.
+    pub(crate) regions: Vec<RegionSource>,
+    /// The frames that messages may refer to.
+    pub(crate) frames: Arc<FrameMemory>,
+    /// Which adapter it is for.
+    pub(crate) adapter: u16,
+    /// What it may use.
+    pub(crate) budget: Budget,
+}
+
+impl Instance {
+    /// Verifies, instantiates and initialises an extension. No handler runs yet.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing stays behind.
+    pub(crate) fn load(from: Ingredients<'_>) -> Result<Loaded, LoadError> {
+        let verified = from.key.verify(from.image, spine_engine::compatibility(from.engine))?;
+        let code = |error: wasmtime::Error| ImageError::Code(error.to_string());
+        let module = sys::module(from.engine, &verified).map_err(code)?;
+        let domains = verified.image().header.domains;
+        let linker = imports::bind(from.engine, domains).map_err(code)?;
+
+        let mut store = Store::new(from.engine, state(&verified, &from));
+        store.set_fuel(INIT_FUEL).map_err(code)?;
+        let instance = linker.instantiate(&mut store, &module).map_err(code)?;
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, EXPORT_RUN)
+            .map_err(|_| LoadError::Export("exported function `run`"))?;
+        let memory = instance
+            .get_memory(&mut store, EXPORT_MEMORY)
+            .ok_or(LoadError::Export("exported memory"))?;
+        let stack_pointer = instance.get_global(&mut store, EXPORT_STACK_POINTER);
+        let stack_pointer = stack_pointer.and_then(|global| match global.get(&mut store) {
+            Val::I32(value) => Some((global, value)),
+            _ => None,
+        });
+        let init = instance.get_typed_func::<(), ()>(&mut store, EXPORT_INIT).ok();
+
+        let name = verified.image().manifest.name().to_owned();
+        let stride = verified.image().manifest.slot_stride();
+        let wanted = verified.image().manifest.regions();
+        let mut this = Box::new(Self { name, store, run, stack_pointer, budget: from.budget });
+        this.lay_out(memory, stride, wanted, &from.regions)?;
+        if let Some(init) = init {
+            init.call(&mut this.store, ()).map_err(|error| LoadError::Init {
+                name: this.name.clone(),
+                why: format!("{error:#}"),
+            })?;
+        }
+        this.restore_stack();
+        this.store.data_mut().phase = Phase::Run;
+        Ok(this)
+    }
+
+    /// Puts slots and regions behind the module's own memory.
+    fn lay_out(
+        &mut self,
+        memory: Memory,
+        stride: usize,
+        wanted: usize,
+        regions: &[RegionSource],
+    ) -> Result<(), LoadError> {
+        let name = || self.name.clone();
+        if regions.len() != wanted {
+            return Err(LoadError::Regions { name: name(), wanted, given: regions.len() });
+        }
+        let own = memory.data_size(&self.store);
+        if own > MEMORY_BYTES {
+            let why = format!("it wants {own} bytes, and {MEMORY_BYTES} is the limit");
+            return Err(LoadError::Memory { name: name(), why });
+        }
+        let mut checked = Vec::with_capacity(wanted);
+        for (index, region) in regions.iter().enumerate() {
+            let refuse = |why| LoadError::Region { index, name: name(), why };
+            checked.push(CheckedRegion::new(region).map_err(refuse)?);
+        }
+        let layout = sys::lay_out(&mut self.store, memory, stride * BURST, &checked)
+            .map_err(|why| LoadError::Memory { name: self.name.clone(), why })?;
+        let state = self.store.data_mut();
+        let places = layout.regions.iter();
+        state.regions = places.map(|(at, bytes)| (address(*at), address(*bytes))).collect();
+        state.slots = address(layout.slots);
+        state.stride = address(stride);
+        state.own = Some(layout.own);
+        Ok(())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The domains it was linked against.
+    pub fn domains(&self) -> Domains {
+        self.store.data().domains
+    }
+
+    /// What it may use.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// The numbers of its handlers, in the order of its table.
+    pub fn handlers(&self) -> impl Iterator<Item = HandlerNumber> {
+        self.store.data().handlers.iter().map(|handler| HandlerNumber(handler.number))
+    }
+
+    /// Tells it under which number it was installed.
+    pub(crate) fn installed_as(&mut self, number: u16) {
+        self.store.data_mut().number = number;
+    }
+
+    /// Position of one of its handlers.
+    fn handler_position(&self, number: HandlerNumber) -> Option<u8> {
+        let at = self.store.data().handlers.iter().position(|h| h.number == number.0)?;
+        u8::try_from(at).ok()
+    }
+
+    /// Runs a burst (at most 64 messages), or as much of it as `share` fuel allows, and hands each
+    /// message with its outcome to `settle`, in order. What the share did not reach stays in `burst`.
+    ///
+    /// Returns the fuel used and how the entry ended.
+    pub(crate) fn enter(
+        &mut self,
+        burst: &mut Vec<Pending>,
+        share: u64,
+        mut settle: impl FnMut(&mut Self, Pending, Outcome),
+    ) -> (u64, Ending) {
+        debug_assert!(burst.len() <= BURST);
+        self.fill_slots(burst);
+        let ending = self.run_once(share);
+        let used = self.store.data().spent;
+
+        let state = self.store.data_mut();
+        std::mem::swap(&mut state.burst, burst);
+        let answered = state.answered;
+        // The message whose handler was running when the entry ended badly; the first one if the
+        // extension did not even ask, so that every entry makes progress.
+        let stopped = match ending {
+            Ending::Finished => 0,
+            Ending::ReturnedEarly => burst.len() - answered,
+            Ending::OutOfFuel | Ending::Trapped => usize::from(answered < burst.len()),
+        };
+        for (position, mut pending) in burst.drain(..answered + stopped).enumerate() {
+            let outcome = if position < answered {
+                self.outcome(position, &mut pending)
+            } else {
+                Outcome::Stopped
+            };
+            settle(self, pending, outcome);
+        }
+        (used, ending)
+    }
+
+    fn run_once(&mut self, share: u64) -> Ending {
+        let fuel = self.budget.message;
+        let state = self.store.data_mut();
+        state.asked = 0;
+        state.answered = 0;
+        state.spent = 0;
+        state.fuel = fuel;
+        state.share = share;
+        // Until the first request the loop itself runs on one message's fuel.
+        if self.store.set_fuel(fuel).is_err() {
+            return Ending::Trapped;
+        }
+        match self.run.call(&mut self.store, ()) {
+            Ok(()) => {
+                let state = self.store.data();
+                let all = state.answered == state.burst.len() || state.spent >= state.share;
+                if all { Ending::Finished } else { Ending::ReturnedEarly }
+            }
+            Err(error) => {
+                let left = self.store.get_fuel().unwrap_or(0);
+                let state = self.store.data_mut();
+                state.spent += fuel.saturating_sub(left);
+                self.restore_stack();
+                match error.downcast_ref::<Trap>() {
+                    Some(Trap::OutOfFuel) => Ending::OutOfFuel,
+                    _ => Ending::Trapped,
+                }
+            }
+        }
+    }
+
+    fn restore_stack(&mut self) {
+        if let Some((global, value)) = &self.stack_pointer {
+            // The global is a mutable i32 (it was read as one), so this cannot fail.
+            let _ = global.set(&mut self.store, Val::I32(*value));
+        }
+    }
+
+    /// Writes each message into its slot. Takes the burst into the state.
+    fn fill_slots(&mut self, burst: &mut Vec<Pending>) {
+        let state = self.store.data_mut();
+        std::mem::swap(&mut state.burst, burst);
+        let State { burst, handlers, frames, own, slots, stride, .. } = state;
+        let Some(own) = own else { return };
+        if let Some(Pending { body: Body::Bulk(frame, _), .. }) = burst.first() {
+            frames.prefetch(frame);
+        }
+        let mut at = *slots;
+        for position in 0..burst.len() {
+            // The next packet's bytes are on their way while this one's are copied.
+            if let Some(Pending { body: Body::Bulk(frame, _), .. }) = burst.get(position + 1) {
+                frames.prefetch(frame);
+            }
+            let pending = &burst[position];
+            let handler = &handlers[usize::from(pending.handler)];
+            if let Ok(slot) = own.slice_mut(at, *stride as usize) {
+                fill(slot, pending, handler, frames);
+            }
+            at += *stride;
+        }
+    }
+
+    /// Reads the verdict on the message at `position`, and copies what the handler changed back to
+    /// the packet when that goes on.
+    fn outcome(&mut self, position: usize, pending: &mut Pending) -> Outcome {
+        let bits = self.store.data().verdicts[position];
+        let Ok(verdict) = Verdict::from_bits(bits) else { return Outcome::Refused };
+        if !self.may(verdict, pending) {
+            return Outcome::Refused;
+        }
+        let goes_on = matches!(
+            verdict,
+            Verdict::Forward { .. } | Verdict::Transmit { .. } | Verdict::Next(_) | Verdict::Keep
+        );
+        if goes_on && let Body::Bulk(frame, _) = &mut pending.body {
+            let State { handlers, frames, own: Some(own), slots, stride, .. } =
+                self.store.data_mut()
+            else {
+                return Outcome::Refused;
+            };
+            let bytes = handlers[usize::from(pending.handler)].writeback.min(frame.len());
+            let slot = *slots + address(position) * *stride;
+            let packet = &mut frames.packet_mut(frame)[..usize::from(bytes)];
+            if own.copy_out(slot + address(HEADER_BYTES), packet).is_err() {
+                return Outcome::Refused;
+            }
+        }
+        Outcome::Returned(verdict)
+    }
+
+    /// Whether the extension may give this verdict on this message.
+    #[inline]
+    fn may(&self, verdict: Verdict, pending: &Pending) -> bool {
+        let domains = self.store.data().domains;
+        let needs = match verdict {
+            Verdict::Done | Verdict::Drop(_) => return true,
+            Verdict::Next(number) => {
+                return pending.hops < MAX_HOPS && self.handler_position(number).is_some();
+            }
+            Verdict::Forward { .. } => Domain::Peer,
+            Verdict::Transmit { .. } => Domain::Net,
+            Verdict::Kernel(_) => Domain::Kernel,
+            Verdict::Keep => Domain::Buffer,
+        };
+        domains.contains(needs) && matches!(pending.body, Body::Bulk(..))
+    }
+
+    /// Passes a message on to another handler of the same extension.
+    pub(crate) fn redirect(&self, mut pending: Pending, number: HandlerNumber) -> Option<Pending> {
+        pending.handler = self.handler_position(number)?;
+        pending.hops += 1;
+        Some(pending)
+    }
+
+    /// The frames it keeps.
+    pub(crate) fn kept(&mut self) -> &mut Kept {
+        &mut self.store.data_mut().kept
+    }
+
+    /// Frames it released since the last call.
+    pub(crate) fn take_released(&mut self, into: &mut Vec<Frame>) {
+        into.append(&mut self.store.data_mut().released);
+    }
+
+    /// Messages it sent since the last call.
+    pub(crate) fn take_sent(&mut self) -> (Vec<Message>, Vec<(u16, Message)>) {
+        let state = self.store.data_mut();
+        (std::mem::take(&mut state.to_host), std::mem::take(&mut state.to_peer))
+    }
+
+    /// Whether it has sent anything.
+    pub(crate) fn has_sent(&self) -> bool {
+        let state = self.store.data();
+        !state.to_host.is_empty() || !state.to_peer.is_empty() || !state.released.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("name", &self.name).field("budget", &self.budget).finish()
+    }
+}
+
+/// The state of an extension that has not run yet.
+fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
+    let handlers = verified.image().manifest.handlers().map(|declared| Handler {
+        number: declared.number.0,
+        prefix: declared.prefix,
+        writeback: declared.writeback,
+        context: 0,
+    });
+    State {
+        phase: Phase::Init,
+        domains: verified.image().header.domains,
+        handlers: handlers.collect(),
+        regions: Vec::new(),
+        frames: Arc::clone(&from.frames),
+        own: None,
+        burst: Vec::with_capacity(BURST),
+        asked: 0,
+        answered: 0,
+        verdicts: [0; BURST],
+        slots: 0,
+        stride: 0,
+        fuel: 0,
+        share: 0,
+        spent: 0,
+        adapter: from.adapter,
+        number: 0,
+        kept: Kept::default(),
+        released: Vec::new(),
+        to_host: Vec::new(),
+        to_peer: Vec::new(),
+    }
+}
+
+/// An address in linear memory, all of which is under 4 GiB (asserted in `spine_abi::limits`).
+#[expect(clippy::cast_possible_truncation, reason = "linear memory is under 4 GiB")]
+#[inline]
+fn address(bytes: usize) -> u32 {
+    bytes as u32
+}
+
+/// Writes one message into its slot: the header, and the packet's prefix or the arguments.
+#[inline]
+fn fill(slot: &mut [u8], pending: &Pending, handler: &Handler, frames: &FrameMemory) {
+    match &pending.body {
+        Body::Bulk(frame, reference) => {
+            let header = Header {
+                handler: HandlerNumber(handler.number),
+                kind: Kind::Bulk,
+                source: pending.source,
+                length: frame.len(),
+                buffer: *reference,
+            };
+            let prefix = usize::from(handler.prefix.min(frame.len()));
+            slot[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            slot[HEADER_BYTES..HEADER_BYTES + prefix]
+                .copy_from_slice(&frames.packet(frame)[..prefix]);
+        }
+        Body::Small(message) => {
+            slot[..MESSAGE_BYTES].copy_from_slice(message.as_bytes());
+            // The handler may have changed on the way (verdict "next").
+            slot[..2].copy_from_slice(&handler.number.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What an extension is given, and what became of it.
+
+use spine_abi::{BufferRef, Endpoint, Message, Reason, Verdict};
+
+use crate::buffer::Frame;
+
+/// A message waiting for a handler of an extension.
+#[derive(Debug)]
+pub struct Pending {
+    /// Position of the handler in the extension's table.
+    pub(crate) handler: u8,
+    /// How often the message was passed on to another handler already.
+    pub(crate) hops: u8,
+    /// Where it came from.
+    pub(crate) source: Endpoint,
+    /// What it carries.
+    pub(crate) body: Body,
+}
+
+/// What a message carries.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A packet in a frame, named by the reference while the extension has the message.
+    Bulk(Frame, BufferRef),
+    /// Arguments only.
+    Small(Box<Message>),
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The handler returned this verdict, and may give it.
+    Returned(Verdict),
+    /// Its handler ran out of fuel, trapped, or the extension returned before its burst was done.
+    Stopped,
+    /// The verdict makes no sense, or goes where the extension may not send.
+    Refused,
+}
+
+impl Outcome {
+    /// The reason a packet is counted under when the outcome is its end.
+    pub fn drop_reason(&self) -> Option<Reason> {
+        match self {
+            Self::Returned(Verdict::Drop(reason)) => Some(*reason),
+            Self::Returned(_) => None,
+            Self::Stopped => Some(Reason::Stopped),
+            Self::Refused => Some(Reason::BadVerdict),
+        }
+    }
+}
+
+/// How an entry into an extension ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It went through its burst, or as far as its share allowed.
+    Finished,
+    /// It was stopped for using up the fuel of one message.
+    OutOfFuel,
+    /// It trapped: out of bounds, unreachable, division by zero, stack overflow.
+    Trapped,
+    /// It returned before it had asked for every message.
+    ReturnedEarly,
+}
+
+impl Ending {
+    /// Whether this counts against the extension.
+    pub fn is_strike(self) -> bool {
+        self != Self::Finished
+    }
+}

@@ -1,0 +1,154 @@
+//! What the imports work on while an extension runs: the burst, and what it asked for on the way.
+
+use std::sync::Arc;
+
+use spine_abi::interface::Domains;
+use spine_abi::limits::BURST;
+use spine_abi::{BufferRef, ErrorCode, Message};
+
+use super::outcome::{Body, Pending};
+use super::sys::OwnMemory;
+use crate::buffer::reference::Kept;
+use crate::buffer::{Frame, FrameMemory};
+
+/// Whether the extension is being initialised or runs a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Init,
+    Run,
+}
+
+/// One handler, as installed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handler {
+    pub(super) number: u16,
+    pub(super) prefix: u16,
+    pub(super) writeback: u16,
+    pub(super) context: u32,
+}
+
+/// Messages an extension may have sent in one entry before the runtime takes them.
+pub(super) const OUTBOX: usize = 2 * BURST;
+
+/// The data of the extension's store.
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) domains: Domains,
+    pub(super) handlers: Vec<Handler>,
+    pub(super) regions: Vec<(u32, u32)>,
+    pub(super) frames: Arc<FrameMemory>,
+    pub(super) own: Option<OwnMemory>,
+
+    /// The messages of this entry; `answered` of them have a verdict, and the one after has been
+    /// given out when `asked` is one more.
+    pub(super) burst: Vec<Pending>,
+    pub(super) asked: usize,
+    pub(super) answered: usize,
+    pub(super) verdicts: [u64; BURST],
+    pub(super) slots: u32,
+    pub(super) stride: u32,
+
+    /// Fuel of one message, of one entry, and used in this entry.
+    pub(super) fuel: u64,
+    pub(super) share: u64,
+    pub(super) spent: u64,
+
+    /// Which adapter and which of its extensions this is: the source of what it sends.
+    pub(super) adapter: u16,
+    pub(super) number: u16,
+
+    pub(super) kept: Kept,
+    pub(super) released: Vec<Frame>,
+    pub(super) to_host: Vec<Message>,
+    pub(super) to_peer: Vec<(u16, Message)>,
+}
+
+impl State {
+    /// Takes the verdict on the message given out last and gives out the next: its position, or
+    /// `None` when the burst or the share is used up. `left` is the fuel not used.
+    #[inline]
+    pub(super) fn next(&mut self, verdict: u64, left: u64) -> Option<usize> {
+        if self.asked > self.answered {
+            self.verdicts[self.answered] = verdict;
+            self.answered += 1;
+        }
+        self.spent += self.fuel.saturating_sub(left);
+        if self.asked == self.burst.len() || self.spent >= self.share {
+            return None;
+        }
+        self.asked += 1;
+        Some(self.asked - 1)
+    }
+
+    /// The context and slot address for the message at `position`.
+    #[inline]
+    pub(super) fn hand_out(&self, position: usize) -> u64 {
+        let context = self.handlers[usize::from(self.burst[position].handler)].context;
+        let index = u32::try_from(position).unwrap_or(0);
+        (u64::from(context) << 32) | u64::from(self.slots + index * self.stride)
+    }
+
+    /// Copies from a held buffer's data into memory: `(offset, into, length)`.
+    ///
+    /// # Errors
+    /// The reference names nothing held, or one of the ranges leaves its place.
+    pub(super) fn read(
+        &mut self,
+        reference: BufferRef,
+        (offset, into, length): (u32, u32, u32),
+    ) -> Result<u32, ErrorCode> {
+        let current = self.current();
+        let Self { burst, kept, frames, own, .. } = self;
+        let frame = held(burst, current, kept, reference)?;
+        let data = part(frames.packet(frame), offset, length)?;
+        own.as_mut().ok_or(ErrorCode::NotNow)?.copy_in(into, data)?;
+        Ok(length)
+    }
+
+    /// Copies from memory into a held buffer's data: `(offset, from, length)`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn write(
+        &mut self,
+        reference: BufferRef,
+        (offset, from, length): (u32, u32, u32),
+    ) -> Result<u32, ErrorCode> {
+        let current = self.current();
+        let Self { burst, kept, frames, own, .. } = self;
+        let frame = held(burst, current, kept, reference)?;
+        part(frames.packet(frame), offset, length)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start + usize::try_from(length).unwrap_or(usize::MAX);
+        let data = &mut frames.packet_mut(frame)[start..end];
+        own.as_ref().ok_or(ErrorCode::NotNow)?.copy_out(from, data)?;
+        Ok(length)
+    }
+
+    /// Position of the message being handled; past the end when there is none.
+    fn current(&self) -> usize {
+        if self.asked > self.answered { self.asked - 1 } else { usize::MAX }
+    }
+}
+
+/// The frame that an extension holds under a reference: of the message it is handling, or one that
+/// it kept.
+fn held<'a>(
+    burst: &'a mut [Pending],
+    current: usize,
+    kept: &'a mut Kept,
+    reference: BufferRef,
+) -> Result<&'a mut Frame, ErrorCode> {
+    if let Some(Pending { body: Body::Bulk(frame, held), .. }) = burst.get_mut(current)
+        && *held == reference
+    {
+        return Ok(frame);
+    }
+    kept.get_mut(reference)
+}
+
+fn part(data: &[u8], offset: u32, length: u32) -> Result<&[u8], ErrorCode> {
+    let start = usize::try_from(offset).map_err(|_| ErrorCode::OutOfRange)?;
+    let length = usize::try_from(length).map_err(|_| ErrorCode::OutOfRange)?;
+    data.get(start..).and_then(|rest| rest.get(..length)).ok_or(ErrorCode::OutOfRange)
+}

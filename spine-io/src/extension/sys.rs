@@ -1,0 +1,174 @@
+//! Where the runtime touches machine code and an extension's memory.
+#![allow(unsafe_code, reason = "trusted images, slots and shared regions in linear memory")]
+
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::stat::fstat;
+use spine_abi::ErrorCode;
+use spine_abi::limits::{PAGE_BYTES, REGION_BYTES};
+use wasmtime::{Engine, Memory, Module, Store};
+
+use super::image::Verified;
+use super::instance::RegionSource;
+
+/// Makes the module of a verified image.
+///
+/// # Errors
+/// What wasmtime finds wrong with it.
+pub(super) fn module(engine: &Engine, image: &Verified<'_>) -> wasmtime::Result<Module> {
+    // SAFETY: the bytes must be what `Engine::precompile_module` made, unchanged. `Verified` exists
+    // only for bytes that this machine's linker signed, and the linker signs nothing else.
+    unsafe { Module::deserialize(engine, image.image().code) }
+}
+
+/// The part of an extension's linear memory that is its own: everything but regions, which others
+/// change meanwhile.
+///
+/// Invariant (established by [`lay_out`], upheld by `Instance`, which owns the store this points into): the memory is made with
+/// `memory_may_move(false)`, never shrinks and lives as long as the instance; it is touched only by
+/// the thread that runs the instance, either by the extension or, between its instructions, here.
+#[derive(Debug)]
+pub(super) struct OwnMemory {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the pointer is used only by the holder of the instance (the type's invariant), which may
+// move between threads as a whole.
+unsafe impl Send for OwnMemory {}
+
+impl OwnMemory {
+    fn range(&self, address: u32, length: usize) -> Result<*mut u8, ErrorCode> {
+        let start = address as usize;
+        let end = start.checked_add(length).ok_or(ErrorCode::OutOfRange)?;
+        if end > self.length {
+            return Err(ErrorCode::OutOfRange);
+        }
+        // SAFETY: start <= length of the memory, checked just now.
+        Ok(unsafe { self.base.as_ptr().add(start) })
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfRange`].
+    pub(super) fn copy_in(&mut self, address: u32, bytes: &[u8]) -> Result<(), ErrorCode> {
+        let to = self.range(address, bytes.len())?;
+        // SAFETY: `range` checked the place; nobody else has it (the type's invariant), and `bytes`
+        // is a frame or a message, which never lies in linear memory.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfRange`].
+    pub(super) fn copy_out(&self, address: u32, bytes: &mut [u8]) -> Result<(), ErrorCode> {
+        let from = self.range(address, bytes.len())?;
+        // SAFETY: as in `copy_in`.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// The bytes of one slot. The caller is not running the extension, which `&mut self` of the
+    /// instance proves.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfRange`].
+    #[inline]
+    pub(super) fn slice_mut(&mut self, address: u32, length: usize) -> Result<&mut [u8], ErrorCode> {
+        let start = self.range(address, length)?;
+        // SAFETY: `range` checked the place; `&mut self` keeps everybody else out meanwhile.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start, length) })
+    }
+}
+
+/// A region whose file cannot shrink under us.
+#[derive(Debug)]
+pub(super) struct CheckedRegion<'a>(&'a RegionSource);
+
+impl<'a> CheckedRegion<'a> {
+    /// Checks size and seals of the file.
+    ///
+    /// # Errors
+    /// A sentence saying what is wrong.
+    pub(super) fn new(region: &'a RegionSource) -> Result<Self, String> {
+        if region.bytes == 0
+            || region.bytes > REGION_BYTES
+            || !region.bytes.is_multiple_of(PAGE_BYTES)
+        {
+            return Err(format!(
+                "{} bytes is not a multiple of {PAGE_BYTES} up to {REGION_BYTES}",
+                region.bytes
+            ));
+        }
+        let seals = fcntl(&region.file, FcntlArg::F_GET_SEALS)
+            .map_err(|_| "it is not a memory file that can be sealed".to_owned())?;
+        let seals = SealFlag::from_bits_truncate(seals);
+        if !seals.contains(SealFlag::F_SEAL_SHRINK) {
+            return Err("its file is not sealed against shrinking".into());
+        }
+        if seals.intersects(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_FUTURE_WRITE) {
+            return Err("its file is read-only".into());
+        }
+        let size = fstat(&region.file).map_err(|error| error.to_string())?.st_size;
+        if usize::try_from(size).is_ok_and(|size| size >= region.bytes) {
+            Ok(Self(region))
+        } else {
+            Err(format!("its file has {size} bytes instead of {}", region.bytes))
+        }
+    }
+}
+
+/// Where everything stands in a linear memory.
+pub(super) struct Layout {
+    /// The extension's own part, slots included.
+    pub(super) own: OwnMemory,
+    /// Address of the first slot.
+    pub(super) slots: usize,
+    /// Address and length of each region.
+    pub(super) regions: Vec<(usize, usize)>,
+}
+
+/// Grows a memory by the slots and the regions and maps the regions' files there.
+///
+/// # Errors
+/// A sentence: the memory cannot grow that far, or the kernel refuses a mapping.
+pub(super) fn lay_out<T: 'static>(
+    store: &mut Store<T>,
+    memory: Memory,
+    slot_bytes: usize,
+    regions: &[CheckedRegion<'_>],
+) -> Result<Layout, String> {
+    let slots = memory.data_size(&*store);
+    let own_bytes = slots + slot_bytes.next_multiple_of(PAGE_BYTES);
+    let shared: usize = regions.iter().map(|region| region.0.bytes).sum();
+    let pages = (own_bytes + shared - slots) / PAGE_BYTES;
+    memory.grow(&mut *store, pages as u64).map_err(|error| format!("{error:#}"))?;
+    let base = NonNull::new(memory.data_ptr(&*store)).ok_or("it has no linear memory")?;
+
+    let mut at = own_bytes;
+    let mut places = Vec::with_capacity(regions.len());
+    for CheckedRegion(region) in regions {
+        let bytes = NonZeroUsize::new(region.bytes).ok_or("an empty region")?;
+        // SAFETY: `at + bytes` <= the size just grown to, so the address is in the memory.
+        let address = unsafe { base.as_ptr().add(at) };
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
+        // SAFETY: MAP_FIXED replaces pages that `grow` added just now: page-aligned, used by nobody
+        // yet, unmapped by wasmtime with the rest of the memory, which does not move
+        // (`spine_engine::config`). The file cannot shrink (`CheckedRegion`), so no access faults.
+        // `OwnMemory` ends before them, so no Rust reference to these bytes is ever made.
+        unsafe {
+            mmap(NonZeroUsize::new(address as usize), bytes, protection, flags, &region.file, 0)
+        }
+        .map_err(|error| error.to_string())?;
+        places.push((at, region.bytes));
+        at += region.bytes;
+    }
+    Ok(Layout { own: OwnMemory { base, length: own_bytes }, slots, regions: places })
+}

@@ -1,0 +1,26 @@
+//! The adapter side: the I/O runtime (SPINE 3.1).
+//!
+//! An *adapter* is a network interface with its dispatcher, its buffers and its extensions; it runs
+//! on a *processor*, a pinned thread that several may share. All work is events in one loop
+//! ([`runtime`]): packets come from a [`nic`], the [`dispatcher`] finds the handler, an
+//! [`extension`] is entered once for a burst of them, and its verdicts send each on to an
+//! [`endpoint`]: a peer adapter, the wire, the host or the kernel.
+//!
+//! This side holds no compiler and no symbol table: it runs images that the linker (`spine-os`)
+//! signed. The two meet in `spine-abi` only.
+
+pub mod buffer;
+pub mod clock;
+pub mod dispatcher;
+pub mod endpoint;
+pub mod extension;
+pub mod machine;
+pub mod nic;
+pub mod processor;
+pub mod runtime;
+pub mod stats;
+pub mod watchdog;
+
+pub use endpoint::host::{AdapterHandle, ExtensionId};
+pub use extension::{Budget, LoadError, RegionSource, TrustedKey};
+pub use machine::{AdapterSetup, Machine, MachineError};

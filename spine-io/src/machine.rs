@@ -1,0 +1,190 @@
+//! A machine: all adapters of a process, connected, each on its processor.
+//!
+//! Made once with all interfaces; what changes later are the extensions. Dropping it stops the
+//! processors and closes the interfaces.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use spine_abi::HandlerNumber;
+use wasmtime::Engine;
+
+use crate::buffer::{Frame, FrameMemory, Pool};
+use crate::clock::Monotonic;
+use crate::endpoint::host::{self, AdapterHandle};
+use crate::endpoint::{KernelPort, Outlets, peer};
+use crate::extension::TrustedKey;
+use crate::nic::Nic;
+use crate::processor::{Processor, ProcessorShared};
+use crate::runtime::Adapter;
+
+/// What one adapter is made of.
+pub struct AdapterSetup {
+    /// Its interface.
+    pub nic: Box<dyn Nic>,
+    /// The frames that are at home here.
+    pub frames: Vec<Frame>,
+    /// Where packets for the kernel go; without one they are dropped and counted.
+    pub kernel: Option<Box<dyn KernelPort>>,
+    /// The handler of packets that no classifier stamped.
+    pub unstamped: HandlerNumber,
+    /// Which processor runs it: an index into the machine's cores.
+    pub processor: usize,
+}
+
+/// Why there is no machine.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The operating system refused something every machine needs.
+    #[error("cannot start an adapter's processor: {0}")]
+    System(#[from] io::Error),
+    /// A core that does not exist, or that this process may not use.
+    #[error("cannot run on core {core}: {source}; see `nproc` and `taskset -p`")]
+    Core {
+        /// The core asked for.
+        core: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The runtime's engine.
+    #[error("cannot configure the WebAssembly runtime: {0}")]
+    Engine(String),
+    /// An adapter names a processor that is not there.
+    #[error("adapter {adapter} is to run on processor {processor}, and there are {processors}")]
+    Processor {
+        /// The adapter.
+        adapter: String,
+        /// The processor it names.
+        processor: usize,
+        /// How many there are.
+        processors: usize,
+    },
+}
+
+/// Running adapters.
+pub struct Machine {
+    handles: Vec<AdapterHandle>,
+    shared: Vec<Arc<ProcessorShared>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Machine {
+    /// Starts one thread for each entry of `cores` (`None`: not pinned) and runs the adapters on
+    /// them. `key` is the linker whose images they accept.
+    ///
+    /// # Errors
+    /// [`MachineError`]; threads already started have ended then.
+    pub fn start(
+        adapters: Vec<AdapterSetup>,
+        memory: &Arc<FrameMemory>,
+        cores: &[Option<usize>],
+        key: TrustedKey,
+    ) -> Result<Self, MachineError> {
+        let engine = Engine::new(&spine_engine::config())
+            .map_err(|error| MachineError::Engine(format!("{error:#}")))?;
+        let shared = cores.iter().map(|_| ProcessorShared::new()).collect::<io::Result<Vec<_>>>()?;
+        for setup in &adapters {
+            if setup.processor >= cores.len() {
+                return Err(MachineError::Processor {
+                    adapter: setup.nic.name().to_owned(),
+                    processor: setup.processor,
+                    processors: cores.len(),
+                });
+            }
+        }
+        let bells: Vec<_> =
+            adapters.iter().map(|setup| Arc::clone(&shared[setup.processor].doorbell)).collect();
+        let most = adapters.iter().map(|setup| setup.frames.len()).max().unwrap_or(0);
+        let mut groups: Vec<Vec<Adapter>> = cores.iter().map(|_| Vec::new()).collect();
+        let mut handles = Vec::new();
+        for (index, (setup, peers)) in
+            (0..).zip(adapters.into_iter().zip(peer::mesh(&bells, most)))
+        {
+            let (handle, port) = host::endpoint(
+                setup.nic.name(),
+                index,
+                Arc::clone(&bells[usize::from(index)]),
+                Arc::clone(memory),
+                engine.clone(),
+                key,
+            );
+            let pool = Pool::new(index, setup.frames);
+            let out = Outlets::new(
+                setup.nic,
+                Arc::clone(memory),
+                pool,
+                peers,
+                setup.kernel,
+                port.messages,
+            );
+            groups[setup.processor].push(Adapter::new(out, port.control, setup.unstamped));
+            handles.push(handle);
+        }
+        let mut machine = Self { handles, shared, threads: Vec::new() };
+        for (number, (group, core)) in groups.into_iter().zip(cores).enumerate() {
+            machine.spawn(number, group, *core)?;
+        }
+        Ok(machine)
+    }
+
+    fn spawn(
+        &mut self,
+        number: usize,
+        adapters: Vec<Adapter>,
+        core: Option<usize>,
+    ) -> Result<(), MachineError> {
+        let shared = Arc::clone(&self.shared[number]);
+        let processor = Processor::new(adapters, shared, Monotonic::default())?;
+        let (report, pinned) = std::sync::mpsc::sync_channel(1);
+        let body = move || {
+            let result = core.map_or(Ok(()), Processor::<Monotonic>::pin);
+            let failed = result.is_err();
+            let _ = report.send(result);
+            if failed { Ok(()) } else { processor.run() }
+        };
+        let thread = std::thread::Builder::new().name(format!("spine-cpu{number}")).spawn(body)?;
+        self.threads.push(thread);
+        match (pinned.recv(), core) {
+            (Ok(Err(source)), Some(core)) => Err(MachineError::Core { core, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The adapters, in the order they were given.
+    pub fn adapters(&self) -> &[AdapterHandle] {
+        &self.handles
+    }
+
+    /// System calls made for sleeping and waking, over all processors.
+    pub fn syscalls(&self) -> u64 {
+        self.shared.iter().map(|shared| shared.syscalls()).sum()
+    }
+
+    /// Whether every processor still runs.
+    pub fn is_running(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Stops the processors and waits for them.
+    pub fn stop(&mut self) {
+        for shared in &self.shared {
+            shared.stop.store(true, Ordering::Relaxed);
+            shared.doorbell.ring();
+        }
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a processor ended"),
+                Err(_) => tracing::error!("a processor panicked"),
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

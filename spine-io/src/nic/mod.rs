@@ -1,0 +1,161 @@
+//! Network interfaces: one trait, one backend a file, layers of the same trait stacked on top.
+//!
+//! [`Nic`] moves [`Frame`]s between an adapter and a wire. A backend never allocates on the way and
+//! never blocks; it tells what file descriptor becomes readable when there is something to do. A
+//! frame given to a backend is the backend's until it gives it back, received or completed; what it
+//! still has when it is dropped goes with the memory.
+//!
+//! Left out: several queues behind one `Nic` (an adapter of several queues has several), and packets
+//! larger than a frame.
+
+pub mod capture;
+pub mod loopback;
+pub mod packet;
+pub mod xdp;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+use spine_abi::event::{Class, Cost, EventKind, EventPlan, Stage};
+
+use crate::buffer::Frame;
+
+/// What a backend has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NicStatistics {
+    /// Packets received.
+    pub received: u64,
+    /// Packets handed to the wire.
+    pub transmitted: u64,
+    /// Packets the driver or a full or empty ring lost before we saw them.
+    pub receive_lost: u64,
+    /// Packets larger than a frame, thrown away.
+    pub oversized: u64,
+    /// Packets the wire refused.
+    pub transmit_failed: u64,
+    /// System calls made.
+    pub syscalls: u64,
+}
+
+/// A network interface as an adapter sees it.
+pub trait Nic: Send {
+    /// The interface's name.
+    fn name(&self) -> &str;
+
+    /// How packets reach it, for people: "af_xdp zero-copy", "af_packet", ...
+    fn mode(&self) -> &str;
+
+    /// The steps its work is broken into.
+    fn plan(&self) -> &'static EventPlan {
+        &PACKET_PLAN
+    }
+
+    /// Moves at most `most` received packets to the end of `into`, and says how many.
+    fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize;
+
+    /// Takes packets from the front of `from` for the wire, as many as fit now, and says how many.
+    /// They may wait for [`flush`](Self::flush).
+    fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize;
+
+    /// Packets that wait for a flush.
+    fn unflushed(&self) -> usize {
+        0
+    }
+
+    /// Has the wire look at what waits.
+    ///
+    /// # Errors
+    /// What the interface said, other than "busy, again later" (which leaves packets unflushed).
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Moves at most `most` frames whose packets have left to the end of `into`, and says how many.
+    fn complete(&mut self, into: &mut Vec<Frame>, most: usize) -> usize;
+
+    /// Frames given to [`transmit`](Self::transmit) and not yet completed.
+    fn in_flight(&self) -> usize;
+
+    /// Takes empty frames from the end of `from` to receive into, as many as it can use.
+    fn refill(&mut self, from: &mut Vec<Frame>);
+
+    /// Becomes readable when a packet has arrived; `None` when only polling helps.
+    fn poll_fd(&self) -> Option<RawFd> {
+        None
+    }
+
+    /// What was counted so far.
+    fn statistics(&mut self) -> NicStatistics;
+}
+
+/// A packet shorter than its Ethernet header is no packet: no backend hands it to the wire.
+pub(crate) const ETHERNET_BYTES: u16 = 14;
+
+impl<N: Nic + ?Sized> Nic for Box<N> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn mode(&self) -> &str {
+        (**self).mode()
+    }
+
+    fn plan(&self) -> &'static EventPlan {
+        (**self).plan()
+    }
+
+    fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
+        (**self).receive(into, most)
+    }
+
+    fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {
+        (**self).transmit(from)
+    }
+
+    fn unflushed(&self) -> usize {
+        (**self).unflushed()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn complete(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
+        (**self).complete(into, most)
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn refill(&mut self, from: &mut Vec<Frame>) {
+        (**self).refill(from);
+    }
+
+    fn poll_fd(&self) -> Option<RawFd> {
+        (**self).poll_fd()
+    }
+
+    fn statistics(&mut self) -> NicStatistics {
+        (**self).statistics()
+    }
+}
+
+/// The plan of every backend that moves packets by bursts on a general-purpose processor.
+pub static PACKET_PLAN: EventPlan = EventPlan {
+    name: "packet",
+    kinds: &[
+        kind("receive", Stage::Receive, Class::In),
+        kind("dispatch", Stage::Dispatch, Class::On),
+        kind("handle", Stage::Handle, Class::On),
+        kind("send", Stage::Send, Class::Out),
+        kind("complete", Stage::Complete, Class::Out),
+        kind("idle", Stage::Idle, Class::In),
+    ],
+    burst: spine_abi::limits::BURST,
+};
+
+const fn kind(name: &'static str, stage: Stage, class: Class) -> EventKind {
+    EventKind { name, stage, class, cost: Cost::Measured }
+}

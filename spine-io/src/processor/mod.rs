@@ -1,0 +1,172 @@
+//! A processor: one pinned thread that runs one or more adapters, turn after turn.
+//!
+//! While there is work it makes no system call but those of the wires. When there has been none for
+//! a moment it says so on its [`doorbell`], looks once more, and sleeps in one io_uring wait over
+//! all its sockets and the doorbell.
+//!
+//! Transmit moderation: in copy mode each look of the kernel at the transmit ring is a system call,
+//! and at high rates one per packet would cost more than the packet. So above a threshold rate a
+//! flush waits until a batch has gathered or a short time has passed, as interrupt moderation does;
+//! below it every packet leaves at once.
+
+pub mod doorbell;
+mod pace;
+mod sys;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use self::doorbell::Doorbell;
+use self::pace::Pace;
+use self::sys::Sleeper;
+use crate::clock::{Clock, Nanos};
+use crate::nic::Nic;
+use crate::runtime::Adapter;
+
+/// The longest sleep: bounds how late a stop request is seen if its doorbell were ever missed.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// Turns without work between two looks at the clock.
+const IDLE_TURNS: u32 = 8;
+
+/// What a processor tells the rest of the process.
+#[derive(Debug)]
+pub struct ProcessorShared {
+    /// Wakes it.
+    pub doorbell: Arc<Doorbell>,
+    /// Asks it to end.
+    pub stop: AtomicBool,
+    /// Sleeps so far: one system call each.
+    pub sleeps: AtomicU64,
+}
+
+impl ProcessorShared {
+    /// A processor that has not started.
+    ///
+    /// # Errors
+    /// What eventfd says.
+    pub fn new() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            doorbell: Arc::new(Doorbell::new()?),
+            stop: AtomicBool::new(false),
+            sleeps: AtomicU64::new(0),
+        }))
+    }
+
+    /// System calls made for its sleeping and waking: a ring is a write and a read.
+    pub fn syscalls(&self) -> u64 {
+        self.sleeps.load(Ordering::Relaxed) + 2 * self.doorbell.rung()
+    }
+}
+
+/// A thread's worth of adapters.
+pub struct Processor<C> {
+    adapters: Vec<(Adapter, Pace)>,
+    shared: Arc<ProcessorShared>,
+    sleeper: Sleeper,
+    clock: C,
+}
+
+impl<C: Clock> Processor<C> {
+    /// A processor for these adapters.
+    ///
+    /// # Errors
+    /// What io_uring says.
+    pub fn new(
+        adapters: Vec<Adapter>,
+        shared: Arc<ProcessorShared>,
+        clock: C,
+    ) -> io::Result<Self> {
+        let mut adapters: Vec<_> =
+            adapters.into_iter().map(|adapter| (adapter, Pace::default())).collect();
+        let mut fds = vec![shared.doorbell.fd()];
+        fds.extend(adapters.iter_mut().filter_map(|(adapter, _)| adapter.nic().poll_fd()));
+        Ok(Self { sleeper: Sleeper::new(fds)?, adapters, shared, clock })
+    }
+
+    /// Pins the calling thread to a core.
+    ///
+    /// # Errors
+    /// The core does not exist, or the thread may not run there.
+    pub fn pin(core: usize) -> io::Result<()> {
+        let mut set = CpuSet::new();
+        set.set(core)?;
+        Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+    }
+
+    /// Runs until asked to stop.
+    ///
+    /// # Errors
+    /// When it can no longer sleep; packets are never the reason.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut last_work = self.clock.now();
+        let mut idle = 0;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            if self.turn(now) {
+                last_work = now;
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            if idle < IDLE_TURNS || now.since(last_work) < self.patience() {
+                std::hint::spin_loop();
+                continue;
+            }
+            self.sleep()?;
+            last_work = self.clock.now();
+            idle = 0;
+        }
+        Ok(())
+    }
+
+    /// One turn of every adapter; says whether any message moved.
+    fn turn(&mut self, now: Nanos) -> bool {
+        let mut worked = false;
+        for (adapter, pace) in &mut self.adapters {
+            worked |= adapter.turn(now);
+            let nic = adapter.nic();
+            if pace.is_due(nic.unflushed(), now) {
+                pace.flushed(nic.unflushed());
+                flush(nic);
+            }
+        }
+        worked
+    }
+
+    /// How long to look for work before sleeping: long enough to bridge the gaps of a high rate.
+    fn patience(&self) -> u64 {
+        self.adapters.iter().map(|(_, pace)| pace.patience()).max().unwrap_or(0)
+    }
+
+    fn sleep(&mut self) -> io::Result<()> {
+        for (adapter, _) in &mut self.adapters {
+            flush(adapter.nic());
+        }
+        self.shared.doorbell.doze();
+        // What came between the last turn and the doze was not rung for.
+        let now = self.clock.now();
+        if !self.turn(now) && !self.adapters.iter().any(|(adapter, _)| adapter.has_work()) {
+            for (adapter, _) in &mut self.adapters {
+                flush(adapter.nic());
+            }
+            self.shared.sleeps.fetch_add(1, Ordering::Relaxed);
+            self.sleeper.sleep(LONGEST_SLEEP)?;
+        }
+        self.shared.doorbell.wake();
+        Ok(())
+    }
+}
+
+fn flush(nic: &mut dyn Nic) {
+    if nic.unflushed() > 0
+        && let Err(error) = nic.flush()
+    {
+        // The packets stay counted by the backend; an interface that is down says so each time.
+        tracing::debug!(interface = nic.name(), %error, "flush failed");
+    }
+}

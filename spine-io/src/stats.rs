@@ -1,0 +1,92 @@
+//! What an adapter counts: every packet that comes in leaves under exactly one of these.
+
+use spine_abi::Reason;
+
+use crate::nic::NicStatistics;
+
+/// Counts by reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByReason(Box<[u64; 256]>);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(Box::new([0; 256]))
+    }
+}
+
+impl ByReason {
+    /// Counts one more.
+    #[inline]
+    pub fn add(&mut self, reason: Reason, count: u64) {
+        self.0[usize::from(reason as u8)] += count;
+    }
+
+    /// How many were counted under a reason.
+    pub fn get(&self, reason: Reason) -> u64 {
+        self.0[usize::from(reason as u8)]
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The reasons that occurred, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().map(|reason| (*reason, self.get(*reason))).filter(|(_, n)| *n > 0)
+    }
+}
+
+/// One adapter's counters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Packets sent out of this wire for a peer adapter.
+    pub forwarded: u64,
+    /// Packets an extension sent back out of its own wire.
+    pub transmitted_own: u64,
+    /// Packets an extension was finished with (verdict "done").
+    pub consumed: u64,
+    /// Packets given to the kernel, by reason.
+    pub to_kernel: ByReason,
+    /// Packets dropped, by reason.
+    pub dropped: ByReason,
+    /// Messages from extensions to the application.
+    pub to_host: u64,
+    /// Messages from the application.
+    pub from_host: u64,
+    /// Messages from and to peers' extensions.
+    pub from_peer: u64,
+    /// Messages to peers' extensions.
+    pub to_peer: u64,
+    /// Messages handled, packets included.
+    pub handled: u64,
+    /// Entries into extensions.
+    pub entries: u64,
+    /// Fuel used.
+    pub fuel: u64,
+    /// Handlers stopped, trapped or returned early.
+    pub strikes: u64,
+    /// Extensions unloaded for their strikes.
+    pub unloaded: u64,
+    /// Checksums completed.
+    pub checksums_completed: u64,
+    /// Events run, by stage.
+    pub events: [u64; 6],
+}
+
+/// A copy of everything an adapter knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// The interface.
+    pub name: String,
+    /// How packets reach it.
+    pub mode: String,
+    /// The adapter's counters.
+    pub counters: Counters,
+    /// The backend's counters.
+    pub nic: NicStatistics,
+    /// System calls of the processor it runs on, other than the backend's: sleeping and doorbells.
+    pub processor_syscalls: u64,
+    /// Frames at home, and how many belong there.
+    pub frames: (usize, usize),
+}
