@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Decides who owns a packet: an adapter, or the kernel.
+ *
+ * It is no router: it claims IPv4 unicast whose way out is one of our interfaces, and gives the kernel, untouched, all
+ * that is not the common case. Who is wrong about a packet is the kernel; a packet claimed wrongly would be lost to it,
+ * so what is in doubt is not claimed. The header's checksum is left to the extension, which looks at the header anyway.
+ */
+#include "spine.h"
+
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY); /* [0]: 0 the kernel has all packets, 1 claim */
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH); /* by interface index */
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct spine_port);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, SPINE_SOCKETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH); /* addresses of this machine and broadcast addresses of its networks */
+	__uint(max_entries, SPINE_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, __u8);
+} addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE); /* 1 ours, 0 the kernel's; no match: the kernel's */
+	__uint(max_entries, SPINE_CLAIMS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct spine_prefix);
+	__type(value, __u8);
+} claims SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); /* by enum spine_counter */
+	__uint(max_entries, SPINE_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *counter = bpf_map_lookup_elem(&counters, &what);
+
+	if (counter)
+		++*counter;
+}
+
+static __always_inline bool is_same_mac(const __u8 *one, const __u8 *other)
+{
+	for (int i = 0; i < ETH_ALEN; i++)
+		if (one[i] != other[i])
+			return false;
+	return true;
+}
+
+static __always_inline bool is_routing_protocol(__u8 protocol)
+{
+	switch (protocol) {
+	case 2:   /* IGMP */
+	case 46:  /* RSVP */
+	case 88:  /* EIGRP */
+	case 89:  /* OSPF */
+	case 103: /* PIM */
+	case 112: /* VRRP */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Never forwarded, neither to nor from: 0/8, 127/8, 224/4 and the limited broadcast (RFC 1812 5.3.7). */
+static __always_inline bool is_special(__u32 address)
+{
+	return address >> 24 == 0 || address >> 24 == 127 || address >> 28 == 0xe || address == 0xffffffff;
+}
+
+static __always_inline bool is_link_local(__u32 address)
+{
+	return address >> 16 == 0xa9fe;
+}
+
+/* The owner by the packet alone: SPINE_CLAIMED if nothing in it speaks for the kernel. */
+static __always_inline enum spine_counter read_packet(struct xdp_md *context, const struct spine_port *port,
+						      __be32 *source, __be32 *destination)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+
+	if ((void *)(ethernet + 1) > end)
+		return SPINE_TRUNCATED;
+	if (!is_same_mac(ethernet->h_dest, port->mac))
+		return SPINE_OTHER_MAC;
+	if (ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return SPINE_NOT_IPV4;
+	if ((void *)(ip + 1) > end)
+		return SPINE_TRUNCATED;
+
+	__u32 length = bpf_ntohs(ip->tot_len);
+
+	if (ip->version != 4 || ip->ihl < 5 || length < ip->ihl * 4u || length > end - (void *)ip)
+		return SPINE_BAD_HEADER;
+	if (ip->ihl > 5)
+		return SPINE_OPTIONS;
+	if (ip->ttl <= 1)
+		return SPINE_TTL_EXCEEDED;
+	if (is_routing_protocol(ip->protocol))
+		return SPINE_ROUTING_PROTOCOL;
+
+	*source = ip->saddr;
+	*destination = ip->daddr;
+	return SPINE_CLAIMED;
+}
+
+/* The owner by the addresses. */
+static __always_inline enum spine_counter look_up(__be32 source, __be32 destination)
+{
+	struct spine_prefix key = { .length = 32, .address = destination };
+
+	if (is_special(bpf_ntohl(source)) || is_special(bpf_ntohl(destination)) || is_link_local(bpf_ntohl(destination)))
+		return SPINE_SPECIAL_ADDRESS;
+	if (bpf_map_lookup_elem(&addresses, &destination) || bpf_map_lookup_elem(&addresses, &source))
+		return SPINE_LOCAL;
+
+	__u8 *ours = bpf_map_lookup_elem(&claims, &key);
+
+	return ours && *ours ? SPINE_CLAIMED : SPINE_NOT_OURS;
+}
+
+/* A driver without metadata leaves the packet unstamped, and the adapter finds the handler itself. */
+static __always_inline void stamp(struct xdp_md *context, __u16 handler)
+{
+	if (bpf_xdp_adjust_meta(context, -(int)sizeof(struct spine_metadata)))
+		return;
+
+	struct spine_metadata *metadata = (void *)(long)context->data_meta;
+
+	if ((void *)(metadata + 1) > (void *)(long)context->data)
+		return;
+	*metadata = (struct spine_metadata){ .magic = SPINE_MAGIC, .handler = handler };
+}
+
+static __always_inline enum spine_counter claim(struct xdp_md *context)
+{
+	__u32 zero = 0, ifindex = context->ingress_ifindex, queue = context->rx_queue_index;
+	__u32 *on = bpf_map_lookup_elem(&control, &zero);
+	struct spine_port *port = bpf_map_lookup_elem(&ports, &ifindex);
+	__be32 source, destination;
+	enum spine_counter owner;
+
+	if (!on || !*on)
+		return SPINE_SWITCHED_OFF;
+	if (!port || queue >= port->queues)
+		return SPINE_NO_SOCKET;
+	if (!port->enabled)
+		return SPINE_SWITCHED_OFF;
+	owner = read_packet(context, port, &source, &destination);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	owner = look_up(source, destination);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	/* Only names the target, so that a packet whose queue has no socket is still as it came. */
+	if (bpf_redirect_map(&sockets, port->first_socket + queue, XDP_PASS) != XDP_REDIRECT)
+		return SPINE_NO_SOCKET;
+	stamp(context, port->handler);
+	return SPINE_CLAIMED;
+}
+
+SEC("xdp")
+int classifier(struct xdp_md *context)
+{
+	enum spine_counter owner = claim(context);
+
+	count(owner);
+	return owner == SPINE_CLAIMED ? XDP_REDIRECT : XDP_PASS;
+}
+
+char _license[] SEC("license") = "MIT";

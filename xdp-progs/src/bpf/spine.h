@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What the XDP programs share with the adapter: the metadata stamp, the layouts of keys and values, the counters.
+ *
+ * The Rust side is `xdp-progs/src/lib.rs` for maps and counters and `spine-io/abi/src/metadata.rs` for the stamp; a
+ * test compares the counters. All fields are in the machine's byte order unless they are addresses from a packet.
+ */
+#ifndef SPINE_H
+#define SPINE_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "The metadata stamp is little-endian and this machine is not."
+#endif
+
+/* The stamp in front of a claimed packet. */
+#define SPINE_MAGIC 0x53504e45u
+
+struct spine_metadata {
+	__u32 magic;
+	__u16 handler;
+	__u16 zero;
+};
+
+/* An interface of ours: which sockets its queues have, its own address, whose packets they are, and whether now. */
+struct spine_port {
+	__u32 first_socket; /* index in `sockets` of queue 0; the other queues follow */
+	__u32 queues;       /* how many queues have one */
+	__u8 mac[6];
+	__u16 handler;
+	__u32 enabled; /* 0: the kernel has all packets received here */
+};
+
+/* A destination prefix; the kernel's LPM trie wants the length first. */
+struct spine_prefix {
+	__u32 length;
+	__be32 address;
+};
+
+/* What became of a packet. Everything but the first goes to the kernel. */
+enum spine_counter {
+	SPINE_CLAIMED,
+	SPINE_SWITCHED_OFF,     /* the host half wants the kernel to have all packets, or all of this interface */
+	SPINE_NO_SOCKET,        /* the interface is not ours, or its queue has no socket */
+	SPINE_OTHER_MAC,        /* not addressed to this interface; broadcast and multicast among them */
+	SPINE_NOT_IPV4,         /* ARP, IPv6, VLAN tags, anything else */
+	SPINE_TRUNCATED,        /* ends before its headers do */
+	SPINE_BAD_HEADER,       /* version and lengths contradict each other or the frame */
+	SPINE_OPTIONS,          /* IP options */
+	SPINE_TTL_EXCEEDED,     /* would not survive a hop */
+	SPINE_ROUTING_PROTOCOL, /* what routers say to each other */
+	SPINE_SPECIAL_ADDRESS,  /* multicast, broadcast, loopback, "this network", link-local */
+	SPINE_LOCAL,            /* to or from an address of this machine */
+	SPINE_NOT_OURS,         /* the way out is not one of our interfaces */
+	SPINE_COUNTERS,
+};
+
+#define SPINE_SOCKETS 1024
+#define SPINE_ADDRESSES 4096
+#define SPINE_CLAIMS (1 << 20)
+
+#endif

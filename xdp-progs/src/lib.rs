@@ -1,0 +1,205 @@
+//! The XDP programs, compiled and embedded, and the layouts of their maps.
+//!
+//! The programs are C (`src/bpf/`), one a file, compiled by the build script. This crate only carries
+//! them and says how to write their keys and values; loading and attaching is the business of
+//! `spine-io`. All layouts are byte arrays, so that no loader's trait has to be implemented here and
+//! nothing is transmuted. What each map means is in the crate's README.
+#![forbid(unsafe_code)]
+
+use std::net::Ipv4Addr;
+
+use spine_abi::HandlerNumber;
+
+/// ELF loaders read headers in place and want them aligned.
+#[repr(C, align(8))]
+struct Aligned<Bytes: ?Sized>(Bytes);
+
+static CLASSIFIER_OBJECT: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/classifier.o")));
+static PASS_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/pass.o")));
+
+/// The classifier as a BPF object file: program [`CLASSIFIER_PROGRAM`] and the maps in [`maps`].
+pub static CLASSIFIER: &[u8] = &CLASSIFIER_OBJECT.0;
+/// The name of the program in [`CLASSIFIER`].
+pub const CLASSIFIER_PROGRAM: &str = "classifier";
+/// The program that passes every packet, as a BPF object file: program [`PASS_PROGRAM`], no maps.
+pub static PASS: &[u8] = &PASS_OBJECT.0;
+/// The name of the program in [`PASS`].
+pub const PASS_PROGRAM: &str = "pass";
+
+/// Names of the classifier's maps.
+pub mod maps {
+    /// `[0]`: a `u32`, 1 to claim packets, 0 to give the kernel all of them.
+    pub const CONTROL: &str = "control";
+    /// Interface index (`u32`) to [`Port`](super::Port).
+    pub const PORTS: &str = "ports";
+    /// AF_XDP sockets by the index that a port's queues lead to.
+    pub const SOCKETS: &str = "sockets";
+    /// IPv4 address (octets) to a `u8`: to and from these the kernel has the packet.
+    pub const ADDRESSES: &str = "addresses";
+    /// [`claim_key`](super::claim_key) to a `u8`: 1 ours, 0 the kernel's.
+    pub const CLAIMS: &str = "claims";
+    /// [`Counter`](super::Counter) (`u32`) to a `u64` for each CPU.
+    pub const COUNTERS: &str = "counters";
+}
+
+/// Sockets the classifier can lead to.
+pub const SOCKETS: u32 = 1024;
+/// Interfaces it can serve.
+pub const PORTS: u32 = 64;
+/// Addresses it can know.
+pub const ADDRESSES: u32 = 4096;
+/// Prefixes it can hold.
+pub const CLAIMS: u32 = 1 << 20;
+
+/// An interface the classifier claims packets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// Index of the socket of the interface's queue 0; those of its other queues follow.
+    pub first_socket: u32,
+    /// How many queues have a socket.
+    pub queues: u32,
+    /// The interface's own address: only packets sent to it are claimed.
+    pub mac: [u8; 6],
+    /// The handler number to stamp.
+    pub handler: HandlerNumber,
+    /// Whether packets received here are claimed at all.
+    pub enabled: bool,
+}
+
+impl Port {
+    /// Size of the map's value.
+    pub const BYTES: usize = 20;
+
+    /// The map's value.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[0..4].copy_from_slice(&self.first_socket.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.queues.to_ne_bytes());
+        bytes[8..14].copy_from_slice(&self.mac);
+        bytes[14..16].copy_from_slice(&self.handler.0.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&u32::from(self.enabled).to_ne_bytes());
+        bytes
+    }
+
+    /// The port behind a value of the map.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let word =
+            |at| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Self {
+            first_socket: word(0),
+            queues: word(4),
+            mac: [bytes[8], bytes[9], bytes[10], bytes[11], bytes[12], bytes[13]],
+            handler: HandlerNumber(u16::from_ne_bytes([bytes[14], bytes[15]])),
+            enabled: word(16) != 0,
+        }
+    }
+}
+
+/// The claims map's key for a prefix; bits of the address behind `length` mean nothing to the trie.
+pub fn claim_key(prefix: Ipv4Addr, length: u8) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[0..4].copy_from_slice(&u32::from(length).to_ne_bytes());
+    bytes[4..8].copy_from_slice(&prefix.octets());
+    bytes
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
+        /// What became of a packet at the classifier.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Counter { $($(#[$doc])* $variant = $number),* }
+
+        impl Counter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name used in statistics and JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Given to an adapter; the kernel has all others.
+    Claimed = 0, "claimed";
+    /// The host half wants the kernel to have all packets, or all of this interface.
+    SwitchedOff = 1, "switched_off";
+    /// The interface is not ours, or its queue has no socket.
+    NoSocket = 2, "no_socket";
+    /// Not addressed to this interface; broadcast and multicast among them.
+    OtherMac = 3, "other_mac";
+    /// ARP, IPv6, VLAN tags, anything else.
+    NotIpv4 = 4, "not_ipv4";
+    /// Ends before its headers do.
+    Truncated = 5, "truncated";
+    /// Version and lengths contradict each other or the frame.
+    BadHeader = 6, "bad_header";
+    /// IP options.
+    Options = 7, "options";
+    /// Would not survive a hop.
+    TtlExceeded = 8, "ttl_exceeded";
+    /// What routers say to each other: OSPF, IGMP, PIM, VRRP, RSVP, EIGRP.
+    RoutingProtocol = 9, "routing_protocol";
+    /// Multicast, broadcast, loopback, "this network", link-local.
+    SpecialAddress = 10, "special_address";
+    /// To or from an address of this machine.
+    Local = 11, "local";
+    /// The way out is not one of our interfaces.
+    NotOurs = 12, "not_ours";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The C side's list is the one the kernel counts by.
+    #[test]
+    fn counters_are_those_of_the_header_in_its_order() {
+        let header = include_str!("bpf/spine.h");
+        let list = header.split_once("enum spine_counter {").expect("the header has the enum").1;
+        let list = list.split_once('}').expect("the enum ends").0;
+        let in_c: Vec<String> = list
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("SPINE_")?.split(',').next())
+            .map(str::to_lowercase)
+            .collect();
+        let mut here: Vec<&str> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        for (position, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, position);
+        }
+        here.push("counters");
+        assert_eq!(in_c, here);
+    }
+
+    #[test]
+    fn objects_are_aligned_elf_files() {
+        for object in [CLASSIFIER, PASS] {
+            assert_eq!(&object[..4], b"\x7fELF");
+            assert_eq!(object.as_ptr().align_offset(8), 0);
+        }
+    }
+
+    #[test]
+    fn layouts_are_those_of_the_header() {
+        let port = Port {
+            first_socket: 1,
+            queues: 2,
+            mac: [3, 4, 5, 6, 7, 8],
+            handler: HandlerNumber(9),
+            enabled: true,
+        };
+        let mut expected = Vec::new();
+        expected.extend(1u32.to_ne_bytes());
+        expected.extend(2u32.to_ne_bytes());
+        expected.extend([3, 4, 5, 6, 7, 8]);
+        expected.extend(9u16.to_ne_bytes());
+        expected.extend(1u32.to_ne_bytes());
+        assert_eq!(port.to_bytes().as_slice(), expected);
+        assert_eq!(Port::from_bytes(&port.to_bytes()), port);
+        assert_eq!(claim_key(Ipv4Addr::new(10, 1, 0, 0), 16)[4..], [10, 1, 0, 0]);
+    }
+}

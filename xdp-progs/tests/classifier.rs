@@ -1,0 +1,399 @@
+//! The classifier, run by the kernel on crafted packets (`BPF_PROG_TEST_RUN`): no interface is touched.
+//!
+//! The packets seem to come in on the loopback interface, the only one sure to exist. A claim needs an
+//! AF_XDP socket in the map: one with a receive ring is enough, it need not be bound.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput};
+use proptest::prelude::{ProptestConfig, any, proptest};
+use spine_abi::HandlerNumber;
+use spine_abi::metadata::{self, METADATA_BYTES};
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, claim_key, maps};
+
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
+const LOOPBACK: u32 = 1;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const HANDLER: HandlerNumber = HandlerNumber(7);
+const FIRST_SOCKET: u32 = 5;
+const MINE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+const MY_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 255);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// The classifier in the kernel, with its maps as a running router would fill them.
+struct Classifier {
+    object: Object,
+    _socket: OwnedFd,
+}
+
+/// What one packet came to.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    action: u32,
+    owner: Counter,
+    bytes: Vec<u8>,
+}
+
+impl Classifier {
+    /// Loads it; `None`, with the reason printed, where this process may not.
+    fn load() -> Option<Self> {
+        let opened = ObjectBuilder::default().open_memory(CLASSIFIER).expect("the object is valid");
+        let object = match opened.load() {
+            Ok(object) => object,
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
+                println!(
+                    "skipped: loading an XDP program needs CAP_BPF and CAP_NET_ADMIN: {error}"
+                );
+                return None;
+            }
+            Err(error) => panic!("the verifier refused the classifier: {error:#}"),
+        };
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::XDP,
+            rustix::net::SocketType::RAW,
+            None,
+        )
+        .expect("an AF_XDP socket can be made (CAP_NET_RAW)");
+        rustix::net::sockopt::set_xdp_rx_ring_size(&socket, 64).expect("it takes a receive ring");
+
+        let classifier = Self { object, _socket: socket };
+        classifier.switch(true);
+        classifier.set_port(1, true);
+        classifier.update(
+            maps::SOCKETS,
+            &FIRST_SOCKET.to_ne_bytes(),
+            &classifier._socket.as_raw_fd().to_ne_bytes(),
+        );
+        for address in [MINE, MY_BROADCAST] {
+            classifier.update(maps::ADDRESSES, &address.octets(), &[1]);
+        }
+        classifier.claim(Ipv4Addr::new(10, 0, 2, 0), 24, true);
+        Some(classifier)
+    }
+
+    fn map(&self, name: &str) -> libbpf_rs::Map<'_> {
+        self.object.maps().find(|map| map.name() == name).expect("the object has the map")
+    }
+
+    fn update(&self, map: &str, key: &[u8], value: &[u8]) {
+        self.map(map).update(key, value, MapFlags::ANY).expect("the map takes the entry");
+    }
+
+    fn switch(&self, on: bool) {
+        self.update(maps::CONTROL, &0u32.to_ne_bytes(), &u32::from(on).to_ne_bytes());
+    }
+
+    fn set_port(&self, queues: u32, enabled: bool) {
+        let port = Port { first_socket: FIRST_SOCKET, queues, mac: MAC, handler: HANDLER, enabled };
+        self.update(maps::PORTS, &LOOPBACK.to_ne_bytes(), &port.to_bytes());
+    }
+
+    fn claim(&self, prefix: Ipv4Addr, length: u8, ours: bool) {
+        self.update(maps::CLAIMS, &claim_key(prefix, length), &[u8::from(ours)]);
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let counters = self.map(maps::COUNTERS);
+        let count = |counter: &Counter| {
+            let values = counters.lookup_percpu(&(*counter as u32).to_ne_bytes(), MapFlags::ANY);
+            let values = values.expect("the map can be read").expect("every counter exists");
+            values.iter().map(|value| u64::from_ne_bytes(value[..8].try_into().unwrap())).sum()
+        };
+        Counter::ALL.iter().map(count).collect()
+    }
+
+    /// Runs the program once. Exactly one counter must move, by one.
+    fn run(&self, frame: &[u8]) -> Outcome {
+        let before = self.counts();
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&u32::try_from(frame.len()).unwrap().to_ne_bytes());
+        context[12..16].copy_from_slice(&LOOPBACK.to_ne_bytes());
+        let mut bytes = vec![0; frame.len() + METADATA_BYTES];
+        let program = self.object.progs_mut().find(|program| program.name() == CLASSIFIER_PROGRAM);
+        let output = program
+            .expect("the object has the program")
+            .test_run(ProgramInput {
+                context_in: Some(&mut context),
+                data_in: Some(frame),
+                data_out: Some(&mut bytes),
+                repeat: 1,
+                ..Default::default()
+            })
+            .unwrap_or_else(|error| panic!("cannot run {} bytes: {error}", frame.len()));
+        let (action, length) = (output.return_value, output.data.expect("data comes out").len());
+        bytes.truncate(length);
+
+        let moved: Vec<_> = self.counts().iter().zip(before).map(|(now, old)| now - old).collect();
+        assert_eq!(moved.iter().sum::<u64>(), 1, "one packet is counted once: {moved:?}");
+        let owner = Counter::ALL[moved.iter().position(|count| *count == 1).unwrap()];
+        Outcome { action, owner, bytes }
+    }
+}
+
+/// What a passed packet must come to: the bytes it came with, and counted for `owner`.
+fn passed(owner: Counter, frame: &[u8]) -> Outcome {
+    Outcome { action: XDP_PASS, owner, bytes: frame.to_vec() }
+}
+
+/// What a claimed one must come to: the stamp in front of the bytes it came with.
+fn claimed(frame: &[u8]) -> Outcome {
+    let mut bytes = metadata::MAGIC.to_le_bytes().to_vec();
+    bytes.extend(HANDLER.0.to_le_bytes());
+    bytes.extend([0, 0]);
+    assert_eq!(metadata::handler(bytes[..8].try_into().unwrap()), Some(HANDLER));
+    bytes.extend(frame);
+    Outcome { action: XDP_REDIRECT, owner: Counter::Claimed, bytes }
+}
+
+/// A packet the adapters should have: UDP from client to server, TTL 64, 60 bytes.
+fn ordinary() -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame.extend(MAC);
+    frame.extend([2, 0, 0, 0, 0, 2]);
+    frame.extend([0x08, 0x00]);
+    frame.extend([0x45, 0, 0, 46, 0, 1, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend(CLIENT.octets());
+    frame.extend(SERVER.octets());
+    frame.resize(60, 0xab);
+    frame
+}
+
+/// [`ordinary`], with some bytes replaced.
+fn with(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = ordinary();
+    frame[offset..offset + bytes.len()].copy_from_slice(bytes);
+    frame
+}
+
+const ETHER_TYPE: usize = 12;
+const VERSION: usize = 14;
+const LENGTH: usize = 16;
+const FRAGMENT: usize = 20;
+const TTL: usize = 22;
+const PROTOCOL: usize = 23;
+const SOURCE: usize = 26;
+const DESTINATION: usize = 30;
+
+fn to(address: [u8; 4]) -> Vec<u8> {
+    with(DESTINATION, &address)
+}
+
+fn from(address: [u8; 4]) -> Vec<u8> {
+    with(SOURCE, &address)
+}
+
+#[test]
+fn what_is_to_be_forwarded_is_claimed_and_stamped() {
+    let Some(classifier) = Classifier::load() else { return };
+    let long = |length: u16| {
+        let mut frame = with(LENGTH, &length.to_be_bytes());
+        frame.resize(14 + usize::from(length), 0);
+        frame
+    };
+    for (name, frame) in [
+        ("ordinary", ordinary()),
+        ("TCP", with(PROTOCOL, &[6])),
+        ("ICMP", with(PROTOCOL, &[1])),
+        ("an unknown protocol", with(PROTOCOL, &[253])),
+        ("the smallest TTL that survives a hop", with(TTL, &[2])),
+        ("a first fragment", with(FRAGMENT, &[0x20, 0])),
+        ("a last fragment", with(FRAGMENT, &[0, 99])),
+        ("a header and nothing else", long(20)),
+        ("Ethernet padding behind the packet", with(LENGTH, &[0, 21])),
+        ("1500 bytes", long(1500)),
+        ("a wrong header checksum", with(24, &[0xde, 0xad])),
+        ("a link-local source", from([169, 254, 1, 1])),
+        ("the first address of ours", to([10, 0, 2, 0])),
+        ("a reserved source", from([240, 0, 0, 1])),
+    ] {
+        assert_eq!(classifier.run(&frame), claimed(&frame), "{name}");
+    }
+}
+
+#[test]
+fn what_the_kernel_must_see_is_passed_untouched() {
+    let Some(classifier) = Classifier::load() else { return };
+    for (name, owner, frame) in [
+        ("broadcast", Counter::OtherMac, with(0, &[0xff; 6])),
+        ("IPv4 multicast", Counter::OtherMac, with(0, &[1, 0, 0x5e, 0, 0, 1])),
+        ("another station's MAC: first byte", Counter::OtherMac, with(0, &[4])),
+        ("another station's MAC: last byte", Counter::OtherMac, with(5, &[9])),
+        ("ARP", Counter::NotIpv4, with(ETHER_TYPE, &[0x08, 0x06])),
+        ("IPv6", Counter::NotIpv4, with(ETHER_TYPE, &[0x86, 0xdd])),
+        ("a VLAN tag", Counter::NotIpv4, with(ETHER_TYPE, &[0x81, 0x00])),
+        ("802.3 with a length", Counter::NotIpv4, with(ETHER_TYPE, &[0x00, 0x2e])),
+        ("an unknown EtherType", Counter::NotIpv4, with(ETHER_TYPE, &[0x88, 0xb5])),
+        ("version 6", Counter::BadHeader, with(VERSION, &[0x65])),
+        ("version 0", Counter::BadHeader, with(VERSION, &[0x05])),
+        ("header of 16 bytes", Counter::BadHeader, with(VERSION, &[0x44])),
+        ("header of no bytes", Counter::BadHeader, with(VERSION, &[0x40])),
+        ("total length one over the frame", Counter::BadHeader, with(LENGTH, &[0, 47])),
+        ("total length 65535", Counter::BadHeader, with(LENGTH, &[0xff, 0xff])),
+        ("total length below the header", Counter::BadHeader, with(LENGTH, &[0, 19])),
+        ("total length zero", Counter::BadHeader, with(LENGTH, &[0, 0])),
+        ("options", Counter::Options, with(VERSION, &[0x46])),
+        ("options longer than the frame", Counter::BadHeader, with(VERSION, &[0x4f])),
+        ("TTL 0", Counter::TtlExceeded, with(TTL, &[0])),
+        ("TTL 1", Counter::TtlExceeded, with(TTL, &[1])),
+        ("IGMP", Counter::RoutingProtocol, with(PROTOCOL, &[2])),
+        ("RSVP", Counter::RoutingProtocol, with(PROTOCOL, &[46])),
+        ("EIGRP", Counter::RoutingProtocol, with(PROTOCOL, &[88])),
+        ("OSPF", Counter::RoutingProtocol, with(PROTOCOL, &[89])),
+        ("PIM", Counter::RoutingProtocol, with(PROTOCOL, &[103])),
+        ("VRRP", Counter::RoutingProtocol, with(PROTOCOL, &[112])),
+        ("to 0/8", Counter::SpecialAddress, to([0, 1, 2, 3])),
+        ("to loopback", Counter::SpecialAddress, to([127, 0, 0, 1])),
+        ("to multicast", Counter::SpecialAddress, to([224, 0, 0, 5])),
+        ("to the last multicast", Counter::SpecialAddress, to([239, 255, 255, 255])),
+        ("to limited broadcast", Counter::SpecialAddress, to([255; 4])),
+        ("to link-local", Counter::SpecialAddress, to([169, 254, 0, 1])),
+        ("from 0.0.0.0", Counter::SpecialAddress, from([0; 4])),
+        ("from loopback", Counter::SpecialAddress, from([127, 1, 2, 3])),
+        ("from multicast", Counter::SpecialAddress, from([230, 1, 1, 1])),
+        ("from limited broadcast", Counter::SpecialAddress, from([255; 4])),
+        ("to an address of ours", Counter::Local, to(MINE.octets())),
+        ("to a broadcast address of ours", Counter::Local, to(MY_BROADCAST.octets())),
+        ("from an address of ours", Counter::Local, from(MINE.octets())),
+        ("no prefix matches", Counter::NotOurs, to([10, 0, 3, 1])),
+        ("to a reserved address", Counter::NotOurs, to([240, 0, 0, 1])),
+    ] {
+        assert_eq!(classifier.run(&frame), passed(owner, &frame), "{name}");
+    }
+}
+
+#[test]
+fn every_length_from_a_bare_ethernet_header_up_is_answered() {
+    let Some(classifier) = Classifier::load() else { return };
+    let frame = ordinary();
+    // The kernel hands no program fewer bytes than an Ethernet header.
+    for length in 14..=frame.len() {
+        let owner = match length {
+            14..34 => Counter::Truncated,
+            34..60 => Counter::BadHeader,
+            _ => Counter::Claimed,
+        };
+        let outcome = classifier.run(&frame[..length]);
+        assert_eq!(outcome.owner, owner, "{length} bytes");
+        if owner != Counter::Claimed {
+            assert_eq!(outcome, passed(owner, &frame[..length]), "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn the_longest_prefix_decides() {
+    let Some(classifier) = Classifier::load() else { return };
+    classifier.claim(Ipv4Addr::new(0, 0, 0, 0), 0, true);
+    classifier.claim(Ipv4Addr::new(10, 0, 0, 0), 8, false);
+    classifier.claim(Ipv4Addr::new(10, 0, 2, 7), 32, false);
+    for (name, address, owner) in [
+        ("the default", [192, 0, 2, 1], Counter::Claimed),
+        ("a passed /8", [10, 9, 9, 9], Counter::NotOurs),
+        ("a claimed /24 in it", [10, 0, 2, 6], Counter::Claimed),
+        ("a passed /32 in that", [10, 0, 2, 7], Counter::NotOurs),
+        ("the one behind", [10, 0, 2, 8], Counter::Claimed),
+    ] {
+        assert_eq!(classifier.run(&to(address)).owner, owner, "{name}");
+    }
+    let gone = claim_key(Ipv4Addr::new(10, 0, 2, 7), 32);
+    classifier.map(maps::CLAIMS).delete(&gone).expect("the prefix was there");
+    assert_eq!(classifier.run(&to([10, 0, 2, 7])).owner, Counter::Claimed, "its cover again");
+}
+
+#[test]
+fn without_a_socket_or_switched_off_the_kernel_has_all() {
+    let Some(classifier) = Classifier::load() else { return };
+    let frame = ordinary();
+    assert_eq!(classifier.run(&frame), claimed(&frame));
+
+    classifier.switch(false);
+    assert_eq!(classifier.run(&frame), passed(Counter::SwitchedOff, &frame), "switched off");
+    classifier.switch(true);
+
+    classifier.set_port(1, false);
+    assert_eq!(classifier.run(&frame), passed(Counter::SwitchedOff, &frame), "this interface off");
+
+    classifier.set_port(0, true);
+    assert_eq!(classifier.run(&frame), passed(Counter::NoSocket, &frame), "queue without socket");
+    classifier.set_port(1, true);
+
+    let socket = FIRST_SOCKET.to_ne_bytes();
+    classifier.map(maps::SOCKETS).delete(&socket).expect("the socket was there");
+    assert_eq!(classifier.run(&frame), passed(Counter::NoSocket, &frame), "socket gone");
+    classifier.update(maps::SOCKETS, &socket, &classifier._socket.as_raw_fd().to_ne_bytes());
+    assert_eq!(classifier.run(&frame), claimed(&frame), "socket back");
+
+    classifier.map(maps::PORTS).delete(&LOOPBACK.to_ne_bytes()).expect("the port was there");
+    assert_eq!(classifier.run(&frame), passed(Counter::NoSocket, &frame), "not our interface");
+}
+
+/// RFC 1812's checks once more in Rust, for packets nobody thought of.
+fn expected_owner(frame: &[u8]) -> Counter {
+    let address =
+        |offset: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[offset..][..4]).unwrap());
+    if frame[..6] != MAC {
+        return Counter::OtherMac;
+    }
+    if frame[ETHER_TYPE..][..2] != [8, 0] {
+        return Counter::NotIpv4;
+    }
+    if frame.len() < 34 {
+        return Counter::Truncated;
+    }
+    let header = usize::from(frame[VERSION] & 15) * 4;
+    let total = usize::from(u16::from_be_bytes([frame[LENGTH], frame[LENGTH + 1]]));
+    let (source, destination) = (address(SOURCE), address(DESTINATION));
+    let special = |address: Ipv4Addr| {
+        address.is_loopback()
+            || address.is_multicast()
+            || address.is_broadcast()
+            || address.octets()[0] == 0
+    };
+    if frame[VERSION] >> 4 != 4 || header < 20 || total < header || total > frame.len() - 14 {
+        Counter::BadHeader
+    } else if header > 20 {
+        Counter::Options
+    } else if frame[TTL] <= 1 {
+        Counter::TtlExceeded
+    } else if [2, 46, 88, 89, 103, 112].contains(&frame[PROTOCOL]) {
+        Counter::RoutingProtocol
+    } else if special(source) || special(destination) || destination.is_link_local() {
+        Counter::SpecialAddress
+    } else if [MINE, MY_BROADCAST].iter().any(|mine| [source, destination].contains(mine)) {
+        Counter::Local
+    } else if destination.octets()[..3] != [10, 0, 2] {
+        Counter::NotOurs
+    } else {
+        Counter::Claimed
+    }
+}
+
+#[test]
+fn mutated_packets_go_where_the_rules_say() {
+    let Some(classifier) = Classifier::load() else { return };
+    let mutation = (0usize..40, any::<u8>());
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(
+        mutations in proptest::collection::vec(mutation, 0..4),
+        length in 14usize..=60,
+        cut in any::<bool>(),
+    )| {
+        let mut frame = ordinary();
+        for (offset, byte) in mutations {
+            frame[offset] = byte;
+        }
+        if cut {
+            frame.truncate(length);
+        }
+        let owner = expected_owner(&frame);
+        let expected = match owner {
+            Counter::Claimed => claimed(&frame),
+            owner => passed(owner, &frame),
+        };
+        assert_eq!(classifier.run(&frame), expected);
+    });
+}
