@@ -1,0 +1,303 @@
+//! A module, read once: what the linker's steps ask about.
+//!
+//! Reading validates: wasmparser checks every section and function body against the WebAssembly
+//! specification and [`spine_engine::features`], so that what is in a [`Module`] is well-formed
+//! (indices in range, types right). Whether it is *acceptable* is for the steps after it.
+//!
+//! Custom sections are the exception: nobody validates them. Names are hints for messages, except
+//! that of the stack pointer, which is checked where it is used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use spine_abi::limits::{CODE_BYTES, FUNCTIONS, MODULE_BYTES};
+use spine_abi::manifest::SECTION;
+use wasmparser::{
+    BinaryReader, BinaryReaderError, ConstExpr, ElementItems, Export, FuncType,
+    FuncValidatorAllocations, GlobalType, Import, MemoryType, Name, NameSectionReader, Operator,
+    Parser, Payload, TableInit, TableType, TypeRef, ValidPayload, Validator,
+};
+
+use crate::linker::error::LinkError;
+use crate::linker::name::printable;
+
+/// What was read.
+#[derive(Default)]
+pub(crate) struct Module<'a> {
+    /// All function types.
+    pub types: Vec<FuncType>,
+    /// All imports.
+    pub imports: Vec<Import<'a>>,
+    /// For each function, imported ones first, the index of its type.
+    pub functions: Vec<u32>,
+    /// All tables.
+    pub tables: Vec<TableType>,
+    /// All memories.
+    pub memories: Vec<MemoryType>,
+    /// All globals.
+    pub globals: Vec<GlobalType>,
+    /// All exports.
+    pub exports: Vec<Export<'a>>,
+    /// The start function.
+    pub start: Option<u32>,
+    /// What each defined function does, as far as linking goes.
+    pub bodies: Vec<Body>,
+    /// Functions used as values: in element segments, global initialisers, or by `ref.func`.
+    pub values: BTreeSet<u32>,
+    /// Custom sections with the manifest's name.
+    pub manifests: Vec<&'a [u8]>,
+    /// All sections but custom ones, in order: number and place in the file.
+    pub sections: Vec<(u8, Range<usize>)>,
+    function_names: BTreeMap<u32, &'a str>,
+    global_names: BTreeMap<u32, &'a str>,
+}
+
+/// What a function does, as far as linking goes.
+#[derive(Default)]
+pub(crate) struct Body {
+    /// Functions it calls.
+    pub calls: BTreeSet<u32>,
+    /// Types of the functions it calls through a table.
+    pub indirect: BTreeSet<u32>,
+    /// The first instruction in it that extensions may not use, and why.
+    pub refused: Option<(&'static str, &'static str)>,
+}
+
+fn malformed(error: BinaryReaderError) -> LinkError {
+    LinkError::Malformed(printable(error.message()) + &format!(" (at byte {})", error.offset()))
+}
+
+fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), LinkError> {
+    if found > limit {
+        return Err(LinkError::OverLimit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}
+
+impl<'a> Module<'a> {
+    /// Reads and validates a module.
+    ///
+    /// # Errors
+    /// [`LinkError::OverLimit`] before any work on what is too large; [`LinkError::Malformed`].
+    pub(crate) fn read(wasm: &'a [u8]) -> Result<Self, LinkError> {
+        limit("bytes of the module", wasm.len(), MODULE_BYTES)?;
+        let mut module = Self::default();
+        let features = spine_engine::features();
+        let mut validator = Validator::new_with_features(features);
+        let mut parser = Parser::new(0);
+        parser.set_features(features);
+        let mut allocations = FuncValidatorAllocations::default();
+        for payload in parser.parse_all(wasm) {
+            let payload = payload.map_err(malformed)?;
+            if let ValidPayload::Func(function, body) =
+                validator.payload(&payload).map_err(malformed)?
+            {
+                let mut checker = function.into_validator(allocations);
+                checker.validate(&body).map_err(malformed)?;
+                allocations = checker.into_allocations();
+            }
+            module.take(&payload)?;
+        }
+        Ok(module)
+    }
+
+    /// Takes what is needed out of a payload that was validated.
+    fn take(&mut self, payload: &Payload<'a>) -> Result<(), LinkError> {
+        match payload {
+            Payload::CodeSectionStart { count, size, .. } => {
+                limit("bytes of code", *size as usize, CODE_BYTES)?;
+                limit("functions", self.functions.len().max(*count as usize), FUNCTIONS)?;
+            }
+            Payload::CustomSection(custom) if custom.name() == SECTION => {
+                self.manifests.push(custom.data());
+            }
+            Payload::CustomSection(custom) if custom.name() == "name" => {
+                let reader = BinaryReader::new(custom.data(), custom.data_offset());
+                self.take_names(NameSectionReader::new(reader));
+            }
+            Payload::CodeSectionEntry(body) => {
+                let body = self.take_body(body.get_operators_reader().map_err(malformed)?);
+                self.bodies.push(body.map_err(malformed)?);
+            }
+            Payload::StartSection { func, .. } => self.start = Some(*func),
+            section => self.take_section(section).map_err(malformed)?,
+        }
+        if !matches!(payload, Payload::CustomSection(_)) {
+            self.sections.extend(payload.as_section());
+        }
+        Ok(())
+    }
+
+    fn take_section(&mut self, payload: &Payload<'a>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(types) => {
+                for ty in types.clone().into_iter_err_on_gc_types() {
+                    self.types.push(ty?);
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    let import = import?;
+                    if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import.ty {
+                        self.functions.push(ty);
+                    }
+                    self.imports.push(import);
+                }
+            }
+            Payload::FunctionSection(functions) => {
+                for ty in functions.clone() {
+                    self.functions.push(ty?);
+                }
+            }
+            Payload::TableSection(tables) => {
+                for table in tables.clone() {
+                    let table = table?;
+                    if let TableInit::Expr(init) = &table.init {
+                        self.take_constant(init)?;
+                    }
+                    self.tables.push(table.ty);
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    self.memories.push(memory?);
+                }
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals.clone() {
+                    let global = global?;
+                    self.take_constant(&global.init_expr)?;
+                    self.globals.push(global.ty);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports.clone() {
+                    self.exports.push(export?);
+                }
+            }
+            Payload::ElementSection(elements) => {
+                for element in elements.clone() {
+                    match element?.items {
+                        ElementItems::Functions(functions) => {
+                            for function in functions {
+                                self.values.insert(function?);
+                            }
+                        }
+                        ElementItems::Expressions(_, expressions) => {
+                            for expression in expressions {
+                                self.take_constant(&expression?)?;
+                            }
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes the functions that a constant expression refers to.
+    fn take_constant(&mut self, expression: &ConstExpr<'a>) -> wasmparser::Result<()> {
+        for operator in expression.get_operators_reader() {
+            if let Operator::RefFunc { function_index } = operator? {
+                self.values.insert(function_index);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_body(
+        &mut self,
+        operators: wasmparser::OperatorsReader<'a>,
+    ) -> wasmparser::Result<Body> {
+        const MEMORY: &str = "an extension's memory is fixed when it is loaded";
+        const TABLE: &str = "tables are fixed, so that the linker can see every call";
+        let mut body = Body::default();
+        for operator in operators {
+            let refused = match operator? {
+                Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                    body.calls.insert(function_index);
+                    continue;
+                }
+                Operator::CallIndirect { type_index, .. }
+                | Operator::ReturnCallIndirect { type_index, .. } => {
+                    body.indirect.insert(type_index);
+                    continue;
+                }
+                Operator::RefFunc { function_index } => {
+                    self.values.insert(function_index);
+                    continue;
+                }
+                Operator::MemoryGrow { .. } => ("memory.grow", MEMORY),
+                Operator::TableSet { .. } => ("table.set", TABLE),
+                Operator::TableGrow { .. } => ("table.grow", TABLE),
+                Operator::TableFill { .. } => ("table.fill", TABLE),
+                Operator::TableCopy { .. } => ("table.copy", TABLE),
+                Operator::TableInit { .. } => ("table.init", TABLE),
+                _ => continue,
+            };
+            body.refused.get_or_insert(refused);
+        }
+        Ok(body)
+    }
+
+    /// Takes the names that can be read; the rest of a broken section is ignored.
+    fn take_names(&mut self, names: NameSectionReader<'a>) {
+        for name in names.into_iter().map_while(Result::ok) {
+            let (map, into) = match name {
+                Name::Function(map) => (map, &mut self.function_names),
+                Name::Global(map) => (map, &mut self.global_names),
+                _ => continue,
+            };
+            for naming in map.into_iter().map_while(Result::ok) {
+                into.entry(naming.index).or_insert(naming.name);
+            }
+        }
+    }
+
+    /// Number of imported functions: the first ones.
+    pub(crate) fn imported_functions(&self) -> usize {
+        self.functions.len() - self.bodies.len()
+    }
+
+    /// The type of a function.
+    pub(crate) fn function_type(&self, function: u32) -> Option<&FuncType> {
+        self.types.get(*self.functions.get(function as usize)? as usize)
+    }
+
+    /// The function's import, if it is one.
+    pub(crate) fn imported(&self, function: u32) -> Option<&Import<'a>> {
+        let functions = self
+            .imports
+            .iter()
+            .filter(|import| matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)));
+        functions.into_iter().nth(function as usize)
+    }
+
+    /// Globals that the name section calls `name`.
+    pub(crate) fn globals_named(&self, name: &str) -> impl Iterator<Item = u32> {
+        self.global_names.iter().filter(move |(_, n)| **n == name).map(|(index, _)| *index)
+    }
+
+    /// What to call a function in a message.
+    pub(crate) fn function_name(&self, function: u32) -> String {
+        if let Some(import) = self.imported(function) {
+            return symbol(import);
+        }
+        let exported = || {
+            let mut exports = self.exports.iter();
+            exports
+                .find(|e| e.kind == wasmparser::ExternalKind::Func && e.index == function)
+                .map(|export| export.name)
+        };
+        match self.function_names.get(&function).copied().or_else(exported) {
+            Some(name) => printable(name),
+            None => format!("function {function}"),
+        }
+    }
+}
+
+/// What to call an import in a message.
+pub(crate) fn symbol(import: &Import<'_>) -> String {
+    format!("{}.{}", printable(import.module), printable(import.name))
+}

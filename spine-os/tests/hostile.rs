@@ -1,0 +1,130 @@
+//! A hostile .wasm never makes the linker panic, and is answered with a sentence.
+
+use proptest::prelude::*;
+use spine_abi::interface::Domains;
+use spine_os::domain::Policy;
+use spine_os::linker::{LinkError, Linker};
+use spine_os::signature::SecretKey;
+
+mod common;
+
+/// Modules that are accepted and use much of what a module can have.
+const SEEDS: [&str; 3] = [
+    r#"(module
+      (import "spine:core" "next" (func $next (param i64) (result i64)))
+      (import "spine:core" "add_handler" (func $add (param i32 i32) (result i32)))
+      (type $handler (func (param i32) (result i64)))
+      (table 4 funcref)
+      (elem (i32.const 1) $first $second)
+      (global $__stack_pointer (mut i32) (i32.const 65536))
+      (memory (export "memory") 2)
+      (data (i32.const 64) "some data")
+      (func $first (type $handler) (i64.load (local.get 0)))
+      (func $second (type $handler) (call $next (i64.const 0)))
+      (func (export "init") (drop (call $add (i32.const 1) (i32.const 0))))
+      (func (export "run") (local i64)
+        (loop $again
+          (local.set 0 (call_indirect (type $handler) (i32.const 8) (i32.const 1)))
+          (br_if $again (i64.ne (local.get 0) (i64.const 0))))))"#,
+    r#"(module
+      (memory (export "memory") 1)
+      (data $passive "hello")
+      (func (export "run") (local f64 v128)
+        (memory.init $passive (i32.const 0) (i32.const 0) (i32.const 5))
+        (block $out (br_table $out $out $out (i32.const 3)))
+        (f64.store (i32.const 8) (f64.sqrt (f64.div (local.get 0) (f64.const 3))))
+        (v128.store (i32.const 16) (i32x4.add (local.get 1) (v128.const i32x4 1 2 3 4)))
+        (memory.copy (i32.const 64) (i32.const 0) (i32.const 32))))"#,
+    r#"(module
+      (import "spine:core" "region" (func $region (param i32) (result i64)))
+      (global $at (mut i64) (i64.const 0))
+      (memory (export "memory") 1)
+      (func (export "init") (global.set $at (call $region (i32.const 0))))
+      (func $gcd (param i64 i64) (result i64)
+        (if (result i64) (i64.eqz (local.get 1))
+          (then (local.get 0))
+          (else (call $gcd (local.get 1) (i64.rem_u (local.get 0) (local.get 1))))))
+      (func (export "run")
+        (global.set $at (call $gcd (global.get $at) (i64.const 12)))))"#,
+];
+
+fn linker() -> Linker {
+    Linker::new(SecretKey::from_seed(&[3; 32]), Policy::everything()).unwrap()
+}
+
+/// Any answer but one from inside the compiler will do: what reaches it was validated.
+fn answered(answer: Result<spine_os::linker::SignedImage, LinkError>) {
+    match answer {
+        Ok(image) => assert!(image.parts().is_ok()),
+        Err(LinkError::Compiler(reason)) => panic!("the compiler: {reason}"),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+#[test]
+fn the_seeds_are_accepted() {
+    for seed in SEEDS {
+        linker().link(&common::module(seed, Domains::CORE)).unwrap();
+    }
+}
+
+#[test]
+fn every_module_cut_short_is_answered() {
+    let linker = linker();
+    for seed in SEEDS {
+        let wasm = common::module(seed, Domains::CORE);
+        for cut in 0..wasm.len() {
+            answered(linker.link(&wasm[..cut]));
+        }
+    }
+}
+
+#[test]
+fn a_module_over_the_limit_is_refused_unread() {
+    let large = vec![0; spine_abi::limits::MODULE_BYTES + 1];
+    let error = linker().link(&large).unwrap_err();
+    assert!(matches!(error, LinkError::OverLimit { what: "bytes of the module", .. }), "{error}");
+}
+
+#[test]
+fn many_functions_in_a_circle_are_followed_once() {
+    let mut text = String::from("(module (memory (export \"memory\") 1) (func (export \"run\")");
+    text.push_str(" (call_indirect (i32.const 0)))");
+    for index in 1..5_000 {
+        text += &format!("(func (call_indirect (i32.const 0)) (call {}))", index - 1);
+    }
+    text += "(table funcref (elem";
+    for index in 1..4_000 {
+        text += &format!(" {index}");
+    }
+    text += ")))";
+    let error = linker().link(&common::module(&text, Domains::CORE));
+    answered(error);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_modules_are_answered(
+        seed in 0..SEEDS.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut wasm = common::module(SEEDS[seed], Domains::CORE);
+        for (place, value) in changes {
+            let place = place.index(wasm.len());
+            wasm[place] = value;
+        }
+        answered(linker().link(&wasm));
+    }
+
+    #[test]
+    fn bytes_behind_a_module_header_are_answered(
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+        wasm.extend(rest);
+        common::add_manifest(&mut wasm, Domains::CORE);
+        answered(linker().link(&wasm));
+    }
+}

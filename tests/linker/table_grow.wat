@@ -1,0 +1,11 @@
+;; What changes a table would blind the linker.
+;; verdict: refuse
+;; message: the function `change` uses table.grow: tables are fixed
+(module
+  (table $functions 2 funcref)
+  (elem $some func $f)
+  (func $f)
+  (memory (export "memory") 1)
+  (func $change (drop (table.grow $functions (ref.null func) (i32.const 1))))
+  (func (export "run"))
+)
