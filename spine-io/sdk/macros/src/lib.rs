@@ -1,0 +1,51 @@
+//! The attributes of spine-sdk: `#[handler]`, `#[init]` and `extension!`.
+//!
+//! They write down what an author would have to repeat by hand: the declaration of each handler, the
+//! manifest, and the choice of the function by the number. What they emit is safe code, so that an
+//! extension keeps its `#![forbid(unsafe_code)]`. What is wrong is said where it is written.
+
+mod extension;
+mod handler;
+mod init;
+
+use proc_macro::TokenStream;
+
+/// Makes a function a handler: `#[handler(number, prefix = bytes, writeback = bytes)]`.
+///
+/// The function is `fn(Context, &mut Message<'_>) -> Verdict`. `number` is its number in the extension
+/// (from 1); `prefix` is how many bytes of a packet it wants to see (default 0); `writeback` how many of
+/// them are copied back to the packet when it is sent on (default 0, at most `prefix`). All three are
+/// constant expressions of type `u16`.
+#[proc_macro_attribute]
+pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(handler::expand(arguments.into(), item.into()))
+}
+
+/// Marks the function that runs once, before any handler: `fn(&mut Init)`.
+#[proc_macro_attribute]
+pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(init::expand(arguments.into(), item.into()))
+}
+
+/// Says what the extension consists of; the last item of its `lib.rs`.
+///
+/// ```ignore
+/// spine_sdk::extension! {
+///     name: "hello",              // at most 32 bytes
+///     domains: [Net, Peer],       // besides Core, which everyone has
+///     regions: 1,                 // default 0
+///     handlers: [forward, swap],  // functions with #[handler]
+///     init: init,                 // a function with #[init]; may be left out
+/// }
+/// ```
+///
+/// Makes a module `extension` with the manifest, the dispatch function and the entry points for
+/// `spine_sdk::export!`.
+#[proc_macro]
+pub fn extension(input: TokenStream) -> TokenStream {
+    finish(extension::expand(input.into()))
+}
+
+fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    result.unwrap_or_else(|error| error.to_compile_error()).into()
+}

@@ -1,0 +1,77 @@
+//! What extension authors use.
+//!
+//! An extension is a library crate with `#![forbid(unsafe_code)]` and a two-line `main.rs`
+//! (`spine-io/sdk/hello` is the one to copy). Its handlers are plain functions:
+//!
+//! ```
+//! use spine_sdk::{Context, Message, Reason, Verdict, handler};
+//!
+//! #[handler(1, prefix = 64)]
+//! fn look(_context: Context, message: &mut Message<'_>) -> Verdict {
+//!     match message.packet().first_chunk::<14>() {
+//!         Some(_ethernet) => Verdict::kernel(Reason::Unhandled),
+//!         None => Verdict::Drop(Reason::Truncated),
+//!     }
+//! }
+//!
+//! spine_sdk::extension! { name: "look", domains: [Kernel], handlers: [look] }
+//! # fn main() {}
+//! ```
+//!
+//! **Ephemeral by types** (SPINE 3.3.2). The runtime may stop a handler at any instruction, so a handler
+//! must not reach an interface that cannot bear it. Those are methods of [`Init`], and only the function
+//! marked [`init`] is given one. The linker checks the same again on the finished module.
+//!
+//! ```compile_fail
+//! use spine_sdk::{Context, Init, Message, Verdict, handler};
+//!
+//! #[handler(1)]
+//! fn greedy(_context: Context, _message: &mut Message<'_>) -> Verdict {
+//!     let init: &mut Init = &mut Init {}; // has private fields: does not compile
+//!     init.region(0);
+//!     Verdict::Done
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! **On the host** the crate is ordinary Rust with `std`: [`sys`](self) is replaced by a double, and
+//! [`testing`] calls handlers with plain slices. On wasm32 it is `no_std`, without an allocator, and a
+//! panic is a trap without a text: formatting one would cost more than the extension.
+//!
+//! Left out: timers and DMA lists, until the runtime has them.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+mod buffer;
+mod declare;
+mod export;
+mod global;
+mod init;
+mod message;
+mod region;
+mod send;
+mod sys;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use buffer::Buffer;
+pub use declare::{check, declare};
+pub use global::{Global, RegionCell};
+pub use init::Init;
+pub use message::{Context, Message, handler_number};
+pub use region::Region;
+pub use send::{send_to_host, send_to_peer};
+pub use spine_abi::interface::{Domain, Domains};
+pub use spine_abi::manifest::HandlerDeclaration;
+pub use spine_abi::verdict::ChecksumRequest;
+pub use spine_abi::{
+    BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, limits, manifest,
+};
+pub use spine_sdk_macros::{extension, handler, init};
+#[cfg(target_arch = "wasm32")]
+pub use sys::run;
+
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
