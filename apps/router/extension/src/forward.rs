@@ -1,0 +1,69 @@
+//! Third step: what a router changes in a packet.
+
+use spine_fib::NextHop;
+use spine_sdk::ChecksumRequest;
+
+use crate::classify::{ETHERNET_BYTES, HEADER_BYTES, Packet, fold};
+
+const TTL: usize = ETHERNET_BYTES + 8;
+const CHECKSUM: usize = ETHERNET_BYTES + 10;
+/// Where the transport header starts.
+const TRANSPORT: u8 = 34;
+const IPV4_BYTES: u16 = 20;
+const _: () = assert!(TRANSPORT as usize == HEADER_BYTES);
+const _: () = assert!(IPV4_BYTES as usize == HEADER_BYTES - ETHERNET_BYTES);
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Takes one from the TTL, corrects the header checksum, and writes the link-layer addresses of the
+/// next hop. The TTL is not zero: [`classify`](crate::classify::classify) saw to that.
+#[inline]
+pub fn rewrite(headers: &mut [u8; HEADER_BYTES], hop: &NextHop) {
+    headers[0..6].copy_from_slice(&hop.destination);
+    headers[6..12].copy_from_slice(&hop.source);
+    headers[TTL] = headers[TTL].wrapping_sub(1);
+    let old = u16::from_le_bytes([headers[CHECKSUM], headers[CHECKSUM + 1]]);
+    let new = one_hop_less(old).to_le_bytes();
+    headers[CHECKSUM] = new[0];
+    headers[CHECKSUM + 1] = new[1];
+}
+
+/// The header checksum after the TTL has gone down by one (RFC 1141, RFC 1624).
+///
+/// The checksum, read as little-endian, is the complement of a sum in which the TTL counts single units;
+/// so it goes up by one, and a carry comes back in at the bottom. 0xffff is the other zero of one's
+/// complement arithmetic, which no complete computation gives: it is written as 0, as Linux does.
+#[inline]
+pub const fn one_hop_less(checksum: u16) -> u16 {
+    let sum = checksum as u32 + 1;
+    // Without a branch: a carry, or the other zero, and both make one more.
+    ((sum + (sum >= 0xffff) as u32) & 0xffff) as u16
+}
+
+/// What remains to be done for the transport checksum, if its sender left it to a network card.
+///
+/// Such a sender (Linux's CHECKSUM_PARTIAL) leaves the sum over the pseudo-header in the field, and on a
+/// virtual wire no card ever completes it. A finished checksum may by chance equal that sum: then
+/// completing it yields the same checksum again, so being wrong does no harm.
+#[inline(always)]
+pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumRequest> {
+    let (offset, least) = match packet.protocol {
+        TCP => (16u8, 20),
+        UDP => (6u8, 8),
+        _ => return None,
+    };
+    let length = packet.total_length.saturating_sub(IPV4_BYTES);
+    let end = u16::from(TRANSPORT).saturating_add(length);
+    if packet.fragment || length < least {
+        return None;
+    }
+    let field = prefix.get(HEADER_BYTES + usize::from(offset)..)?.first_chunk::<2>()?;
+    let field = u16::from_be_bytes(*field);
+    let sum = u64::from(packet.source)
+        + u64::from(packet.destination)
+        + u64::from(packet.protocol)
+        + u64::from(length);
+    // Zero in UDP says "none", and no pseudo-header sums to zero.
+    (field == fold(sum)).then_some(ChecksumRequest { start: TRANSPORT, offset, end })
+}

@@ -1,0 +1,75 @@
+//! Second step: where does it go?
+
+use spine_fib::{Half, Load, NextHop, Store, Used, flow_hash};
+use spine_sdk::Region;
+
+use crate::classify::{HEADER_BYTES, Packet};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The shared region, as the table's functions want to see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Table(pub Region);
+
+impl Load for Table {
+    #[inline(always)]
+    fn u8_at(&self, offset: usize) -> u8 {
+        self.0.u8_at(offset)
+    }
+    #[inline(always)]
+    fn u16_at(&self, offset: usize) -> u16 {
+        self.0.u16_at(offset)
+    }
+    #[inline(always)]
+    fn u32_at(&self, offset: usize) -> u32 {
+        self.0.u32_at(offset)
+    }
+}
+
+impl Store for Table {
+    #[inline(always)]
+    fn set_u8(&self, offset: usize, value: u8) {
+        self.0.set_u8(offset, value);
+    }
+    #[inline(always)]
+    fn set_u16(&self, offset: usize, value: u16) {
+        self.0.set_u16(offset, value);
+    }
+    #[inline(always)]
+    fn set_u32(&self, offset: usize, value: u32) {
+        self.0.set_u32(offset, value);
+    }
+}
+
+/// The next hop of a packet and its index. `prefix` is where the ports are read, if they are needed.
+#[inline]
+pub fn lookup<Region: Load>(
+    region: &Region,
+    half: u32,
+    packet: &Packet,
+    prefix: &[u8],
+) -> (u16, NextHop) {
+    let half = Half::new(region, half);
+    let group = half.lookup(packet.destination);
+    half.next_hop(group, || {
+        flow_hash(packet.source, packet.destination, packet.protocol, ports(packet, prefix))
+    })
+}
+
+/// Remembers that the next hop is in use.
+#[inline]
+pub fn mark_used<Region: Store>(region: &Region, index: u16) {
+    Used(region).mark(index);
+}
+
+/// Both ports, zero where there are none. All fragments of a packet, the first one too, have none:
+/// else they would go different ways.
+fn ports(packet: &Packet, prefix: &[u8]) -> u32 {
+    if packet.fragment || !matches!(packet.protocol, TCP | UDP) {
+        return 0;
+    }
+    // Of a packet too short to have ports, padding is read: it has a hash as well.
+    let ports = prefix.get(HEADER_BYTES..).and_then(<[u8]>::first_chunk::<4>);
+    ports.map_or(0, |ports| u32::from_le_bytes(*ports))
+}

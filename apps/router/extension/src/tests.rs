@@ -1,0 +1,424 @@
+//! The router's handlers, verdict by verdict.
+
+use proptest::prelude::*;
+use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
+use spine_fib::{Action, NextHop, Used, Writer, layout};
+use spine_sdk::manifest::Manifest;
+use spine_sdk::testing::{self, Call, Outcome};
+use spine_sdk::{ChecksumRequest, Context, Domain, Endpoint, Message, Reason, Region, Verdict};
+
+use crate::classify::{HEADER_BYTES, classify};
+use crate::forward::{one_hop_less, partial_checksum, rewrite};
+use crate::lookup::Table;
+use crate::{extension, route};
+
+const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const HERE: u16 = 5;
+const THERE: u16 = 6;
+
+/// A frame with a header of sound values, before a test makes it worse.
+#[derive(Clone)]
+struct Frame(Vec<u8>);
+
+impl Frame {
+    /// UDP from 10.0.0.1 to 10.1.0.1 with `payload` bytes of IP payload.
+    fn new(payload: usize) -> Self {
+        let mut bytes = vec![0; HEADER_BYTES + payload];
+        bytes[..12].copy_from_slice(&[0xee; 12]);
+        bytes[12..14].copy_from_slice(&[0x08, 0x00]);
+        bytes[14] = 0x45;
+        bytes[16..18].copy_from_slice(&u16::try_from(20 + payload).unwrap().to_be_bytes());
+        bytes[22] = 64;
+        bytes[23] = 17;
+        bytes[26..30].copy_from_slice(&[10, 0, 0, 1]);
+        bytes[30..34].copy_from_slice(&[10, 1, 0, 1]);
+        Self(bytes).sealed()
+    }
+
+    /// The same with some bytes changed and the header checksum made right.
+    fn with(&self, at: usize, bytes: &[u8]) -> Self {
+        self.bad(at, bytes).sealed()
+    }
+
+    /// The same with some bytes changed and nothing else.
+    fn bad(&self, at: usize, bytes: &[u8]) -> Self {
+        let mut frame = self.clone();
+        frame.0[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    }
+
+    fn sealed(mut self) -> Self {
+        self.0[24..26].fill(0);
+        let sum = checksum(&self.0[14..34]);
+        self.0[24..26].copy_from_slice(&sum.to_be_bytes());
+        self
+    }
+
+    fn headers(&self) -> &[u8; HEADER_BYTES] {
+        self.0.first_chunk().unwrap()
+    }
+}
+
+/// RFC 1071, word by word, as the textbook has it.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = 0;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+    }
+    !u16::try_from(sum).unwrap()
+}
+
+/// A loaded extension with a table of the most important kinds of routes in half 1.
+fn loaded() -> Region {
+    testing::fresh();
+    let region = testing::region(layout::REGION_BYTES);
+    testing::share(region);
+    extension::initialise();
+    let forward = |peer| NextHop {
+        action: Action::Forward,
+        peer,
+        mtu: 1500,
+        source: OURS,
+        destination: NEIGHBOUR,
+    };
+    let mut writer = Writer::new(Table(region), 1);
+    writer.set_next_hop(1, &forward(THERE));
+    writer.set_next_hop(2, &forward(HERE));
+    writer.set_next_hop(3, &NextHop::without_way(Action::Drop(Reason::Blackhole)));
+    writer.set_next_hop(4, &NextHop::without_way(Action::Kernel(Reason::Unresolved)));
+    writer.set_next_hop(5, &forward(THERE + 1));
+    for hop in 1..=4 {
+        writer.set_group(10 + hop, &[hop]);
+        writer.paint(0x0a00_0000 | u32::from(hop) << 16, 16, 10 + hop).unwrap();
+    }
+    writer.set_group(20, &[1, 5]);
+    writer.paint(0x0a09_0000, 16, 20).unwrap();
+    writer.paint(0xf000_0000, 4, 11).unwrap();
+    region
+}
+
+const SAID: Swap =
+    Swap { half: 1, sequence: 9, adapter: HERE, complete_checksums: true, paused: false };
+
+fn say(swap: &Swap) -> Outcome {
+    Call::small(&swap.to_bytes()).handler(SWAP.0).dispatch(extension::dispatch)
+}
+
+fn send(frame: &Frame) -> Outcome {
+    Call::packet(&frame.0).handler(FORWARD.0).prefix(64).dispatch(extension::dispatch)
+}
+
+fn to(destination: [u8; 4]) -> Frame {
+    Frame::new(100).with(30, &destination)
+}
+
+const FORWARDED: Verdict = Verdict::Forward { peer: THERE, checksum: None };
+
+#[test]
+fn a_packet_with_a_route_leaves_with_a_lower_ttl_and_the_neighbours_address() {
+    let region = loaded();
+    say(&SAID);
+    let frame = Frame::new(100);
+    let outcome = send(&frame);
+    assert_eq!(outcome.verdict, FORWARDED);
+    let mut expected = frame.with(22, &[63]);
+    expected.0[..6].copy_from_slice(&NEIGHBOUR);
+    expected.0[6..12].copy_from_slice(&OURS);
+    assert_eq!(outcome.prefix, expected.0[..64]);
+    let table = Table(region);
+    assert!(Used(&table).take(1), "the next hop is in use");
+    assert!(!Used(&table).take(2), "and no other");
+}
+
+#[test]
+fn each_kind_of_route_has_its_verdict_and_leaves_other_packets_as_they_are() {
+    let region = loaded();
+    say(&SAID);
+    for (name, frame, verdict) in [
+        ("no route", to([11, 0, 0, 1]), Verdict::kernel(Reason::NoRoute)),
+        ("way in is way out", to([10, 2, 0, 1]), Verdict::kernel(Reason::Hairpin)),
+        ("blackhole", to([10, 3, 0, 1]), Verdict::Drop(Reason::Blackhole)),
+        ("neighbour unknown", to([10, 4, 0, 1]), Verdict::kernel(Reason::Unresolved)),
+        ("over the MTU", Frame::new(1481), Verdict::kernel(Reason::TooBig)),
+    ] {
+        let outcome = send(&frame);
+        assert_eq!(outcome.verdict, verdict, "{name}");
+        assert_eq!(outcome.prefix, frame.0[..64], "{name}");
+    }
+    assert!((0..4096).all(|hop| !Used(&Table(region)).take(hop)), "none was sent by");
+    assert_eq!(send(&Frame::new(1480)).verdict, FORWARDED, "exactly the MTU");
+    assert_eq!(send(&to([240, 0, 0, 1])).verdict, FORWARDED, "240/4 is ordinary space");
+}
+
+#[test]
+fn every_field_of_the_header_is_checked() {
+    let good = Frame::new(100);
+    let drop = |reason| Err(Verdict::Drop(reason));
+    let kernel = |reason| Err(Verdict::kernel(reason));
+    for (name, frame, expected) in [
+        ("ARP", good.with(12, &[8, 6]), kernel(Reason::Unhandled)),
+        ("VLAN tag", good.with(12, &[0x81, 0]), kernel(Reason::Unhandled)),
+        ("version 6", good.with(14, &[0x65]), drop(Reason::BadHeader)),
+        ("version 0", good.with(14, &[0x05]), drop(Reason::BadHeader)),
+        ("header of 16 bytes", good.with(14, &[0x44]), drop(Reason::BadHeader)),
+        ("header of 0 bytes", good.with(14, &[0x40]), drop(Reason::BadHeader)),
+        ("options", good.with(14, &[0x46]), kernel(Reason::Options)),
+        ("most options", good.with(14, &[0x4f]), kernel(Reason::Options)),
+        ("wrong checksum", good.bad(24, &[0x12, 0x34]), drop(Reason::BadChecksum)),
+        ("one bit flipped", good.bad(15, &[1]), drop(Reason::BadChecksum)),
+        ("shorter than its header", good.with(16, &[0, 19]), drop(Reason::BadHeader)),
+        ("longer than the frame", good.with(16, &[0, 121]), drop(Reason::Truncated)),
+        ("longest", good.with(16, &[0xff, 0xff]), drop(Reason::Truncated)),
+        ("TTL 0", good.with(22, &[0]), kernel(Reason::TtlExceeded)),
+        ("TTL 1", good.with(22, &[1]), kernel(Reason::TtlExceeded)),
+        ("from 0/8", good.with(26, &[0, 1, 2, 3]), drop(Reason::Martian)),
+        ("from loopback", good.with(26, &[127, 0, 0, 1]), drop(Reason::Martian)),
+        ("from multicast", good.with(26, &[224, 0, 0, 1]), drop(Reason::Martian)),
+        ("from the last multicast", good.with(26, &[239, 9, 9, 9]), drop(Reason::Martian)),
+        ("from broadcast", good.with(26, &[255; 4]), drop(Reason::Martian)),
+        ("to 0/8", good.with(30, &[0, 0, 0, 1]), drop(Reason::Martian)),
+        ("to loopback", good.with(30, &[127, 9, 9, 9]), drop(Reason::Martian)),
+        ("to multicast", good.with(30, &[224, 0, 0, 5]), kernel(Reason::Unhandled)),
+        ("to broadcast", good.with(30, &[255; 4]), kernel(Reason::Local)),
+        ("DHCP", good.with(26, &[0, 0, 0, 0, 255, 255, 255, 255]), kernel(Reason::Local)),
+        ("all zero", good.with(26, &[0; 8]), kernel(Reason::Local)),
+    ] {
+        assert_eq!(classify(frame.headers(), frame.0.len()), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_may_be_unusual_and_is_still_forwarded() {
+    let good = Frame::new(100);
+    for (name, frame, fragment) in [
+        ("plain", good.clone(), false),
+        ("DSCP and ECN", good.with(15, &[0xff]), false),
+        ("padding", good.with(16, &[0, 20]), false),
+        ("do not fragment", good.with(20, &[0x40, 0]), false),
+        ("the reserved bit", good.with(20, &[0x80, 0]), false),
+        ("first fragment", good.with(20, &[0x20, 0]), true),
+        ("last fragment", good.with(20, &[0, 1]), true),
+        ("TTL 2", good.with(22, &[2]), false),
+        ("TTL 255", good.with(22, &[255]), false),
+        ("unknown protocol", good.with(23, &[253]), false),
+        ("from 240/4", good.with(26, &[240, 0, 0, 1]), false),
+        ("from almost broadcast", good.with(26, &[255, 255, 255, 254]), false),
+        ("link-local", good.with(26, &[169, 254, 0, 1]), false),
+    ] {
+        let packet = classify(frame.headers(), frame.0.len());
+        assert_eq!(packet.map(|packet| packet.fragment), Ok(fragment), "{name}");
+    }
+}
+
+#[test]
+fn runts_of_every_length_are_dropped() {
+    loaded();
+    say(&SAID);
+    let frame = Frame::new(100);
+    for length in 0..134 {
+        let runt = Frame(frame.0[..length].to_vec());
+        assert_eq!(send(&runt).verdict, Verdict::Drop(Reason::Truncated), "{length} bytes");
+    }
+    let small = Call::small(b"not a packet").handler(FORWARD.0).dispatch(extension::dispatch);
+    assert_eq!(small.verdict, Verdict::Drop(Reason::Truncated));
+}
+
+#[test]
+fn without_a_swap_or_paused_everything_is_the_kernels() {
+    loaded();
+    let paused = Verdict::kernel(Reason::Paused);
+    assert_eq!(send(&Frame::new(100)).verdict, paused, "no swap yet");
+    say(&SAID);
+    assert_eq!(send(&Frame::new(100)).verdict, FORWARDED);
+    say(&Swap { paused: true, ..SAID });
+    assert_eq!(send(&Frame::new(100)).verdict, paused, "switched off");
+    say(&Swap { half: 0, ..SAID });
+    assert_eq!(send(&Frame::new(100)).verdict, Verdict::kernel(Reason::NoRoute), "the empty half");
+    testing::fresh();
+    extension::initialise();
+    say(&SAID);
+    assert_eq!(send(&Frame::new(100)).verdict, paused, "no region");
+}
+
+#[test]
+fn a_swap_is_acknowledged_to_the_host_in_its_own_words() {
+    loaded();
+    let outcome = say(&SAID);
+    assert_eq!(outcome.verdict, Verdict::Done);
+    assert_eq!(outcome.to_host.len(), 1);
+    assert_eq!(outcome.to_host[0].header().handler, SWAPPED);
+    assert_eq!(Swap::parse(outcome.to_host[0].arguments()), Some(SAID));
+}
+
+#[test]
+fn a_swap_from_anywhere_else_or_out_of_shape_changes_nothing() {
+    loaded();
+    say(&SAID);
+    let other = Swap { half: 0, ..SAID }.to_bytes();
+    let call = Call::small(&other).handler(SWAP.0);
+    let from_peer = call.clone().source(Endpoint::Peer(1)).dispatch(extension::dispatch);
+    let from_wire = Call::packet(&other).handler(SWAP.0).dispatch(extension::dispatch);
+    let short = Call::small(&other[..15]).handler(SWAP.0).dispatch(extension::dispatch);
+    for (name, outcome) in [("peer", from_peer), ("wire", from_wire), ("short", short)] {
+        assert!(matches!(outcome.verdict, Verdict::Drop(_)), "{name}");
+        assert!(outcome.to_host.is_empty(), "{name}");
+    }
+    assert_eq!(send(&Frame::new(100)).verdict, FORWARDED);
+}
+
+#[test]
+fn flows_of_a_multipath_route_spread_and_stay() {
+    loaded();
+    say(&SAID);
+    let mut seen = [0; 2];
+    for port in 0..200u8 {
+        let frame = to([10, 9, 0, 1]).with(35, &[port]);
+        let first = send(&frame).verdict;
+        assert_eq!(send(&frame).verdict, first, "port {port} stays");
+        let Verdict::Forward { peer, .. } = first else { panic!("{first:?}") };
+        seen[usize::from(peer - THERE)] += 1;
+        let fragment = frame.with(20, &[0x20, 0]);
+        let other = to([10, 9, 0, 1]).with(20, &[0, 9]);
+        assert_eq!(send(&fragment).verdict, send(&other).verdict, "fragments go one way");
+    }
+    assert!(seen.iter().all(|count| *count > 60), "{seen:?}");
+}
+
+/// A TCP or UDP frame whose checksum field holds what CHECKSUM_PARTIAL leaves.
+fn unfinished(protocol: u8, field: usize, payload: usize) -> Frame {
+    let mut frame = Frame::new(payload).with(23, &[protocol]);
+    for (byte, value) in frame.0[34..].iter_mut().zip((0..=250).cycle().step_by(7)) {
+        *byte = value;
+    }
+    let sum = !checksum(&pseudo(&frame));
+    frame.bad(34 + field, &sum.to_be_bytes())
+}
+
+fn pseudo(frame: &Frame) -> Vec<u8> {
+    let length = u16::from_be_bytes([frame.0[16], frame.0[17]]) - 20;
+    let mut bytes = frame.0[26..34].to_vec();
+    bytes.extend([0, frame.0[23]]);
+    bytes.extend(length.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn an_unfinished_checksum_is_completed_if_that_is_switched_on() {
+    loaded();
+    say(&SAID);
+    let tcp = unfinished(6, 16, 60);
+    let udp = unfinished(17, 6, 60);
+    let request = |offset, end| Verdict::Forward {
+        peer: THERE,
+        checksum: Some(ChecksumRequest { start: 34, offset, end }),
+    };
+    let padded = Frame([unfinished(17, 6, 8).0, vec![0xff; 18]].concat());
+    for (name, frame, verdict) in [
+        ("TCP", tcp.clone(), request(16, 94)),
+        ("UDP", udp.clone(), request(6, 94)),
+        ("UDP of 8 bytes", unfinished(17, 6, 8), request(6, 42)),
+        ("UDP with padding behind it", padded, request(6, 42)),
+        ("TCP of 20 bytes", unfinished(6, 16, 20), request(16, 54)),
+        ("finished TCP", tcp.bad(50, &[1, 2]), FORWARDED),
+        ("UDP without one", udp.bad(40, &[0, 0]), FORWARDED),
+        ("a fragment", tcp.with(20, &[0x20, 0]), FORWARDED),
+        ("ICMP", tcp.with(23, &[1]), FORWARDED),
+        ("TCP too short for its header", unfinished(6, 16, 19), FORWARDED),
+    ] {
+        assert_eq!(send(&frame).verdict, verdict, "{name}");
+    }
+    say(&Swap { complete_checksums: false, ..SAID });
+    assert_eq!(send(&tcp).verdict, FORWARDED, "switched off");
+}
+
+#[test]
+fn the_manifest_asks_for_what_the_router_needs() {
+    let manifest = Manifest::parse(&extension::MANIFEST).unwrap();
+    assert_eq!((manifest.name(), manifest.regions()), ("router", 1));
+    let domains: Vec<_> = manifest.domains().iter().collect();
+    let expected = [Domain::Core, Domain::Net, Domain::Peer, Domain::Host, Domain::Kernel];
+    assert_eq!(domains, expected);
+    let handlers: Vec<_> = manifest.handlers().map(|h| (h.number, h.prefix, h.writeback)).collect();
+    assert_eq!(handlers, [(FORWARD, 64, 34), (SWAP, 0, 0)]);
+    assert_eq!(extension::STRIDE, 256);
+}
+
+/// What Linux's `ip_decrease_ttl` computes, written down for big-endian words.
+fn linux(check: u16) -> u16 {
+    let sum = u32::from(check) + 0x0100;
+    ((sum + u32::from(sum >= 0xffff)) & 0xffff) as u16
+}
+
+#[test]
+fn the_checksum_after_a_hop_is_linuxs_for_every_checksum() {
+    for check in 0..=u16::MAX {
+        let ours = one_hop_less(check.swap_bytes()).swap_bytes();
+        assert_eq!(ours, linux(check), "{check:#06x}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_checksum_after_a_hop_is_the_recomputed_one(header: [u8; 17]) {
+        let mut frame = Frame::new(0);
+        frame.0[15..24].copy_from_slice(&header[..9]);
+        frame.0[26..34].copy_from_slice(&header[9..]);
+        for ttl in 1..=255 {
+            let frame = frame.with(22, &[ttl]);
+            let mut headers = *frame.headers();
+            rewrite(&mut headers, &NextHop::NO_ROUTE);
+            prop_assert_eq!(&headers[14..], &frame.with(22, &[ttl - 1]).0[14..], "TTL {}", ttl);
+        }
+    }
+
+    #[test]
+    fn completing_a_finished_checksum_by_mistake_changes_nothing(
+        mut payload in prop::collection::vec(any::<u8>(), 20..60), source: [u8; 4],
+    ) {
+        // In one's complement arithmetic the finished checksum is -(pseudo + payload). It equals the
+        // pseudo-header's sum if the payload sums to minus twice that: one word of it sees to it.
+        payload[16..20].fill(0);
+        let mut frame = Frame::new(payload.len()).with(23, &[6]).with(26, &source);
+        frame.0[34..].copy_from_slice(&payload);
+        let minus_pseudo = checksum(&pseudo(&frame)).to_be_bytes();
+        let minus_payload = checksum(&payload).to_be_bytes();
+        let word = !checksum(&[minus_pseudo, minus_pseudo, minus_payload].concat());
+        frame.0[52..54].copy_from_slice(&word.to_be_bytes());
+        let finished = checksum(&[pseudo(&frame), frame.0[34..].to_vec()].concat());
+        prop_assert_eq!(finished, !checksum(&pseudo(&frame)), "looks unfinished");
+        frame.0[50..52].copy_from_slice(&finished.to_be_bytes());
+        let Ok(packet) = classify(frame.headers(), frame.0.len()) else {
+            return Ok(()); // a martian source
+        };
+        prop_assert!(partial_checksum(&packet, &frame.0).is_some());
+        // What the adapter does: the sum from the transport header on, the field included.
+        prop_assert_eq!(checksum(&frame.0[34..]), finished);
+    }
+
+    #[test]
+    fn no_bytes_whatever_panic_the_handlers(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), number in 0u16..4, small: bool,
+    ) {
+        testing::fresh();
+        testing::share(testing::region(1 << 12));
+        extension::initialise();
+        say(&SAID);
+        let call = if small { Call::small(&bytes) } else { Call::packet(&bytes) };
+        let outcome = call.handler(number).dispatch(extension::dispatch);
+        prop_assert_eq!(Verdict::from_bits(outcome.verdict.to_bits()), Ok(outcome.verdict));
+    }
+}
+
+#[test]
+fn a_region_smaller_than_the_table_has_no_routes() {
+    let region = Table(testing::region(4096));
+    let settings = crate::settings::Settings { half: 1, adapter: 0, complete_checksums: false };
+    let mut frame = Frame::new(20).0;
+    let length = frame.len();
+    assert_eq!(route(&region, settings, &mut frame, length), Verdict::kernel(Reason::NoRoute));
+    let _: fn(Context, &mut Message<'_>) -> Verdict = crate::forward;
+}

@@ -1,0 +1,208 @@
+//! The lookup: address to group to next hop.
+
+use crate::layout::{
+    BUCKET, BUCKETS, DIR, GROUP, GROUPS, HALF_BYTES, HALVES, NEXT_HOP, NEXT_HOP_BYTES, NEXT_HOPS,
+    NO_HOP, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S, USED,
+};
+use crate::next_hop::NextHop;
+use crate::{Load, Store};
+
+/// One half of the table, to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Half<'a, Region: Load> {
+    region: &'a Region,
+    base: usize,
+}
+
+impl<'a, Region: Load> Half<'a, Region> {
+    /// The half with the number `which`: 0 or 1; of anything else, its lowest bit counts.
+    #[inline(always)]
+    pub fn new(region: &'a Region, which: u32) -> Self {
+        Self { region, base: base(which) }
+    }
+
+    /// The group of the longest prefix that covers `address` (in host order);
+    /// [`NO_ROUTE_GROUP`](crate::layout::NO_ROUTE_GROUP) if none does.
+    #[inline(always)]
+    pub fn lookup(&self, address: u32) -> u16 {
+        let entry = self.region.u16_at(self.base + DIR + (address >> 8) as usize * 2);
+        if entry & TBL8_FLAG == 0 {
+            return entry;
+        }
+        // A damaged table leads to some entry of this half, not to memory beside it: here and below.
+        let tbl8 = (usize::from(entry) & (TBL8S - 1)) * TBL8_ENTRIES;
+        self.region.u16_at(self.base + TBL8 + (tbl8 + (address & 0xff) as usize) * 2)
+    }
+
+    /// The next hop of `group` for a flow, and its index (for [`Used`]). The flow's hash is asked for
+    /// only where the group has several.
+    #[inline(always)]
+    pub fn next_hop(&self, group: u16, flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
+        let group = usize::from(group) & (GROUPS - 1);
+        let word = self.region.u32_at(self.base + GROUP + group * 4);
+        let (mask, single) = (word as usize & (BUCKETS - 1), (word >> 16) as usize);
+        let index = match mask {
+            0 => single,
+            mask => {
+                let bucket = group * BUCKETS + (flow_hash() as usize & mask);
+                usize::from(self.region.u16_at(self.base + BUCKET + bucket * 2))
+            }
+        };
+        let index = index & (NEXT_HOPS - 1);
+        let hop = NextHop::load(self.region, self.base + NEXT_HOP + index * NEXT_HOP_BYTES);
+        (u16::try_from(index).unwrap_or(NO_HOP), hop)
+    }
+}
+
+/// Where a half starts.
+#[inline(always)]
+pub(crate) const fn base(which: u32) -> usize {
+    (which as usize & (HALVES - 1)) * HALF_BYTES
+}
+
+/// Which next hops are in use; shared by both halves and all adapters.
+#[derive(Debug, Clone, Copy)]
+pub struct Used<'a, Region: Store>(pub &'a Region);
+
+impl<Region: Store> Used<'_, Region> {
+    /// Says that the next hop was used. Written only if it was not known, so that adapters that use
+    /// the same one do not fight for its cache line.
+    #[inline(always)]
+    pub fn mark(&self, index: u16) {
+        let at = USED + usize::from(index);
+        if self.0.u8_at(at) == 0 {
+            self.0.set_u8(at, 1);
+        }
+    }
+
+    /// Whether the next hop was used since the last call; forgets it.
+    ///
+    /// An adapter may mark it between the two accesses, and that mark is lost: the next packet sets it
+    /// again, long before a neighbour goes stale.
+    pub fn take(&self, index: u16) -> bool {
+        let at = USED + usize::from(index);
+        let used = self.0.u8_at(at) != 0;
+        if used {
+            self.0.set_u8(at, 0);
+        }
+        used
+    }
+}
+
+/// A number that is the same for all packets of a flow and spreads flows evenly over any of its low
+/// bits. `ports` is both ports as they stand in the packet, or zero where there are none (fragments).
+#[inline]
+pub fn flow_hash(source: u32, destination: u32, protocol: u8, ports: u32) -> u32 {
+    // Multiplying carries each bit upwards only; folding brings the high half back down. Three rounds
+    // until the low bits depend evenly on all of the input (the test below says how evenly).
+    let pair = (u64::from(source) << 32) | u64::from(destination);
+    let rest = (u64::from(ports) << 8) | u64::from(protocol);
+    let folded = fold(pair, 0xd6e8_feb8_6659_fd93);
+    let folded = fold(folded ^ rest, 0xff51_afd7_ed55_8ccd);
+    (fold(folded, 0xc4ce_b9fe_1a85_ec53) & 0xffff_ffff) as u32
+}
+
+#[inline(always)]
+const fn fold(value: u64, factor: u64) -> u64 {
+    let product = value.wrapping_mul(factor);
+    product ^ (product >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_region_has_no_route_anywhere() {
+        let region = Memory::new();
+        for which in [0, 1] {
+            let half = Half::new(&region, which);
+            for address in [0, 1, 0x0a00_0001, 0x7fff_ffff, 0xffff_ff00, u32::MAX] {
+                assert_eq!(half.lookup(address), 0);
+                assert_eq!(half.next_hop(0, || 0), (0, NextHop::NO_ROUTE));
+            }
+        }
+    }
+
+    #[test]
+    fn use_is_marked_once_and_taken_once() {
+        let region = Memory::new();
+        let used = Used(&region);
+        used.mark(4095);
+        used.mark(4095);
+        assert!(used.take(4095));
+        assert!(!used.take(4095));
+        assert!(!used.take(0));
+    }
+
+    #[test]
+    fn flows_spread_evenly_over_any_number_of_buckets() {
+        // One bit of difference between flows, and a realistic lot: ports counting up.
+        for bits in 1..=6 {
+            let buckets = 1 << bits;
+            let mut seen = [0u32; BUCKETS];
+            for port in 0..6400u32 {
+                let hash = flow_hash(0x0a00_0001, 0x0a01_0001, 6, (40_000 + port) << 16 | 80);
+                seen[hash as usize & (buckets - 1)] += 1;
+            }
+            let fair = 6400 >> bits;
+            for (bucket, count) in seen[..buckets].iter().enumerate() {
+                assert!(
+                    count.abs_diff(fair) < fair / 2,
+                    "bucket {bucket} of {buckets}: {count} of {fair}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_input_matters_to_the_hash() {
+        let plain = flow_hash(1, 2, 6, 3);
+        assert_eq!(flow_hash(1, 2, 6, 3), plain);
+        assert_ne!(flow_hash(2, 1, 6, 3), plain, "directions differ");
+        assert_ne!(flow_hash(1, 2, 17, 3), plain);
+        assert_ne!(flow_hash(1, 2, 6, 4), plain);
+    }
+
+    /// A region with different garbage at every offset.
+    struct Garbage(u64);
+
+    impl Garbage {
+        fn word(&self, offset: usize) -> u32 {
+            assert!(offset < 2 * HALF_BYTES, "read beyond the halves, at {offset}");
+            let offset = u32::try_from(offset).expect("checked above");
+            flow_hash(offset, (self.0 >> 32) as u32, 0, (self.0 & 0xffff_ffff) as u32)
+        }
+    }
+
+    impl Load for Garbage {
+        fn u8_at(&self, offset: usize) -> u8 {
+            self.word(offset).to_le_bytes()[0]
+        }
+        fn u16_at(&self, offset: usize) -> u16 {
+            (self.word(offset) & 0xffff) as u16
+        }
+        fn u32_at(&self, offset: usize) -> u32 {
+            // Often enough a valid action.
+            match self.word(offset) {
+                word if word % 3 == 0 => word & 0xffff_ff03,
+                word => word,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics_the_reader_nor_leads_it_outside(
+            seed: u64, address: u32, which in 0u32..2, hash: u32, group: u16,
+        ) {
+            let region = Garbage(seed);
+            let half = Half::new(&region, which);
+            let _ = half.next_hop(group, || hash);
+            let (index, _) = half.next_hop(half.lookup(address), || hash);
+            prop_assert!(usize::from(index) < NEXT_HOPS);
+        }
+    }
+}

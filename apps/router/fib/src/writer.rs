@@ -1,0 +1,198 @@
+//! Writing a half that nobody reads.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::Store;
+use crate::layout::{
+    BUCKET, BUCKETS, DIR, DIR_ENTRIES, FIRST_GROUP, GROUP, GROUPS, KERNEL_GROUP, NEXT_HOP,
+    NEXT_HOP_BYTES, NEXT_HOPS, NO_HOP, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S,
+};
+use crate::next_hop::NextHop;
+use crate::reader::base;
+
+/// No tbl8 was free for a prefix longer than 24 bits.
+///
+/// Nothing is misdelivered: all 256 addresses around it belong to
+/// [`KERNEL_GROUP`](crate::layout::KERNEL_GROUP) now, until they are painted again. Once tbl8s are free,
+/// paint what covers these addresses again, shortest prefix first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The 24-bit prefix (host order, low byte zero) that the kernel has now.
+    pub prefix: u32,
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, _] = self.prefix.to_be_bytes();
+        write!(
+            f,
+            "no room for routes longer than /24 (all {TBL8S} tables in use): {a}.{b}.{c}.0/24 is left \
+             to the kernel"
+        )
+    }
+}
+
+impl core::error::Error for Exhausted {}
+
+/// Writes one half of the table. Its order of operations decides: the same calls on the other half give
+/// the same table.
+#[derive(Debug)]
+pub struct Writer<Region: Store> {
+    region: Region,
+    base: usize,
+    free: Vec<u16>,
+}
+
+impl<Region: Store> Writer<Region> {
+    /// A writer for the half with the number `which` (0 or 1), which must be all zeroes: a new region.
+    /// For one that is not, [`clear`](Self::clear) it first.
+    pub fn new(region: Region, which: u32) -> Self {
+        Self { region, base: base(which), free: all_tbl8s() }
+    }
+
+    /// Takes away all routes, by writing all of the 32 MiB. Groups and next hops stay.
+    pub fn clear(&mut self) {
+        for entry in (0..DIR_ENTRIES).step_by(2) {
+            self.region.set_u32(self.dir(entry), 0);
+        }
+        self.free = all_tbl8s();
+    }
+
+    /// Gives every address of `prefix`/`length` (host order; bits beyond the length are ignored) to
+    /// `group`, whatever it had before.
+    ///
+    /// After painting a prefix, the caller paints the longer ones inside it again, shorter before
+    /// longer. To delete a route, paint it with the group of its cover
+    /// ([`NO_ROUTE_GROUP`](crate::layout::NO_ROUTE_GROUP) without one) and do the same.
+    ///
+    /// # Errors
+    /// [`Exhausted`]: `length` is over 24 and no tbl8 is free. It says what happened instead.
+    ///
+    /// # Panics
+    /// If `length` is over 32 or `group` not under [`GROUPS`]: the caller's own numbers.
+    pub fn paint(&mut self, prefix: u32, length: u8, group: u16) -> Result<(), Exhausted> {
+        assert!(length <= 32, "a prefix has at most 32 bits, not {length}");
+        assert!(usize::from(group) < GROUPS, "there are {GROUPS} groups, not {group}");
+        let start = prefix & mask(length);
+        if length <= 24 {
+            self.paint_dir((start >> 8) as usize, 1 << (24 - length), group);
+            Ok(())
+        } else {
+            self.paint_tbl8(start, 1 << (32 - length), group)
+        }
+    }
+
+    /// Says which next hops a group has: 1, 2, 4, ... or 64 buckets; a flow goes to one of them. Weights
+    /// are given by naming a next hop several times.
+    ///
+    /// # Panics
+    /// If `group` is not one of the caller's (from [`FIRST_GROUP`] on, under [`GROUPS`]), the number of
+    /// buckets is not a power of two up to 64, or a next hop is not under [`NEXT_HOPS`].
+    pub fn set_group(&mut self, group: u16, buckets: &[u16]) {
+        let index = usize::from(group);
+        assert!(group >= FIRST_GROUP && index < GROUPS, "group {group} is not the caller's");
+        assert!(
+            buckets.len().is_power_of_two() && buckets.len() <= BUCKETS,
+            "a group has 1, 2, 4, ... or {BUCKETS} buckets, not {}",
+            buckets.len()
+        );
+        assert!(buckets.iter().all(|hop| usize::from(*hop) < NEXT_HOPS), "a next hop that is none");
+        for (i, hop) in buckets.iter().enumerate() {
+            self.region.set_u16(self.base + BUCKET + (index * BUCKETS + i) * 2, *hop);
+        }
+        let mask = u16::try_from(buckets.len() - 1).expect("64 buckets at most, checked above");
+        let word = u32::from(mask) | (u32::from(buckets[0]) << 16);
+        self.region.set_u32(self.base + GROUP + index * 4, word);
+    }
+
+    /// Writes a next hop.
+    ///
+    /// # Panics
+    /// If `index` is [`NO_HOP`] or not under [`NEXT_HOPS`].
+    pub fn set_next_hop(&mut self, index: u16, hop: &NextHop) {
+        let valid = index != NO_HOP && usize::from(index) < NEXT_HOPS;
+        assert!(valid, "next hop {index} is not the caller's");
+        let offset = self.base + NEXT_HOP + usize::from(index) * NEXT_HOP_BYTES;
+        hop.store(&self.region, offset);
+    }
+
+    /// How many tbl8s are free: room for more 24-bit prefixes with longer ones inside.
+    pub fn free_tbl8s(&self) -> usize {
+        self.free.len()
+    }
+
+    fn paint_dir(&mut self, first: usize, count: usize, group: u16) {
+        if self.free.len() < TBL8S {
+            for entry in first..first + count {
+                let old = self.region.u16_at(self.dir(entry));
+                if old & TBL8_FLAG != 0 {
+                    self.free.push(old & !TBL8_FLAG);
+                }
+            }
+        }
+        if count == 1 {
+            self.region.set_u16(self.dir(first), group);
+        } else {
+            let pair = u32::from(group) | (u32::from(group) << 16);
+            for entry in (first..first + count).step_by(2) {
+                self.region.set_u32(self.dir(entry), pair);
+            }
+        }
+    }
+
+    fn paint_tbl8(&mut self, start: u32, count: usize, group: u16) -> Result<(), Exhausted> {
+        let entry = self.dir((start >> 8) as usize);
+        let old = self.region.u16_at(entry);
+        let tbl8 = if old & TBL8_FLAG != 0 {
+            old & !TBL8_FLAG
+        } else if old == group {
+            return Ok(());
+        } else {
+            let Some(tbl8) = self.free.pop() else {
+                self.region.set_u16(entry, KERNEL_GROUP);
+                return Err(Exhausted { prefix: start & mask(24) });
+            };
+            self.fill(tbl8, 0, TBL8_ENTRIES, old);
+            self.region.set_u16(entry, tbl8 | TBL8_FLAG);
+            tbl8
+        };
+        self.fill(tbl8, (start & 0xff) as usize, count, group);
+        if self.is_uniform(tbl8, group) {
+            self.region.set_u16(entry, group);
+            self.free.push(tbl8);
+        }
+        Ok(())
+    }
+
+    fn fill(&self, tbl8: u16, first: usize, count: usize, group: u16) {
+        for i in first..first + count {
+            self.region.set_u16(self.tbl8(tbl8, i), group);
+        }
+    }
+
+    /// Whether a tbl8 says nothing that its entry in `dir24` could not say: its last long route is gone.
+    fn is_uniform(&self, tbl8: u16, group: u16) -> bool {
+        (0..TBL8_ENTRIES).all(|i| self.region.u16_at(self.tbl8(tbl8, i)) == group)
+    }
+
+    fn dir(&self, entry: usize) -> usize {
+        self.base + DIR + entry * 2
+    }
+
+    fn tbl8(&self, tbl8: u16, i: usize) -> usize {
+        self.base + TBL8 + (usize::from(tbl8) * TBL8_ENTRIES + i) * 2
+    }
+}
+
+fn all_tbl8s() -> Vec<u16> {
+    (0..u16::MAX).take(TBL8S).rev().collect()
+}
+
+/// The network mask of a prefix length.
+fn mask(length: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
