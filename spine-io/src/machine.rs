@@ -82,51 +82,32 @@ impl Machine {
         cores: &[Option<usize>],
         key: TrustedKey,
     ) -> Result<Self, MachineError> {
-        let engine = Engine::new(&spine_engine::config())
-            .map_err(|error| MachineError::Engine(format!("{error:#}")))?;
         let shared = cores.iter().map(|_| ProcessorShared::new()).collect::<io::Result<Vec<_>>>()?;
-        for setup in &adapters {
-            if setup.processor >= cores.len() {
-                return Err(MachineError::Processor {
-                    adapter: setup.nic.name().to_owned(),
-                    processor: setup.processor,
-                    processors: cores.len(),
-                });
-            }
-        }
-        let bells: Vec<_> =
-            adapters.iter().map(|setup| Arc::clone(&shared[setup.processor].doorbell)).collect();
-        let most = adapters.iter().map(|setup| setup.frames.len()).max().unwrap_or(0);
+        let places: Vec<usize> = adapters.iter().map(|setup| setup.processor).collect();
+        let (adapters, handles) = assemble(adapters, memory, &shared, key)?;
         let mut groups: Vec<Vec<Adapter>> = cores.iter().map(|_| Vec::new()).collect();
-        let mut handles = Vec::new();
-        for (index, (setup, peers)) in
-            (0..).zip(adapters.into_iter().zip(peer::mesh(&bells, most)))
-        {
-            let (handle, port) = host::endpoint(
-                setup.nic.name(),
-                index,
-                Arc::clone(&bells[usize::from(index)]),
-                Arc::clone(memory),
-                engine.clone(),
-                key,
-            );
-            let pool = Pool::new(index, setup.frames);
-            let out = Outlets::new(
-                setup.nic,
-                Arc::clone(memory),
-                pool,
-                peers,
-                setup.kernel,
-                port.messages,
-            );
-            groups[setup.processor].push(Adapter::new(out, port.control, setup.unstamped));
-            handles.push(handle);
+        for (adapter, place) in adapters.into_iter().zip(places) {
+            groups[place].push(adapter);
         }
         let mut machine = Self { handles, shared, threads: Vec::new() };
         for (number, (group, core)) in groups.into_iter().zip(cores).enumerate() {
             machine.spawn(number, group, *core)?;
         }
         Ok(machine)
+    }
+
+    /// Connected adapters without processors, for whoever turns them by hand: simulations, benches.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn by_hand(
+        adapters: Vec<AdapterSetup>,
+        memory: &Arc<FrameMemory>,
+        key: TrustedKey,
+    ) -> Result<(Vec<Adapter>, Vec<AdapterHandle>), MachineError> {
+        let count = adapters.iter().map(|setup| setup.processor + 1).max().unwrap_or(0);
+        let shared = (0..count).map(|_| ProcessorShared::new()).collect::<io::Result<Vec<_>>>()?;
+        assemble(adapters, memory, &shared, key)
     }
 
     fn spawn(
@@ -187,4 +168,47 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Connects adapters with each other, with their processors' doorbells and with their handles.
+fn assemble(
+    setups: Vec<AdapterSetup>,
+    memory: &Arc<FrameMemory>,
+    processors: &[Arc<ProcessorShared>],
+    key: TrustedKey,
+) -> Result<(Vec<Adapter>, Vec<AdapterHandle>), MachineError> {
+    let engine = Engine::new(&spine_engine::config())
+        .map_err(|error| MachineError::Engine(format!("{error:#}")))?;
+    let mut bells = Vec::new();
+    for setup in &setups {
+        let processor = processors.get(setup.processor).ok_or_else(|| MachineError::Processor {
+            adapter: setup.nic.name().to_owned(),
+            processor: setup.processor,
+            processors: processors.len(),
+        })?;
+        bells.push(Arc::clone(&processor.doorbell));
+    }
+    let most = setups.iter().map(|setup| setup.frames.len()).max().unwrap_or(0);
+    let (mut adapters, mut handles) = (Vec::new(), Vec::new());
+    for (index, (setup, peers)) in (0..).zip(setups.into_iter().zip(peer::mesh(&bells, most))) {
+        let (handle, port) = host::endpoint(
+            setup.nic.name(),
+            index,
+            Arc::clone(&bells[usize::from(index)]),
+            Arc::clone(memory),
+            engine.clone(),
+            key,
+        );
+        let out = Outlets::new(
+            setup.nic,
+            Arc::clone(memory),
+            Pool::new(index, setup.frames),
+            peers,
+            setup.kernel,
+            port.messages,
+        );
+        adapters.push(Adapter::new(out, port.control, setup.unstamped));
+        handles.push(handle);
+    }
+    Ok((adapters, handles))
 }

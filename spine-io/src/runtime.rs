@@ -275,7 +275,11 @@ impl Adapter {
         worked
     }
 
-    fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
+    /// Installs an extension that was prepared for this adapter.
+    ///
+    /// # Errors
+    /// [`LoadError::Full`] or [`LoadError::HandlerTaken`]; the adapter is as before.
+    pub fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
         let name = || self.out.nic.name().to_owned();
         let free = self.extensions.iter().position(Option::is_none);
         let place = free.unwrap_or(self.extensions.len());
@@ -329,6 +333,11 @@ impl Adapter {
             processor_syscalls: 0,
             frames: (self.out.pool.free(), self.out.pool.total()),
         }
+    }
+
+    /// Messages that one event carries at most from now on, between 1 and what the plan allows.
+    pub fn set_burst(&mut self, most: usize) {
+        self.burst_limit = most.clamp(1, self.out.nic.plan().burst.min(BURST));
     }
 
     /// The counters as they stand.

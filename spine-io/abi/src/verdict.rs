@@ -48,7 +48,12 @@ pub enum Verdict {
         checksum: Option<ChecksumRequest>,
     },
     /// Give the packet to the kernel as received on this interface. Needs the `kernel` domain.
-    Kernel(Reason),
+    Kernel {
+        /// Why, for the counters.
+        reason: Reason,
+        /// A checksum to complete on the way: the kernel, which forwards it unseen, would not.
+        checksum: Option<ChecksumRequest>,
+    },
     /// Keep the buffer: the reference stays valid until released.
     Keep,
     /// Invoke another handler of the same extension with the same message.
@@ -75,6 +80,12 @@ const fn checksum_bits(checksum: Option<ChecksumRequest>) -> u64 {
 }
 
 impl Verdict {
+    /// To the kernel, unchanged.
+    #[inline]
+    pub const fn kernel(reason: Reason) -> Self {
+        Self::Kernel { reason, checksum: None }
+    }
+
     /// The packed form.
     #[inline]
     pub const fn to_bits(self) -> u64 {
@@ -85,7 +96,9 @@ impl Verdict {
                 FORWARD | ((peer as u64) << 16) | checksum_bits(checksum)
             }
             Self::Transmit { checksum } => TRANSMIT | checksum_bits(checksum),
-            Self::Kernel(reason) => KERNEL | ((reason as u64) << 8),
+            Self::Kernel { reason, checksum } => {
+                KERNEL | ((reason as u64) << 8) | checksum_bits(checksum)
+            }
             Self::Keep => KEEP,
             Self::Next(handler) => NEXT | ((handler.0 as u64) << 16),
         }
@@ -109,7 +122,7 @@ impl Verdict {
             NEXT => Self::Next(HandlerNumber(target)),
             kind @ (DROP | KERNEL) => match Reason::from_number(reason) {
                 Some(reason) if kind == DROP => Self::Drop(reason),
-                Some(reason) => Self::Kernel(reason),
+                Some(reason) => Self::Kernel { reason, checksum },
                 None => return Err(ErrorCode::BadVerdict),
             },
             _ => return Err(ErrorCode::BadVerdict),
@@ -132,7 +145,8 @@ mod tests {
             Verdict::Forward { peer: 4095, checksum: None },
             Verdict::Forward { peer: 1, checksum },
             Verdict::Transmit { checksum },
-            Verdict::Kernel(Reason::Unresolved),
+            Verdict::kernel(Reason::Unresolved),
+            Verdict::Kernel { reason: Reason::TooBig, checksum },
             Verdict::Keep,
             Verdict::Next(HandlerNumber(12)),
         ] {

@@ -97,7 +97,29 @@ impl AdapterHandle {
         sent
     }
 
-    /// Checks an image, makes an instance with these regions, runs its `init` and installs it.
+    /// Checks an image, makes an instance with these regions and runs its `init`, all in the
+    /// caller's thread. It is not installed yet.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing stays behind.
+    pub fn prepare(
+        &self,
+        image: &[u8],
+        regions: Vec<RegionSource>,
+        budget: Budget,
+    ) -> Result<Loaded, LoadError> {
+        Instance::load(Ingredients {
+            engine: &self.engine,
+            key: &self.key,
+            image,
+            regions,
+            frames: Arc::clone(&self.frames),
+            adapter: self.index,
+            budget,
+        })
+    }
+
+    /// [Prepares](Self::prepare) an extension and has the adapter install it.
     ///
     /// # Errors
     /// [`LoadError`]: nothing is installed then, and nothing stays behind.
@@ -107,15 +129,7 @@ impl AdapterHandle {
         regions: Vec<RegionSource>,
         budget: Budget,
     ) -> Result<ExtensionId, LoadError> {
-        let loaded = Instance::load(Ingredients {
-            engine: &self.engine,
-            key: &self.key,
-            image,
-            regions,
-            frames: Arc::clone(&self.frames),
-            adapter: self.index,
-            budget,
-        })?;
+        let loaded = self.prepare(image, regions, budget)?;
         let (reply, answer) = sync_channel(1);
         if !self.ask(Control::Install(loaded, reply)) {
             return Err(self.stopped());

@@ -110,7 +110,9 @@ impl Outlets {
                 self.counters.transmitted_own += 1;
                 self.queue_for_wire(frame);
             }
-            Outcome::Returned(Verdict::Kernel(reason)) => self.hand_over(frame, *reason),
+            Outcome::Returned(Verdict::Kernel { reason, checksum }) => {
+                self.hand_over(frame, *reason, *checksum);
+            }
             Outcome::Returned(Verdict::Keep) => {
                 if let Err(frame) = instance.kept().keep(reference, frame) {
                     self.drop(frame, Reason::QueueFull);
@@ -145,7 +147,8 @@ impl Outlets {
         }
     }
 
-    fn hand_over(&mut self, frame: Frame, reason: Reason) {
+    fn hand_over(&mut self, mut frame: Frame, reason: Reason, checksum: Option<ChecksumRequest>) {
+        self.complete(&mut frame, checksum);
         let packet = self.memory.packet(&frame);
         if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
             self.counters.to_kernel.add(reason, 1);

@@ -397,7 +397,7 @@ impl Instance {
             }
             Verdict::Forward { .. } => Domain::Peer,
             Verdict::Transmit { .. } => Domain::Net,
-            Verdict::Kernel(_) => Domain::Kernel,
+            Verdict::Kernel { .. } => Domain::Kernel,
             Verdict::Keep => Domain::Buffer,
         };
         domains.contains(needs) && matches!(pending.body, Body::Bulk(..))

@@ -5,11 +5,11 @@
 //! frame given to a backend is the backend's until it gives it back, received or completed; what it
 //! still has when it is dropped goes with the memory.
 //!
-//! Left out: several queues behind one `Nic` (an adapter of several queues has several), and packets
-//! larger than a frame.
+//! Left out: packets larger than a frame.
 
 pub mod capture;
 pub mod loopback;
+pub mod multiqueue;
 pub mod packet;
 pub mod xdp;
 
@@ -36,6 +36,21 @@ pub struct NicStatistics {
     pub transmit_failed: u64,
     /// System calls made.
     pub syscalls: u64,
+}
+
+impl NicStatistics {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            transmitted: self.transmitted + other.transmitted,
+            receive_lost: self.receive_lost + other.receive_lost,
+            oversized: self.oversized + other.oversized,
+            transmit_failed: self.transmit_failed + other.transmit_failed,
+            syscalls: self.syscalls + other.syscalls,
+        }
+    }
 }
 
 /// A network interface as an adapter sees it.
@@ -83,6 +98,11 @@ pub trait Nic: Send {
     /// Becomes readable when a packet has arrived; `None` when only polling helps.
     fn poll_fd(&self) -> Option<RawFd> {
         None
+    }
+
+    /// Everything that becomes readable when a packet has arrived.
+    fn poll_fds(&self, into: &mut Vec<RawFd>) {
+        into.extend(self.poll_fd());
     }
 
     /// What was counted so far.
@@ -135,6 +155,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn poll_fd(&self) -> Option<RawFd> {
         (**self).poll_fd()
+    }
+
+    fn poll_fds(&self, into: &mut Vec<RawFd>) {
+        (**self).poll_fds(into);
     }
 
     fn statistics(&mut self) -> NicStatistics {

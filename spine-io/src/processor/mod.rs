@@ -84,7 +84,7 @@ impl<C: Clock> Processor<C> {
         let mut adapters: Vec<_> =
             adapters.into_iter().map(|adapter| (adapter, Pace::default())).collect();
         let mut fds = vec![shared.doorbell.fd()];
-        fds.extend(adapters.iter_mut().filter_map(|(adapter, _)| adapter.nic().poll_fd()));
+        adapters.iter_mut().for_each(|(adapter, _)| adapter.nic().poll_fds(&mut fds));
         Ok(Self { sleeper: Sleeper::new(fds)?, adapters, shared, clock })
     }
 
