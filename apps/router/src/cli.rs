@@ -1,0 +1,278 @@
+//! The command line, and everything that can be wrong with it before anything is touched.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use spine_abi::limits::ADAPTERS;
+
+use crate::netlink::KernelState;
+use crate::netlink::state::IfIndex;
+
+/// Whether transport checksums that a peer left to its network card are completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompleteChecksums {
+    /// On where an interface is a veth, whose peers do that.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// How packets reach the adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// The fastest the driver can.
+    Auto,
+    /// XDP in the driver, or not at all.
+    Native,
+    /// XDP in the kernel's stack.
+    Generic,
+}
+
+/// Turns the kernel's router into a SPINE router: packets are forwarded by a safe extension, routes and
+/// neighbours are the kernel's, and so is everything out of the ordinary.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "spine-router", version)]
+pub struct Options {
+    /// An interface to forward on; give two or more
+    #[arg(long = "iface", value_name = "NAME", required = true)]
+    pub interfaces: Vec<String>,
+    /// Cores the adapters run on, e.g. 1,3: interfaces take them in turn (default: one thread for all,
+    /// on any core)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub cores: Vec<usize>,
+    /// Ends by itself after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
+    /// Prints the report as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Forwards past firewall rules, filters and policies of the kernel
+    #[arg(long)]
+    pub bypass_kernel_policy: bool,
+    /// Completes transport checksums that local senders left to their network card
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub complete_checksums: CompleteChecksums,
+    /// Another extension than the built-in one (WebAssembly, signed by its author)
+    #[arg(long, value_name = "FILE", requires = "trust")]
+    pub extension: Option<PathBuf>,
+    /// Public keys of the authors whose extensions may run
+    #[arg(long, value_name = "KEYFILE")]
+    pub trust: Option<PathBuf>,
+    /// How packets reach the adapters
+    #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
+    pub xdp_mode: XdpMode,
+    /// Packet buffers of each interface (default: enough for its queues)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=1 << 18))]
+    pub frames: Option<u32>,
+    /// Records the packets in pcap files, one for each interface: FILE `x.pcap` becomes `x.NAME.pcap`
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+    /// Says more; twice: everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// A command line that cannot be followed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misuse {
+    /// One interface is no router.
+    #[error("only one interface is given: a router needs at least two (--iface A --iface B)")]
+    OnlyOne,
+    /// More than there can be adapters.
+    #[error("{0} interfaces are given, and {ADAPTERS} are possible")]
+    TooMany(usize),
+    /// The same one again.
+    #[error("interface {0} is given twice")]
+    Twice(String),
+    /// None of that name.
+    #[error("there is no interface {0:?} in this network namespace (see `ip link`)")]
+    NoInterface(String),
+    /// Nothing that carries Ethernet frames.
+    #[error("interface {0} is not an Ethernet interface")]
+    NotEthernet(String),
+    /// A core the machine does not have, or that this process may not use.
+    #[error("core {core} cannot be used: this process may use {allowed}")]
+    NoCore {
+        /// The core.
+        core: usize,
+        /// Those that can.
+        allowed: String,
+    },
+    /// A file that cannot be read.
+    #[error("{what} {path} cannot be read: {why}")]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+        /// Where it was looked for.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "a number of seconds, such as 10 or 0.5".to_owned())
+}
+
+impl Options {
+    /// Checks what the parser cannot, and finds the interfaces' numbers, in their order.
+    ///
+    /// # Errors
+    /// [`Misuse`], one sentence for whoever typed it.
+    pub fn check(&self, state: &KernelState) -> Result<Vec<IfIndex>, Misuse> {
+        let mut seen = BTreeSet::new();
+        for name in &self.interfaces {
+            if !seen.insert(name) {
+                return Err(Misuse::Twice(name.clone()));
+            }
+        }
+        let indices = self.interfaces.iter().map(|name| {
+            let (index, link) =
+                state.link_named(name).ok_or_else(|| Misuse::NoInterface(name.clone()))?;
+            link.mac.ok_or_else(|| Misuse::NotEthernet(name.clone()))?;
+            Ok(index)
+        });
+        let indices = indices.collect::<Result<Vec<IfIndex>, Misuse>>()?;
+        match indices.len() {
+            0 | 1 => return Err(Misuse::OnlyOne),
+            n if n > ADAPTERS => return Err(Misuse::TooMany(n)),
+            _ => {}
+        }
+        self.check_cores()?;
+        readable("extension", self.extension.as_deref())?;
+        readable("key file", self.trust.as_deref())?;
+        Ok(indices)
+    }
+
+    fn check_cores(&self) -> Result<(), Misuse> {
+        let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return Ok(()) };
+        let may = |core: &usize| set.is_set(*core).unwrap_or(false);
+        match self.cores.iter().find(|core| !may(core)) {
+            None => Ok(()),
+            Some(core) => {
+                let all: Vec<String> =
+                    (0..CpuSet::count()).filter(may).map(|core| core.to_string()).collect();
+                Err(Misuse::NoCore { core: *core, allowed: all.join(",") })
+            }
+        }
+    }
+
+    /// The processors: one for each core given, or one that is not pinned.
+    pub fn processors(&self) -> Vec<Option<usize>> {
+        if self.cores.is_empty() {
+            return vec![None];
+        }
+        self.cores.iter().copied().map(Some).collect()
+    }
+
+    /// Whether checksums are completed, given the interfaces.
+    pub fn completes_checksums(&self, state: &KernelState) -> bool {
+        match self.complete_checksums {
+            CompleteChecksums::On => true,
+            CompleteChecksums::Off => false,
+            CompleteChecksums::Auto => self.interfaces.iter().any(|name| {
+                let link = state.link_named(name);
+                link.is_some_and(|(_, link)| link.kind.as_deref() == Some("veth"))
+            }),
+        }
+    }
+}
+
+fn readable(what: &'static str, path: Option<&Path>) -> Result<(), Misuse> {
+    let Some(path) = path else { return Ok(()) };
+    let opened = File::open(path).and_then(|file| file.metadata());
+    let why = match opened {
+        Ok(found) if found.is_file() => return Ok(()),
+        Ok(_) => "it is not a file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Misuse::Unreadable { what, path: path.display().to_string(), why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::state::Link;
+
+    fn state() -> KernelState {
+        let mut state = KernelState::default();
+        for (index, name, mac, kind) in [
+            (1, "lo", None, None),
+            (2, "left", Some([2; 6]), Some("veth")),
+            (3, "right", Some([3; 6]), None),
+            (4, "third", Some([4; 6]), None),
+        ] {
+            let kind = kind.map(str::to_owned);
+            let link = Link { name: name.to_owned(), mac, kind, ..Link::default() };
+            state.links.insert(index, link);
+        }
+        state
+    }
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(["spine-router"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn bad_use_is_answered_with_a_sentence() {
+        for (name, line, sentence) in [
+            ("one interface", "--iface left", "only one interface is given"),
+            ("twice", "--iface left --iface left", "interface left is given twice"),
+            ("unknown", "--iface left --iface nope", "there is no interface \"nope\""),
+            ("loopback", "--iface left --iface lo", "interface lo is not an Ethernet interface"),
+            ("core", "--iface left --iface right --cores 0,1023", "core 1023 cannot be used"),
+            (
+                "extension",
+                "--iface left --iface right --extension /nowhere/x --trust /nowhere/k",
+                "extension /nowhere/x cannot be read: No such file",
+            ),
+            (
+                "directory",
+                "--iface left --iface right --trust /",
+                "key file / cannot be read: it is not a file",
+            ),
+        ] {
+            let options = parse(line).expect(name);
+            let error = options.check(&state()).expect_err(name).to_string();
+            assert!(error.starts_with(sentence), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_parser_refuses_what_no_state_could_make_right() {
+        for line in [
+            "",
+            "--iface left --iface right --duration 0",
+            "--iface left --iface right --duration soon",
+            "--iface left --iface right --duration -1",
+            "--iface left --iface right --cores one",
+            "--iface left --iface right --extension x",
+            "--iface left --iface right --xdp-mode fast",
+            "--iface left --iface right --frames 1",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn good_use_is_understood() {
+        let options =
+            parse("--iface right --iface left --cores 0 --duration 0.25 --json").expect("ok");
+        assert_eq!(options.check(&state()), Ok(vec![3, 2]), "in the order given");
+        assert_eq!(options.duration, Some(Duration::from_millis(250)));
+        assert!(options.completes_checksums(&state()), "left is a veth");
+        let options = parse("--iface right --iface third").expect("ok");
+        assert!(!options.completes_checksums(&state()));
+    }
+}

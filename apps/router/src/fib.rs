@@ -1,0 +1,231 @@
+//! The table that the adapters read, and how it is switched.
+//!
+//! Left-right: operations go to the idle half, every adapter is told to swap and its acknowledgement
+//! awaited, then the same operations go to the other half. So no adapter ever reads a half that is
+//! being written, and both halves are the same in between.
+//!
+//! A half is also how forwarding is stopped: a swap that says "paused" is acknowledged like any
+//! other, and from then on the adapter gives everything to the kernel.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use spine_abi::{Endpoint, Message};
+use spine_fib::layout;
+use spine_fib::protocol::{SWAP, SWAPPED, Swap};
+use spine_fib::{Load, Store, Used, Writer};
+
+use crate::adapters::{Adapter, AdapterError};
+
+pub use spine_fib::{Action, NextHop};
+
+/// Longest list of buckets of a group.
+pub const BUCKETS: usize = layout::BUCKETS;
+/// The group of addresses without a route.
+pub const GROUP_NO_ROUTE: u16 = layout::NO_ROUTE_GROUP;
+/// The group that leaves everything to the kernel.
+pub const GROUP_KERNEL: u16 = layout::KERNEL_GROUP;
+/// The first group that is free for routes.
+pub const FIRST_GROUP: u16 = layout::FIRST_GROUP;
+/// The first next hop that is free for routes.
+pub const FIRST_NEXT_HOP: u16 = layout::NO_HOP + 1;
+/// Groups there are, the reserved ones included.
+#[expect(clippy::cast_possible_truncation, reason = "the layout asserts that it fits")]
+pub const GROUPS: u16 = layout::GROUPS as u16;
+/// Next hops there are, the reserved one included.
+#[expect(clippy::cast_possible_truncation, reason = "the layout asserts that it fits")]
+pub const NEXT_HOPS: u16 = layout::NEXT_HOPS as u16;
+
+/// How long an adapter may take to say that it reads the other half. It answers between two bursts,
+/// within microseconds, unless its thread does not get the processor.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is told within that time.
+const ATTEMPTS: u32 = 8;
+
+/// One step of a change to the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// All addresses of a prefix belong to a group, whatever they belonged to before.
+    Paint(Ipv4Net, u16),
+    /// A group spreads packets over these next hops; a power of two of them, at most [`BUCKETS`].
+    SetGroup(u16, Vec<u16>),
+    /// A next hop is now so.
+    SetNextHop(u16, NextHop),
+}
+
+/// The table was not switched: the halves differ, and the adapters must be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FibError {
+    /// An adapter did not acknowledge.
+    #[error("adapter {name} did not take over table {sequence} within {} s", PATIENCE.as_secs())]
+    Silent {
+        /// Its interface.
+        name: String,
+        /// The number of the switch.
+        sequence: u32,
+    },
+    /// An adapter is gone.
+    #[error(transparent)]
+    Gone(#[from] AdapterError),
+}
+
+/// The region as both writers and the USED area share it.
+struct Shared<R>(Rc<R>);
+
+impl<R: Store> Load for Shared<R> {
+    fn u8_at(&self, offset: usize) -> u8 {
+        self.0.u8_at(offset)
+    }
+    fn u16_at(&self, offset: usize) -> u16 {
+        self.0.u16_at(offset)
+    }
+    fn u32_at(&self, offset: usize) -> u32 {
+        self.0.u32_at(offset)
+    }
+}
+
+impl<R: Store> Store for Shared<R> {
+    fn set_u8(&self, offset: usize, value: u8) {
+        self.0.set_u8(offset, value);
+    }
+    fn set_u16(&self, offset: usize, value: u16) {
+        self.0.set_u16(offset, value);
+    }
+    fn set_u32(&self, offset: usize, value: u32) {
+        self.0.set_u32(offset, value);
+    }
+}
+
+/// Both halves of the table, as the host writes them.
+pub struct Fib<R: Store> {
+    region: Rc<R>,
+    halves: [Writer<Shared<R>>; 2],
+    /// The half no adapter reads. Before the first swap none reads any.
+    idle: usize,
+    sequence: u32,
+    complete_checksums: bool,
+    paused: Vec<bool>,
+}
+
+impl<R: Store> Fib<R> {
+    /// The table in a region of zeroes, [`layout::REGION_BYTES`] long, for this many adapters, all of
+    /// which start paused.
+    pub fn new(region: R, adapters: usize, complete_checksums: bool) -> Self {
+        let region = Rc::new(region);
+        let half = |which| Writer::new(Shared(Rc::clone(&region)), which);
+        let halves = [half(0), half(1)];
+        let paused = vec![true; adapters];
+        Self { region, halves, idle: 0, sequence: 0, complete_checksums, paused }
+    }
+
+    /// Makes the operations true for every adapter, and returns when they are. Gives back what had
+    /// no room and is the kernel's for now: /24s to be painted again later.
+    ///
+    /// # Errors
+    /// [`FibError`]: an adapter does not take part.
+    pub fn apply(
+        &mut self,
+        operations: &[Operation],
+        adapters: &mut [Box<dyn Adapter>],
+    ) -> Result<BTreeSet<Ipv4Net>, FibError> {
+        if operations.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let starved = self.write(operations);
+        self.swap(adapters)?;
+        // The same calls in the same order leave the same half behind.
+        self.write(operations);
+        Ok(starved)
+    }
+
+    /// Stops an adapter, or lets it go on, from the next [`swap`](Self::swap) on.
+    pub fn set_paused(&mut self, adapter: usize, paused: bool) {
+        if let Some(flag) = self.paused.get_mut(adapter) {
+            *flag = paused;
+        }
+    }
+
+    /// Whether an adapter is to give everything to the kernel.
+    pub fn is_paused(&self, adapter: usize) -> bool {
+        self.paused.get(adapter).copied().unwrap_or(true)
+    }
+
+    /// Lets every adapter read the idle half, and waits until all do.
+    ///
+    /// # Errors
+    /// [`FibError`]: an adapter does not take part.
+    pub fn swap(&mut self, adapters: &mut [Box<dyn Adapter>]) -> Result<(), FibError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let half = u32::try_from(self.idle).unwrap_or(0);
+        let swaps = (0..).zip(&self.paused).map(|(adapter, paused)| Swap {
+            half,
+            sequence: self.sequence,
+            adapter,
+            complete_checksums: self.complete_checksums,
+            paused: *paused,
+        });
+        let swaps: Vec<Swap> = swaps.collect();
+        for (adapter, swap) in adapters.iter_mut().zip(&swaps) {
+            tell(adapter.as_mut(), swap)?;
+        }
+        for (adapter, swap) in adapters.iter_mut().zip(&swaps) {
+            await_swapped(adapter.as_mut(), swap)?;
+        }
+        self.idle = 1 - self.idle;
+        Ok(())
+    }
+
+    /// Whether the next hop was used since this was last asked.
+    pub fn take_used(&self, next_hop: u16) -> bool {
+        Used(&*self.region).take(next_hop)
+    }
+
+    /// The region, to look things up in it.
+    pub fn region(&self) -> &R {
+        &self.region
+    }
+
+    fn write(&mut self, operations: &[Operation]) -> BTreeSet<Ipv4Net> {
+        let half = &mut self.halves[self.idle];
+        let mut starved = BTreeSet::new();
+        for operation in operations {
+            match operation {
+                Operation::SetNextHop(number, hop) => half.set_next_hop(*number, hop),
+                Operation::SetGroup(group, buckets) => half.set_group(*group, buckets),
+                Operation::Paint(prefix, group) => {
+                    let painted = half.paint(prefix.addr().into(), prefix.prefix_len(), *group);
+                    if let Err(exhausted) = painted {
+                        tracing::warn!(%exhausted);
+                        starved.extend(Ipv4Net::new(exhausted.prefix.into(), 24));
+                    }
+                }
+            }
+        }
+        starved
+    }
+}
+
+fn tell(adapter: &mut dyn Adapter, swap: &Swap) -> Result<(), AdapterError> {
+    adapter.send(Message::small(SWAP, Endpoint::Host, &swap.to_bytes()))
+}
+
+fn await_swapped(adapter: &mut dyn Adapter, swap: &Swap) -> Result<(), FibError> {
+    for _ in 0..ATTEMPTS {
+        let deadline = Instant::now() + PATIENCE / ATTEMPTS;
+        // What else an extension says to its host is not for us.
+        while let Some(message) =
+            adapter.receive(deadline.saturating_duration_since(Instant::now()))?
+        {
+            if message.header().handler == SWAPPED
+                && Swap::parse(message.arguments()).as_ref() == Some(swap)
+            {
+                return Ok(());
+            }
+        }
+        // Its acknowledgement may have found the FIFO full; the same swap is the same twice.
+        tell(adapter, swap)?;
+    }
+    Err(FibError::Silent { name: adapter.name().to_owned(), sequence: swap.sequence })
+}

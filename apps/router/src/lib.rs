@@ -1,0 +1,29 @@
+//! The host half of the router.
+//!
+//! The kernel keeps the routing table; this half mirrors it ([`netlink`]), works out what each prefix
+//! means for the adapters ([`rib`]), writes it into the table they read ([`table`]), tells the
+//! classifier which packets are ours ([`claims`]), and stands aside where the kernel has rules that
+//! the adapters cannot honour ([`policy`]). Everything runs in one thread and sleeps in one poll.
+
+pub mod adapters;
+pub mod buckets;
+pub mod claims;
+pub mod cli;
+pub mod dataplane;
+pub mod extension;
+pub mod fib;
+pub mod freshness;
+pub mod interfaces;
+pub mod netlink;
+pub mod policy;
+pub mod privileges;
+pub mod region;
+pub mod report;
+pub mod rib;
+pub mod router;
+pub mod slots;
+pub mod start;
+pub mod table;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,38 @@
+//! `spine-router`: turns this machine's kernel router into a SPINE router.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use spine_router::cli::Options;
+use spine_router::start::{self, Failure};
+use tracing_subscriber::EnvFilter;
+
+/// Of a command line that cannot be followed, as the parser has it, too.
+const MISUSE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let level = match options.verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match start::run(&options) {
+        Ok(report) => {
+            let text = if options.json { report.to_json() } else { report.to_string() };
+            // Whoever closed standard output does not want it.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("spine-router: {failure}");
+            match failure {
+                Failure::Misuse(_) => ExitCode::from(MISUSE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}

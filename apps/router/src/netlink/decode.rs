@@ -1,0 +1,249 @@
+//! From a message to a [`Change`].
+//!
+//! Of a message we cannot read, what it speaks of is left to the kernel: a route that
+//! `netlink-packet-route` refuses becomes one of [`RouteKind::Other`].
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_REPLACE, Parseable};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteType,
+    RouteVia,
+};
+
+use super::state::{
+    Change, Hop, Link, Neighbour, Placement, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL,
+    TABLE_MAIN, Via,
+};
+use super::wire::{Raw, attributes, text, u16_at, u32_at};
+use super::{netconf, nexthop};
+
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWNEIGH: u16 = 28;
+pub(super) const RTM_DELNEIGH: u16 = 29;
+pub(super) const RTM_GETNEIGH: u16 = 30;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+const RTM_NEWCHAIN: u16 = 100;
+const RTM_DELCHAIN: u16 = 101;
+
+/// What the message means to us; `None` for what does not concern IPv4 forwarding.
+///
+/// `dumped` says that it answers a dump, whose order is the kernel's.
+pub fn change(raw: Raw<'_>, dumped: bool) -> Option<Change> {
+    match raw.kind {
+        RTM_NEWLINK | RTM_DELLINK => link(raw),
+        RTM_NEWROUTE | RTM_DELROUTE => route(raw, dumped),
+        RTM_NEWNEIGH | RTM_DELNEIGH => neighbour(raw),
+        RTM_NEWRULE | RTM_DELRULE | RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER
+        | RTM_DELTFILTER | RTM_NEWCHAIN | RTM_DELCHAIN => Some(Change::Policy),
+        netconf::RTM_NEWNETCONF | netconf::RTM_DELNETCONF => netconf::change(raw),
+        nexthop::RTM_NEWNEXTHOP | nexthop::RTM_DELNEXTHOP => nexthop::change(raw),
+        _ => None,
+    }
+}
+
+/// Read by hand: a link message has some sixty attributes, of which we want four, and one that a
+/// newer driver writes differently must not cost us the link.
+fn link(raw: Raw<'_>) -> Option<Change> {
+    const HEADER_BYTES: usize = 16;
+    const IFLA_ADDRESS: u16 = 1;
+    const IFLA_IFNAME: u16 = 3;
+    const IFLA_MTU: u16 = 4;
+    const IFLA_LINKINFO: u16 = 18;
+    const IFLA_INFO_KIND: u16 = 1;
+    const ARPHRD_ETHER: u16 = 1;
+    const IFF_UP: u32 = 1;
+    const IFF_LOWER_UP: u32 = 1 << 16;
+
+    // Bridges announce their ports in a family of their own; the interface is none the different.
+    if *raw.payload.first()? != 0 {
+        return None;
+    }
+    let ethernet = u16_at(raw.payload, 2)? == ARPHRD_ETHER;
+    let index = u32_at(raw.payload, 4)?;
+    let flags = u32_at(raw.payload, 8)?;
+    if raw.kind == RTM_DELLINK {
+        return Some(Change::Link(index, None));
+    }
+    let mut link =
+        Link { up: flags & IFF_UP != 0, carrier: flags & IFF_LOWER_UP != 0, ..Link::default() };
+    for (kind, value) in attributes(raw.payload.get(HEADER_BYTES..)?) {
+        match kind {
+            IFLA_ADDRESS if ethernet => link.mac = value.try_into().ok(),
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            IFLA_LINKINFO => {
+                link.kind = attributes(value)
+                    .find(|(kind, _)| *kind == IFLA_INFO_KIND)
+                    .map(|(_, value)| text(value));
+            }
+            _ => {}
+        }
+    }
+    Some(Change::Link(index, Some(link)))
+}
+
+fn neighbour(raw: Raw<'_>) -> Option<Change> {
+    let message = NeighbourMessage::parse(raw.payload).ok()?;
+    if message.header.family != AddressFamily::Inet
+        || message.header.flags.contains(NeighbourFlags::Proxy)
+    {
+        return None;
+    }
+    let mut address = None;
+    let mut mac = None;
+    for attribute in message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(found),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok(),
+            _ => {}
+        }
+    }
+    let neighbour = Neighbour { mac, state: message.header.state.into() };
+    let there = (raw.kind == RTM_NEWNEIGH).then_some(neighbour);
+    Some(Change::Neighbour(address?, message.header.ifindex, there))
+}
+
+fn route(raw: Raw<'_>, dumped: bool) -> Option<Change> {
+    let (prefix, route) = match RouteMessage::parse(raw.payload) {
+        Ok(message) => readable(message)?,
+        Err(_) => unreadable(raw.payload)?,
+    };
+    if ![TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].contains(&route.table) {
+        return None;
+    }
+    if raw.kind == RTM_DELROUTE {
+        return Some(Change::RemoveRoute(prefix, route));
+    }
+    let placement = if dumped || raw.flags & NLM_F_APPEND != 0 {
+        Placement::Last
+    } else if raw.flags & NLM_F_REPLACE != 0 {
+        Placement::Replace
+    } else {
+        Placement::First
+    };
+    Some(Change::AddRoute(prefix, route, placement))
+}
+
+fn readable(message: RouteMessage) -> Option<(Ipv4Net, Route)> {
+    let header = message.header;
+    if header.address_family != AddressFamily::Inet || header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let mut destination = Ipv4Addr::UNSPECIFIED;
+    let mut route = Route {
+        table: u32::from(header.table),
+        tos: header.tos,
+        metric: 0,
+        kind: kind_of(header.kind),
+        via: Via::Hops(Vec::new()),
+        mtu: None,
+    };
+    let mut object = None;
+    let mut hops = Vec::new();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = *address,
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::NhId(id) => object = Some(*id),
+            RouteAttribute::MultiPath(members) => hops.extend(members.iter().map(member)),
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    let only = hop(&message.attributes, None);
+    if hops.is_empty() && (only.interface != 0 || only.gateway.is_some()) {
+        hops.push(only);
+    }
+    route.via = object.map_or(Via::Hops(hops), Via::Object);
+    let prefix = Ipv4Net::new(destination, header.destination_prefix_length).ok()?;
+    Some((prefix.trunc(), route))
+}
+
+fn member(member: &RouteNextHop) -> Hop {
+    // "hops" in the message is the weight less one.
+    let weight = u32::from(member.hops) + 1;
+    Hop { weight, ..hop(&member.attributes, Some(member.interface_index)) }
+}
+
+fn hop(attributes: &[RouteAttribute], interface: Option<u32>) -> Hop {
+    let mut hop =
+        Hop { interface: interface.unwrap_or(0), gateway: None, weight: 1, foreign: false };
+    for attribute in attributes {
+        match attribute {
+            RouteAttribute::Oif(index) if interface.is_none() => hop.interface = *index,
+            RouteAttribute::Gateway(RouteAddress::Inet(address))
+            | RouteAttribute::Via(RouteVia::Inet(address)) => hop.gateway = Some(*address),
+            RouteAttribute::Gateway(_)
+            | RouteAttribute::Via(_)
+            | RouteAttribute::Encap(_)
+            | RouteAttribute::EncapType(_)
+            | RouteAttribute::NewDestination(_) => hop.foreign = true,
+            _ => {}
+        }
+    }
+    hop
+}
+
+fn kind_of(kind: RouteType) -> RouteKind {
+    match kind {
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::Local => RouteKind::Local,
+        RouteType::Broadcast => RouteKind::Broadcast,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        RouteType::Unreachable => RouteKind::Unreachable,
+        RouteType::Prohibit => RouteKind::Prohibit,
+        RouteType::Throw => RouteKind::Throw,
+        _ => RouteKind::Other,
+    }
+}
+
+/// What can be said of a route with an attribute that is not understood: where it stands.
+fn unreadable(payload: &[u8]) -> Option<(Ipv4Net, Route)> {
+    const HEADER_BYTES: usize = 12;
+    const RTA_DST: u16 = 1;
+    const RTA_PRIORITY: u16 = 6;
+    const RTA_TABLE: u16 = 15;
+    if i32::from(*payload.first()?) != libc::AF_INET {
+        return None;
+    }
+    let mut destination = [0; 4];
+    let mut route = Route {
+        table: u32::from(*payload.get(4)?),
+        tos: *payload.get(3)?,
+        metric: 0,
+        kind: RouteKind::Other,
+        via: Via::Hops(Vec::new()),
+        mtu: None,
+    };
+    for (kind, value) in attributes(payload.get(HEADER_BYTES..)?) {
+        match kind {
+            RTA_DST => destination = value.try_into().ok()?,
+            RTA_PRIORITY => route.metric = u32_at(value, 0)?,
+            RTA_TABLE => route.table = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some((Ipv4Net::new(destination.into(), *payload.get(1)?).ok()?.trunc(), route))
+}

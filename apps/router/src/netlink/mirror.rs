@@ -1,0 +1,208 @@
+//! The mirror: a snapshot of the kernel's state, kept current by its notifications.
+//!
+//! Two sockets: notifications come on one, dumps are asked for on the other. The subscription is
+//! made before the first dump, so nothing falls between them, and what arrives twice does no harm
+//! ([`KernelState::apply`]).
+//!
+//! A dump is made again when the kernel says that it lost notifications (ENOBUFS), and when it may
+//! have removed routes without a notification: it does so when an interface goes down, or with the
+//! nexthop object they use. Since it announces such an event before it acts on it, a second dump
+//! follows after [`SECOND_LOOK`].
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::decode::{self, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE};
+use super::netconf::{self, RTM_GETNETCONF, RTNLGRP_IPV4_NETCONF};
+use super::nexthop::{self, RTM_GETNEXTHOP, RTNLGRP_NEXTHOP};
+use super::socket::{NetlinkError, NetlinkSocket, Received};
+use super::state::{Change, Dirty, KernelState};
+
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_NEIGH: u32 = 3;
+const RTNLGRP_TC: u32 = 4;
+const RTNLGRP_IPV4_ROUTE: u32 = 7;
+const RTNLGRP_IPV4_RULE: u32 = 8;
+
+/// Room for notifications while we are busy: a full table takes some 200 MB, a burst of 100,000
+/// routes some 20 MB; beyond that a dump is cheaper.
+pub const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+/// How long no notification may come before a batch is closed.
+const QUIET: Duration = Duration::from_millis(2);
+/// How long a batch may be open.
+const BATCH: Duration = Duration::from_millis(10);
+/// When to look again after the kernel announced something it may not have acted on yet.
+pub const SECOND_LOOK: Duration = Duration::from_millis(200);
+
+/// The mirror of the network namespace in which it was opened.
+pub struct Mirror {
+    events: NetlinkSocket,
+    requests: NetlinkSocket,
+    state: KernelState,
+    /// The last dump may have seen the middle of what the waiting notifications tell.
+    after_dump: bool,
+    second_look: Option<Instant>,
+    /// Full dumps made so far, the first included.
+    pub dumps: u64,
+}
+
+impl Mirror {
+    /// Subscribes, and takes the first snapshot.
+    ///
+    /// # Errors
+    /// [`NetlinkError`] where the kernel refuses; nothing here needs privileges.
+    pub fn open() -> Result<Self, NetlinkError> {
+        Self::with_receive_buffer(RECEIVE_BUFFER_BYTES)
+    }
+
+    /// The same with another size of the notifications' buffer, in bytes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn with_receive_buffer(bytes: usize) -> Result<Self, NetlinkError> {
+        let events = NetlinkSocket::open(NETLINK_ROUTE)?;
+        events.set_receive_buffer(bytes);
+        for group in [
+            RTNLGRP_LINK,
+            RTNLGRP_NEIGH,
+            RTNLGRP_TC,
+            RTNLGRP_IPV4_ROUTE,
+            RTNLGRP_IPV4_RULE,
+            RTNLGRP_IPV4_NETCONF,
+            RTNLGRP_NEXTHOP,
+        ] {
+            events.join(group)?;
+        }
+        let mut mirror = Self {
+            events,
+            requests: NetlinkSocket::open(NETLINK_ROUTE)?,
+            state: KernelState::default(),
+            after_dump: false,
+            second_look: None,
+            dumps: 0,
+        };
+        mirror.resynchronise()?;
+        Ok(mirror)
+    }
+
+    /// What the kernel knows, as far as it told us.
+    pub fn state(&self) -> &KernelState {
+        &self.state
+    }
+
+    /// The socket for requests.
+    pub fn requests(&mut self) -> &mut NetlinkSocket {
+        &mut self.requests
+    }
+
+    /// The descriptor to wait on for notifications.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// When to call [`collect`](Self::collect) although no notification came.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.second_look
+    }
+
+    /// Takes in the notifications that wait, and those that follow within a few milliseconds, as
+    /// one batch, and says what it touched. Dumps again where it has to.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Refused`] when a socket is broken. A dump that was not consistent is made again
+    /// at the next [`deadline`](Self::deadline).
+    pub fn collect(&mut self, now: Instant) -> Result<Dirty, NetlinkError> {
+        let mut dirty = Dirty::default();
+        let start = Instant::now();
+        loop {
+            match self.take(&mut dirty)? {
+                Received::Datagram if start.elapsed() < BATCH => continue,
+                Received::Datagram => break,
+                Received::Overrun => dirty.doubtful = true,
+                Received::Nothing => {}
+            }
+            if dirty.doubtful || start.elapsed() >= BATCH || !self.more_within(QUIET) {
+                break;
+            }
+        }
+        self.after_dump = false;
+        if dirty.doubtful || self.second_look.is_some_and(|time| time <= now) {
+            self.second_look = dirty.doubtful.then_some(now + SECOND_LOOK);
+            match self.resynchronise() {
+                Ok(differences) => dirty.merge(differences),
+                Err(error @ NetlinkError::Unstable { .. }) => {
+                    tracing::warn!(%error, "trying again");
+                    self.second_look = Some(now + SECOND_LOOK);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        dirty.doubtful = false;
+        Ok(dirty)
+    }
+
+    /// Applies one datagram.
+    fn take(&mut self, dirty: &mut Dirty) -> Result<Received, NetlinkError> {
+        let Self { events, state, after_dump, .. } = self;
+        events.receive(|raw| {
+            let Some(change) = decode::change(raw, false) else { return };
+            // Old news of a link may come with routes that the kernel removed in silence since.
+            dirty.doubtful |=
+                *after_dump && matches!(change, Change::Link(..) | Change::NextHop(..));
+            state.apply(change, dirty);
+        })
+    }
+
+    fn more_within(&self, time: Duration) -> bool {
+        let mut fds = [PollFd::new(self.events.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Forgets what waits, dumps everything, and says what differs from what we had.
+    ///
+    /// # Errors
+    /// [`NetlinkError`] when a dump does not succeed.
+    pub fn resynchronise(&mut self) -> Result<Dirty, NetlinkError> {
+        while self.events.receive(|_| ())? != Received::Nothing {}
+        let next = snapshot(&mut self.requests)?;
+        self.dumps += 1;
+        self.after_dump = true;
+        // Among the forgotten may have been a rule.
+        let dirty = Dirty { policy: true, ..self.state.replace(next) };
+        Ok(dirty)
+    }
+}
+
+/// Dumps all there is.
+///
+/// # Errors
+/// [`NetlinkError`], saying which dump did not succeed.
+pub fn snapshot(socket: &mut NetlinkSocket) -> Result<KernelState, NetlinkError> {
+    let inet = u8::try_from(libc::AF_INET).unwrap_or_default();
+    let family = |bytes: usize, family: u8| {
+        let mut header = vec![0; bytes];
+        header[0] = family;
+        header
+    };
+    // Links first: if one goes down while we read, its routes are gone when we come to them, or the
+    // notification makes us read again.
+    let dumps: [(&'static str, u16, Vec<u8>); 5] = [
+        ("interfaces", RTM_GETLINK, family(16, 0)),
+        ("interface settings", RTM_GETNETCONF, family(netconf::HEADER_BYTES, inet)),
+        ("nexthop objects", RTM_GETNEXTHOP, family(nexthop::HEADER_BYTES, 0)),
+        ("routes", RTM_GETROUTE, family(12, inet)),
+        ("neighbours", RTM_GETNEIGH, family(12, inet)),
+    ];
+    let mut state = KernelState::default();
+    let mut dirty = Dirty::default();
+    for (what, kind, header) in dumps {
+        for change in socket.dump(what, kind, &header, |raw| decode::change(raw, true))? {
+            state.apply(change, &mut dirty);
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,23 @@
+//! The kernel's forwarding state, mirrored over netlink.
+//!
+//! Reading order: [`state`] (the data), [`decode`] (a message to a change), [`mirror`] (snapshot,
+//! subscription, resynchronisation), [`socket`] and [`wire`] below them.
+//!
+//! Why sockets of our own and not `rtnetlink`'s connection? One socket must carry links, routes,
+//! neighbours, nexthop objects and settings, since a route only makes sense after the nexthop object
+//! it names, and netlink keeps order within a socket only. Neither `rtnetlink` nor
+//! `netlink-packet-route` 0.34 know nexthop and netconf messages, and a connection there drops what
+//! it cannot decode. So the messages are read here, one by one, in one thread and without a runtime;
+//! routes, rules and neighbours are decoded by `netlink-packet-route`, the few attributes of
+//! everything else by hand.
+
+pub mod decode;
+pub mod mirror;
+pub mod netconf;
+pub mod nexthop;
+pub mod socket;
+pub mod state;
+pub mod wire;
+
+pub use mirror::Mirror;
+pub use state::{Change, Dirty, KernelState};

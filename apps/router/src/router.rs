@@ -1,0 +1,359 @@
+//! The control loop: follows the kernel, and keeps table, classifier and adapters in step with it.
+//!
+//! One thread, one poll over the mirror's notifications, those of the firewall, and signals. What an
+//! event leads to is done at once and in this order: the table (all adapters have acknowledged it when
+//! the step is over), then the claims, then policy.
+//!
+//! An adapter is *enabled* when the packets its interface receives may be forwarded: the kernel
+//! forwards what that interface receives, and there is no obstacle on the forwarding path (or the user
+//! said to bypass them). Standing aside is done twice over: the classifier claims nothing of that
+//! interface, and the extension gives what it already has to the kernel. If anything fails that
+//! cannot be mended here, the loop ends, everything is detached, and the kernel forwards alone.
+
+use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use spine_fib::Store;
+
+use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
+use crate::claims::{Claims, Classifier};
+use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
+use crate::freshness;
+use crate::interfaces::Interfaces;
+use crate::netlink::socket::NetlinkError;
+use crate::netlink::{Dirty, KernelState, Mirror};
+use crate::policy::{self, Obstacle, Watch};
+use crate::rib::Rib;
+use crate::table::{Table, Update};
+
+/// Why the loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// The kernel cannot be followed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The adapters cannot be told.
+    #[error(transparent)]
+    Fib(#[from] FibError),
+    /// An adapter is gone.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// Waiting failed.
+    #[error("cannot wait for events: {0}")]
+    Wait(#[from] nix::Error),
+}
+
+/// What a router is made of.
+pub struct Parts<R: Store> {
+    /// The kernel's state, as of now.
+    pub mirror: Mirror,
+    /// The interfaces, in the order of the adapters.
+    pub ours: Interfaces,
+    /// The region with the table, all zeroes, as the adapters' extensions have it.
+    pub region: R,
+    /// The adapters, with the extension loaded.
+    pub adapters: Vec<Box<dyn Adapter>>,
+    /// The classifier, attached, claiming nothing.
+    pub classifier: Box<dyn Classifier>,
+    /// Whether checksums left to a network card are completed.
+    pub complete_checksums: bool,
+    /// Whether obstacles are ignored.
+    pub bypass_kernel_policy: bool,
+    /// Where sentences for people go.
+    pub say: Box<dyn FnMut(&str)>,
+}
+
+/// A router at work.
+pub struct Router<R: Store> {
+    mirror: Mirror,
+    ours: Interfaces,
+    fib: Fib<R>,
+    table: Table,
+    claims: Claims,
+    adapters: Vec<Box<dyn Adapter>>,
+    classifier: Box<dyn Classifier>,
+    /// `None`: obstacles are ignored.
+    watch: Option<Watch>,
+    obstacles: BTreeSet<Obstacle>,
+    all_obstacles: BTreeSet<Obstacle>,
+    macs: Vec<Option<[u8; 6]>>,
+    next_round: Instant,
+    say: Box<dyn FnMut(&str)>,
+}
+
+impl<R: Store> Router<R> {
+    /// Writes the table, tells the classifier, and enables the adapters that may be.
+    ///
+    /// # Errors
+    /// [`RouterError`]; nothing is claimed then.
+    pub fn start(parts: Parts<R>, now: Instant) -> Result<Self, RouterError> {
+        let adapters = parts.adapters.len();
+        let mut router = Self {
+            mirror: parts.mirror,
+            ours: parts.ours,
+            fib: Fib::new(parts.region, adapters, parts.complete_checksums),
+            table: Table::new(GROUPS, NEXT_HOPS),
+            claims: Claims::new(),
+            adapters: parts.adapters,
+            classifier: parts.classifier,
+            watch: (!parts.bypass_kernel_policy).then(|| Watch::open(now)),
+            obstacles: BTreeSet::new(),
+            all_obstacles: BTreeSet::new(),
+            macs: vec![None; adapters],
+            next_round: now + freshness::INTERVAL,
+            say: parts.say,
+        };
+        let rib = Rib { state: router.mirror.state(), ours: &router.ours };
+        let update = router.table.build(rib);
+        router.carry_out(&update)?;
+        router.follow_macs();
+        router.review_policy(true)?;
+        Ok(router)
+    }
+
+    /// What the kernel knows, as far as it told us.
+    pub fn state(&self) -> &KernelState {
+        self.mirror.state()
+    }
+
+    /// The table as written.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the packets an adapter receives are forwarded.
+    pub fn is_enabled(&self, adapter: usize) -> bool {
+        !self.fib.is_paused(adapter)
+    }
+
+    /// The obstacles seen since the start.
+    pub fn obstacles(&self) -> Vec<String> {
+        self.all_obstacles.iter().map(|obstacle| obstacle.0.clone()).collect()
+    }
+
+    /// What the adapters counted, by interface.
+    ///
+    /// # Errors
+    /// [`RouterError::Adapter`].
+    pub fn statistics(&self) -> Result<Vec<(String, AdapterStatistics)>, RouterError> {
+        let adapters = self.adapters.iter();
+        adapters.map(|adapter| Ok((adapter.name().to_owned(), adapter.statistics()?))).collect()
+    }
+
+    /// Follows the kernel until `until`, or until `interrupted` is readable.
+    ///
+    /// # Errors
+    /// [`RouterError`]; the caller should drop what is attached.
+    pub fn run(
+        &mut self,
+        until: Option<Instant>,
+        interrupted: BorrowedFd<'_>,
+    ) -> Result<(), RouterError> {
+        loop {
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return Ok(());
+            }
+            if self.wait(now, until, interrupted)? {
+                return Ok(());
+            }
+            self.step(Instant::now())?;
+        }
+    }
+
+    /// Gives all packets to the kernel again.
+    ///
+    /// # Errors
+    /// [`RouterError::Fib`].
+    pub fn stop(&mut self) -> Result<(), RouterError> {
+        let nobody = vec![false; self.adapters.len()];
+        self.enable(&nobody)
+    }
+
+    /// Sleeps until something happens; whether we were interrupted.
+    fn wait(
+        &self,
+        now: Instant,
+        until: Option<Instant>,
+        interrupted: BorrowedFd<'_>,
+    ) -> Result<bool, RouterError> {
+        let watch = self.watch.as_ref();
+        let deadlines =
+            [Some(self.next_round), until, self.mirror.deadline(), watch.map(Watch::deadline)];
+        let next = deadlines.into_iter().flatten().min().unwrap_or(now);
+        // Rounded up, or the last millisecond would be spent spinning.
+        let sleep = next.saturating_duration_since(now) + Duration::from_millis(1);
+        let mut fds = vec![
+            PollFd::new(interrupted, PollFlags::POLLIN),
+            PollFd::new(self.mirror.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(
+            watch.into_iter().flat_map(Watch::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+        );
+        match poll(&mut fds, PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) => Ok(fds[0].any().unwrap_or(true)),
+            Err(nix::Error::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in what happened, and does what follows from it.
+    ///
+    /// # Errors
+    /// [`RouterError`].
+    pub fn step(&mut self, now: Instant) -> Result<(), RouterError> {
+        let dirty = self.mirror.collect(now)?;
+        if !dirty.is_empty() {
+            self.follow(&dirty)?;
+        }
+        let announced = self.watch.as_mut().is_some_and(|watch| watch.due(now));
+        if announced || dirty.policy || dirty.conf || self.concerns_ours(&dirty) {
+            self.review_policy(false)?;
+        }
+        if now >= self.next_round {
+            self.next_round = now + freshness::INTERVAL;
+            self.refresh_neighbours();
+            // An adapter that has ended says so when it is asked anything.
+            self.statistics()?;
+        }
+        Ok(())
+    }
+
+    fn concerns_ours(&self, dirty: &Dirty) -> bool {
+        dirty.links.iter().any(|interface| self.ours.contains(*interface))
+    }
+
+    fn follow(&mut self, dirty: &Dirty) -> Result<(), RouterError> {
+        let rib = Rib { state: self.mirror.state(), ours: &self.ours };
+        let update = self.table.update(rib, dirty);
+        self.carry_out(&update)?;
+        if self.concerns_ours(dirty) {
+            self.follow_macs();
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, update: &Update) -> Result<(), RouterError> {
+        let starved = self.fib.apply(&update.operations, &mut self.adapters)?;
+        self.table.repaint_later(starved);
+        // The table decides; a claim that could not be changed costs a packet a detour, no more.
+        for news in self.claims.update(self.table.painted(), &update.changed) {
+            if let Err(error) = news.tell(self.classifier.as_mut()) {
+                tracing::warn!(%error, ?news, "left to the kernel");
+            }
+        }
+        tracing::debug!(
+            operations = update.operations.len(),
+            prefixes = update.changed.len(),
+            claims = self.claims.len(),
+            "followed the kernel"
+        );
+        Ok(())
+    }
+
+    /// Tells the classifier our interfaces' Ethernet addresses, where they changed.
+    fn follow_macs(&mut self) {
+        for (adapter, interface) in self.ours.indices().iter().enumerate() {
+            let mac = self.mirror.state().links.get(interface).and_then(|link| link.mac);
+            let Some(mac) = mac.filter(|mac| self.macs.get(adapter) != Some(&Some(*mac))) else {
+                continue;
+            };
+            match self.classifier.set_mac(*interface, mac) {
+                Ok(()) => self.macs[adapter] = Some(mac),
+                Err(error) => tracing::warn!(%error, "packets to the new address are the kernel's"),
+            }
+        }
+    }
+
+    /// Looks at obstacles and forwarding settings, says what changed, and enables accordingly.
+    fn review_policy(&mut self, starting: bool) -> Result<(), RouterError> {
+        let state = self.mirror.state().clone();
+        let found: BTreeSet<Obstacle> = match self.watch {
+            Some(_) => {
+                policy::check(self.mirror.requests(), &state, &self.ours).into_iter().collect()
+            }
+            None => BTreeSet::new(),
+        };
+        let before = std::mem::replace(&mut self.obstacles, found);
+        for new in self.obstacles.difference(&before) {
+            (self.say)(&format!("the kernel forwards all packets: {new}"));
+        }
+        if !before.is_empty() && self.obstacles.is_empty() {
+            (self.say)("the obstacles are gone: forwarding again");
+        }
+        self.all_obstacles.extend(self.obstacles.iter().cloned());
+
+        let allowed: Vec<bool> =
+            self.ours.indices().iter().map(|at| policy::forwards(&state, *at)).collect();
+        let wanted: Vec<bool> =
+            allowed.iter().map(|allowed| *allowed && self.obstacles.is_empty()).collect();
+        if self.obstacles.is_empty() && before.is_empty() {
+            self.say_what_forwards(&state, &allowed, starting);
+        }
+        self.enable(&wanted)
+    }
+
+    fn say_what_forwards(&mut self, state: &KernelState, allowed: &[bool], starting: bool) {
+        for (adapter, interface) in self.ours.indices().iter().enumerate() {
+            let name = state.links.get(interface).map_or("?", |link| link.name.as_str());
+            match (allowed[adapter], self.is_enabled(adapter)) {
+                (false, enabled) if enabled || starting => (self.say)(&format!(
+                    "packets received on {name} are left to the kernel: \
+                     net.ipv4.conf.{name}.forwarding is 0"
+                )),
+                (true, false) if !starting => {
+                    (self.say)(&format!("packets received on {name} are forwarded again"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Enables exactly these adapters.
+    fn enable(&mut self, wanted: &[bool]) -> Result<(), RouterError> {
+        let changes: Vec<(usize, bool)> = wanted
+            .iter()
+            .enumerate()
+            .filter(|(adapter, wanted)| self.is_enabled(*adapter) != **wanted)
+            .map(|(adapter, wanted)| (adapter, *wanted))
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        // Off at the classifier first, which takes effect with the next packet; on there last.
+        self.claim(changes.iter().filter(|(_, on)| !on));
+        for (adapter, on) in &changes {
+            self.fib.set_paused(*adapter, !on);
+        }
+        self.fib.swap(&mut self.adapters)?;
+        self.claim(changes.iter().filter(|(_, on)| *on));
+        Ok(())
+    }
+
+    fn claim<'a>(&mut self, changes: impl Iterator<Item = &'a (usize, bool)>) {
+        for (adapter, on) in changes {
+            let Some(interface) = self.ours.indices().get(*adapter) else { continue };
+            if let Err(error) = self.classifier.set_enabled(*interface, *on) {
+                tracing::warn!(%error, adapter, on, "the classifier was not told");
+            }
+        }
+    }
+
+    fn refresh_neighbours(&mut self) {
+        let stale =
+            freshness::to_report(self.mirror.state(), self.table.neighbours_in_use(), |next_hop| {
+                self.fib.take_used(next_hop)
+            });
+        for (interface, address) in stale {
+            let reported = freshness::report(self.mirror.requests(), interface, address);
+            if let Err(error) = reported {
+                tracing::warn!(%error, %address, "the neighbour may go stale");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

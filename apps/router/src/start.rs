@@ -1,0 +1,209 @@
+//! From a command line to a running router, and back: the order in which things are made, and undone.
+//!
+//! First everything that only looks (names, capabilities, obstacles), then what costs time but touches
+//! nothing (linking the extension), then the data path, which claims nothing before the router has
+//! written the table. Whatever fails undoes the rest by being dropped.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use spine_abi::Reason;
+use spine_io::TrustedKey;
+use spine_os::domain::Policy;
+use spine_os::linker::Linker;
+use spine_os::memory::Region;
+use spine_os::signature::{PublicKey, SecretKey};
+use std::os::fd::AsFd;
+
+use crate::cli::{Misuse, Options, XdpMode};
+use crate::dataplane::{self, DataPath, DataPathError, XdpChoice};
+use crate::extension;
+use crate::interfaces::Interfaces;
+use crate::netlink::Mirror;
+use crate::netlink::socket::NetlinkError;
+use crate::netlink::state::IfIndex;
+use crate::policy::{self, Obstacle};
+use crate::privileges;
+use crate::region::TableRegion;
+use crate::report::Report;
+use crate::router::{Parts, Router, RouterError};
+
+/// How long packets already in the adapters may take to leave at the end.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// Why there is no router, or none any more: one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line cannot be followed.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The process may not do it.
+    #[error("the capabilities {0} are missing: run as root, or grant them with setcap")]
+    Capabilities(String),
+    /// The kernel's forwarding path has what adapters cannot honour.
+    #[error(
+        "refusing to forward past the kernel's policy: {0} (--bypass-kernel-policy overrides this)"
+    )]
+    Obstacles(String),
+    /// The kernel does not tell.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The extension in a file.
+    #[error(transparent)]
+    Extension(#[from] spine_os::extension::ExtensionError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] spine_os::signature::KeyError),
+    /// The extension is refused.
+    #[error("the extension is refused: {0}")]
+    Link(#[from] spine_os::linker::LinkError),
+    /// The linker's key.
+    #[error(transparent)]
+    Image(#[from] spine_io::extension::ImageError),
+    /// The table's memory.
+    #[error(transparent)]
+    Region(#[from] spine_os::memory::RegionError),
+    /// The table's memory is too small; ours never is.
+    #[error("the table's region is smaller than the table")]
+    TableRegion,
+    /// The data path.
+    #[error(transparent)]
+    DataPath(#[from] DataPathError),
+    /// The control loop.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// Signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[from] nix::Error),
+}
+
+/// Runs a router until its time is up or a signal comes. To be called before there are other threads.
+///
+/// # Errors
+/// [`Failure`]; nothing is attached then.
+pub fn run(options: &Options) -> Result<Report, Failure> {
+    let signals = signals()?;
+    let mut mirror = Mirror::open()?;
+    let indices = options.check(mirror.state())?;
+    let missing = privileges::missing(true);
+    if !missing.is_empty() {
+        return Err(Failure::Capabilities(missing.join(", ")));
+    }
+    let ours = Interfaces::new(indices);
+    if !options.bypass_kernel_policy {
+        refuse_obstacles(&mut mirror, &ours)?;
+    }
+
+    let (image, key) = link(options)?;
+    let region = Region::create("spine-router-table", spine_fib::layout::REGION_BYTES)?;
+    let table = TableRegion::new(region).ok_or(Failure::TableRegion)?;
+    let data_path = open(options, &mirror, &ours, key)?;
+    data_path.load(&image, table.region())?;
+
+    let complete_checksums = options.completes_checksums(mirror.state());
+    let parts = Parts {
+        mirror,
+        ours,
+        region: table,
+        adapters: data_path.adapters(),
+        classifier: data_path.classifier(),
+        complete_checksums,
+        bypass_kernel_policy: options.bypass_kernel_policy,
+        say: Box::new(|sentence| eprintln!("spine-router: {sentence}")),
+    };
+    let start = Instant::now();
+    let mut router = Router::start(parts, start)?;
+    eprintln!("ready");
+    router.run(options.duration.map(|duration| start + duration), signals.as_fd())?;
+    let duration = start.elapsed();
+    router.stop()?;
+    data_path.disable()?;
+    std::thread::sleep(DRAIN);
+    report(&router, &data_path, duration)
+}
+
+/// SIGINT and SIGTERM as something to wait for, here and in all threads made from now on.
+fn signals() -> Result<SignalFd, nix::Error> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+fn refuse_obstacles(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
+    let state = mirror.state().clone();
+    let found = policy::check(mirror.requests(), &state, ours);
+    if found.is_empty() {
+        return Ok(());
+    }
+    let sentences: Vec<String> = found.into_iter().map(|Obstacle(sentence)| sentence).collect();
+    Err(Failure::Obstacles(sentences.join("; ")))
+}
+
+/// Links the extension with a key made for this process alone.
+fn link(options: &Options) -> Result<(Vec<u8>, TrustedKey), Failure> {
+    let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
+    let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
+    let image = match &options.extension {
+        None => linker.link(extension::MODULE)?,
+        Some(path) => {
+            let trusted = match &options.trust {
+                Some(keys) => PublicKey::from_file(keys)?,
+                None => Vec::new(),
+            };
+            linker.link(&spine_os::extension::load_file(path, &trusted)?)?
+        }
+    };
+    Ok((image.into_bytes(), key))
+}
+
+fn open(
+    options: &Options,
+    mirror: &Mirror,
+    ours: &Interfaces,
+    key: TrustedKey,
+) -> Result<DataPath, Failure> {
+    let interface = |index: &IfIndex| {
+        let link = mirror.state().links.get(index)?;
+        let (name, mtu) = (link.name.clone(), link.mtu);
+        Some(dataplane::Interface { name, mac: link.mac?, mtu })
+    };
+    let interfaces: Vec<dataplane::Interface> =
+        ours.indices().iter().filter_map(interface).collect();
+    let data_path = DataPath::open(&dataplane::Options {
+        interfaces: &interfaces,
+        cores: &options.processors(),
+        frames: options.frames,
+        mode: match options.xdp_mode {
+            XdpMode::Auto => XdpChoice::Auto,
+            XdpMode::Native => XdpChoice::Native,
+            XdpMode::Generic => XdpChoice::Generic,
+        },
+        capture: options.capture.as_deref(),
+        key,
+    })?;
+    Ok(data_path)
+}
+
+fn report(
+    router: &Router<TableRegion>,
+    data_path: &DataPath,
+    duration: Duration,
+) -> Result<Report, Failure> {
+    let adapters = router.statistics()?;
+    let mut report = Report::new(&adapters, data_path.syscalls(), duration, router.obstacles());
+    let classified = data_path.classified()?;
+    report.classifier = classified
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(counter, count)| (counter.name().to_owned(), count))
+        .collect::<BTreeMap<String, u64>>();
+    let refused = data_path.handed_over().refused;
+    if refused > 0 {
+        *report.dropped.entry(Reason::KernelRefused.name().to_owned()).or_default() += refused;
+    }
+    Ok(report)
+}

@@ -1,0 +1,431 @@
+//! From the RIB to operations on the forwarding table.
+//!
+//! Prefixes point to groups, groups to next hops, and each is shared by all that mean the same: a
+//! neighbour that changes its address is one operation, however many routes lead over it; so is a
+//! link that goes down. A prefix with a group of its own is redirected by changing the group.
+//!
+//! Invariant: [`Table::update`] leaves the table as a new one built from the same state would be,
+//! but for the numbers of groups and next hops.
+//!
+//! When the numbers run out, the prefix is painted with [`GROUP_KERNEL`] and counted in
+//! [`Table::unrepresented`]; it is tried again when it changes next.
+
+use std::collections::{BTreeSet, HashMap};
+
+use ipnet::Ipv4Net;
+use prefix_trie::PrefixMap;
+use spine_abi::Reason;
+
+use crate::buckets;
+use crate::fib::{
+    Action, FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, GROUP_NO_ROUTE, NextHop, Operation,
+};
+use crate::netlink::Dirty;
+use crate::netlink::state::{IfIndex, Neighbour, Route, TABLE_DEFAULT, TABLE_LOCAL};
+use crate::rib::{Rib, Target, TargetHop};
+use crate::slots::Slots;
+
+/// What a next hop stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum HopKey {
+    Via(TargetHop),
+    Kernel(Reason),
+    Drop(Reason),
+}
+
+/// What a group stands for.
+type GroupKey = Vec<(HopKey, u32)>;
+
+/// A prefix as it is painted.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it means.
+    pub target: Target,
+    group: u16,
+}
+
+/// A prefix that means something else now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub prefix: Ipv4Net,
+    /// What it meant; `None`: whatever the prefix around it meant.
+    pub before: Option<Target>,
+    /// What it means.
+    pub after: Option<Target>,
+}
+
+/// What an update comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// To be done in this order, on both halves.
+    pub operations: Vec<Operation>,
+    /// What the classifier may have to know.
+    pub changed: Vec<Changed>,
+}
+
+/// The table as written.
+#[derive(Debug)]
+pub struct Table {
+    painted: PrefixMap<Ipv4Net, Entry>,
+    groups: Slots<GroupKey>,
+    members: HashMap<u16, Vec<u16>>,
+    buckets: HashMap<u16, Vec<u16>>,
+    hops: Slots<HopKey>,
+    written: HashMap<u16, NextHop>,
+    default_table: BTreeSet<Ipv4Net>,
+    wide_local: BTreeSet<Ipv4Net>,
+    ignored: BTreeSet<IfIndex>,
+    repaint_later: BTreeSet<Ipv4Net>,
+    /// Prefixes left to the kernel for want of numbers, since the start.
+    pub unrepresented: u64,
+}
+
+impl Table {
+    /// An empty table for at most this many groups and next hops, reserved ones included.
+    pub fn new(groups: u16, next_hops: u16) -> Self {
+        Self {
+            painted: PrefixMap::new(),
+            groups: Slots::new(FIRST_GROUP, groups),
+            members: HashMap::new(),
+            buckets: HashMap::new(),
+            hops: Slots::new(FIRST_NEXT_HOP, next_hops),
+            written: HashMap::new(),
+            default_table: BTreeSet::new(),
+            wide_local: BTreeSet::new(),
+            ignored: BTreeSet::new(),
+            repaint_later: BTreeSet::new(),
+            unrepresented: 0,
+        }
+    }
+
+    /// The prefixes as painted, neighbours included.
+    pub fn painted(&self) -> &PrefixMap<Ipv4Net, Entry> {
+        &self.painted
+    }
+
+    /// The next hops that lead to a neighbour: number, interface and the neighbour's address.
+    pub fn neighbours_in_use(&self) -> impl Iterator<Item = (u16, IfIndex, std::net::Ipv4Addr)> {
+        self.hops.iter().filter_map(|(number, key)| match key {
+            HopKey::Via(hop) => Some((number, hop.interface, hop.gateway?)),
+            _ => None,
+        })
+    }
+
+    /// These were painted and had no room: they are painted again with the next update.
+    pub fn repaint_later(&mut self, starved: BTreeSet<Ipv4Net>) {
+        self.repaint_later.extend(starved);
+    }
+
+    /// The operations that make a new table right for the state.
+    pub fn build(&mut self, rib: Rib<'_>) -> Update {
+        let everything = Dirty {
+            prefixes: rib.state.routes.keys().chain(self.painted.keys()).collect(),
+            neighbours: rib.state.neighbours.keys().copied().collect(),
+            links: rib.state.links.keys().copied().collect(),
+            conf: true,
+            ..Dirty::default()
+        };
+        self.update(rib, &everything)
+    }
+
+    /// The operations that follow the state after it changed where `dirty` says.
+    pub fn update(&mut self, rib: Rib<'_>, dirty: &Dirty) -> Update {
+        let mut update = Update::default();
+        let before = std::mem::replace(&mut self.ignored, ignored(rib));
+        let carrier_matters = before != self.ignored;
+        let prefixes = self.affected(rib, dirty, carrier_matters);
+        let mut repaint = BTreeSet::new();
+        for prefix in prefixes {
+            self.retarget(rib, prefix, &mut update, &mut repaint);
+        }
+        self.refresh_next_hops(rib, dirty, &mut update.operations);
+        if carrier_matters || !dirty.links.is_empty() {
+            self.refresh_groups(rib, &mut update.operations);
+        }
+        if !repaint.is_empty() {
+            repaint.append(&mut self.repaint_later);
+        }
+        self.repaint(&repaint, &mut update.operations);
+        update
+    }
+
+    /// The prefixes whose target may have changed.
+    fn affected(&mut self, rib: Rib<'_>, dirty: &Dirty, everything: bool) -> BTreeSet<Ipv4Net> {
+        let mut prefixes = dirty.prefixes.clone();
+        if everything {
+            prefixes.extend(rib.state.routes.keys());
+        }
+        if !dirty.nexthops.is_empty() {
+            prefixes.extend(rib.users_of(&dirty.nexthops));
+        }
+        let mut below = Vec::new();
+        for prefix in &prefixes {
+            let has = |table: u32| {
+                let of_table = |route: &Route| route.table == table;
+                rib.state.routes.get(prefix).is_some_and(|routes| routes.iter().any(of_table))
+            };
+            note(&mut self.default_table, *prefix, has(TABLE_DEFAULT));
+            let was_local = self.wide_local.contains(prefix);
+            note(&mut self.wide_local, *prefix, prefix.prefix_len() < 32 && has(TABLE_LOCAL));
+            if was_local != self.wide_local.contains(prefix) {
+                below.extend(rib.state.routes.children(prefix).map(|(child, _)| child));
+            }
+        }
+        prefixes.extend(below);
+        if !prefixes.is_empty() {
+            prefixes.extend(self.default_table.iter().copied());
+        }
+        // A neighbour's own prefix depends on the route around it.
+        let mut hosts: BTreeSet<Ipv4Net> =
+            dirty.neighbours.iter().map(|(address, _)| Ipv4Net::from(*address)).collect();
+        for prefix in &prefixes {
+            let within = (prefix.network(), IfIndex::MIN)..=(prefix.broadcast(), IfIndex::MAX);
+            hosts.extend(
+                rib.state.neighbours.range(within).map(|((address, _), _)| Ipv4Net::from(*address)),
+            );
+        }
+        prefixes.extend(hosts);
+        prefixes
+    }
+
+    /// Gives a prefix the group of its target, and notes whether it must be painted.
+    fn retarget(
+        &mut self,
+        rib: Rib<'_>,
+        prefix: Ipv4Net,
+        update: &mut Update,
+        repaint: &mut BTreeSet<Ipv4Net>,
+    ) {
+        let after = rib.target(prefix);
+        let old = self.painted.get(&prefix);
+        if old.map(|entry| &entry.target) == after.as_ref() {
+            return;
+        }
+        let old_group = old.map(|entry| entry.group);
+        let group = match &after {
+            Some(target) => Some(self.regroup(rib, old_group, target, &mut update.operations)),
+            None => {
+                self.release_group(old_group);
+                None
+            }
+        };
+        if group != old_group {
+            repaint.insert(prefix);
+        }
+        let before = match (group, after.clone()) {
+            (Some(group), Some(target)) => self.painted.insert(prefix, Entry { target, group }),
+            _ => self.painted.remove(&prefix),
+        };
+        let before = before.map(|entry| entry.target);
+        update.changed.push(Changed { prefix, before, after });
+    }
+
+    /// The group for a target, for a prefix that had another one.
+    fn regroup(
+        &mut self,
+        rib: Rib<'_>,
+        old: Option<u16>,
+        target: &Target,
+        operations: &mut Vec<Operation>,
+    ) -> u16 {
+        let key = group_key(target);
+        if let Some(old) = old
+            && self.groups.rename(old, &key).is_some()
+        {
+            let members = self.members.remove(&old).unwrap_or_default();
+            let filled = self.fill_group(rib, old, &key, operations);
+            self.release_hops(&members);
+            if filled {
+                return old;
+            }
+            self.groups.release(old);
+            return self.give_up();
+        }
+        let acquired = self.groups.acquire(&key);
+        self.release_group(old);
+        match acquired {
+            Some((group, false)) => group,
+            Some((group, true)) if self.fill_group(rib, group, &key, operations) => group,
+            Some((group, true)) => {
+                self.groups.release(group);
+                self.give_up()
+            }
+            None => self.give_up(),
+        }
+    }
+
+    fn give_up(&mut self) -> u16 {
+        self.unrepresented += 1;
+        GROUP_KERNEL
+    }
+
+    /// Finds the next hops of a group and writes it; false when there are no numbers left.
+    fn fill_group(
+        &mut self,
+        rib: Rib<'_>,
+        group: u16,
+        key: &GroupKey,
+        operations: &mut Vec<Operation>,
+    ) -> bool {
+        let mut members = Vec::with_capacity(key.len());
+        for (hop, _) in key {
+            let Some((number, new)) = self.hops.acquire(hop) else {
+                self.release_hops(&members);
+                return false;
+            };
+            members.push(number);
+            if new {
+                self.write_next_hop(number, next_hop(rib, hop), operations);
+            }
+        }
+        self.members.insert(group, members);
+        self.write_group(rib, group, key, operations);
+        true
+    }
+
+    fn release_group(&mut self, group: Option<u16>) {
+        let Some(group) = group else { return };
+        if self.groups.release(group).is_some() {
+            let members = self.members.remove(&group).unwrap_or_default();
+            self.release_hops(&members);
+        }
+    }
+
+    fn release_hops(&mut self, members: &[u16]) {
+        for number in members {
+            self.hops.release(*number);
+        }
+    }
+
+    fn write_next_hop(&mut self, number: u16, hop: NextHop, operations: &mut Vec<Operation>) {
+        if self.written.insert(number, hop) != Some(hop) {
+            operations.push(Operation::SetNextHop(number, hop));
+        }
+    }
+
+    fn write_group(
+        &mut self,
+        rib: Rib<'_>,
+        group: u16,
+        key: &GroupKey,
+        operations: &mut Vec<Operation>,
+    ) {
+        let Some(members) = self.members.get(&group) else { return };
+        let alive: Vec<usize> = (0..key.len()).filter(|at| is_alive(rib, &key[*at].0)).collect();
+        // Without any that lives, all stand: each of them says by itself that it is unresolved.
+        let chosen = if alive.is_empty() { (0..key.len()).collect() } else { alive };
+        let weighted: Vec<(&HopKey, u32)> =
+            chosen.iter().map(|at| (&key[*at].0, key[*at].1)).collect();
+        let buckets: Vec<u16> =
+            buckets::spread(&weighted).into_iter().map(|at| members[chosen[at]]).collect();
+        if self.buckets.get(&group) != Some(&buckets) {
+            self.buckets.insert(group, buckets.clone());
+            operations.push(Operation::SetGroup(group, buckets));
+        }
+    }
+
+    fn refresh_next_hops(&mut self, rib: Rib<'_>, dirty: &Dirty, into: &mut Vec<Operation>) {
+        let touched = |hop: &TargetHop| {
+            dirty.links.contains(&hop.interface)
+                || hop.gateway.is_some_and(|at| dirty.neighbours.contains(&(at, hop.interface)))
+        };
+        let mut stale: Vec<(u16, NextHop)> = Vec::new();
+        for (number, key) in self.hops.iter() {
+            if matches!(key, HopKey::Via(hop) if touched(hop)) {
+                stale.push((number, next_hop(rib, key)));
+            }
+        }
+        stale.sort_unstable_by_key(|(number, _)| *number);
+        for (number, hop) in stale {
+            self.write_next_hop(number, hop, into);
+        }
+    }
+
+    fn refresh_groups(&mut self, rib: Rib<'_>, operations: &mut Vec<Operation>) {
+        let several = self.groups.iter().filter(|(_, key)| key.len() > 1);
+        let mut several: Vec<(u16, GroupKey)> =
+            several.map(|(group, key)| (group, key.clone())).collect();
+        several.sort_unstable_by_key(|(group, _)| *group);
+        for (group, key) in several {
+            self.write_group(rib, group, &key, operations);
+        }
+    }
+
+    /// Paints the prefixes, and again what lies inside them.
+    fn repaint(&self, prefixes: &BTreeSet<Ipv4Net>, operations: &mut Vec<Operation>) {
+        let mut painted_up_to: Option<Ipv4Net> = None;
+        // In order, a prefix comes before those inside it.
+        for prefix in prefixes {
+            if painted_up_to.is_some_and(|top| top.contains(prefix)) {
+                continue;
+            }
+            painted_up_to = Some(*prefix);
+            let around = self.painted.get_lpm(prefix).map(|(_, entry)| entry.group);
+            operations.push(Operation::Paint(*prefix, around.unwrap_or(GROUP_NO_ROUTE)));
+            let inside = self.painted.children(prefix).filter(|(child, _)| child != prefix);
+            operations.extend(inside.map(|(child, entry)| Operation::Paint(child, entry.group)));
+        }
+    }
+}
+
+fn note(set: &mut BTreeSet<Ipv4Net>, prefix: Ipv4Net, belongs: bool) {
+    if belongs {
+        set.insert(prefix);
+    } else {
+        set.remove(&prefix);
+    }
+}
+
+fn ignored(rib: Rib<'_>) -> BTreeSet<IfIndex> {
+    rib.state.links.keys().copied().filter(|interface| rib.ignored(*interface)).collect()
+}
+
+fn group_key(target: &Target) -> GroupKey {
+    match target {
+        Target::Forward(hops) => {
+            hops.iter().map(|(hop, weight)| (HopKey::Via(hop.clone()), *weight)).collect()
+        }
+        Target::Kernel(reason) => vec![(HopKey::Kernel(*reason), 1)],
+        Target::Drop(reason) => vec![(HopKey::Drop(*reason), 1)],
+    }
+}
+
+/// Whether the kernel would still choose this hop of a multipath route.
+fn is_alive(rib: Rib<'_>, key: &HopKey) -> bool {
+    match key {
+        HopKey::Via(hop) => {
+            rib.state.links.get(&hop.interface).is_some_and(|link| link.up)
+                && !rib.ignored(hop.interface)
+        }
+        HopKey::Kernel(_) | HopKey::Drop(_) => true,
+    }
+}
+
+fn next_hop(rib: Rib<'_>, key: &HopKey) -> NextHop {
+    match key {
+        HopKey::Via(hop) => {
+            forward(rib, hop).unwrap_or_else(|reason| NextHop::without_way(Action::Kernel(reason)))
+        }
+        HopKey::Kernel(reason) => NextHop::without_way(Action::Kernel(*reason)),
+        HopKey::Drop(reason) => NextHop::without_way(Action::Drop(*reason)),
+    }
+}
+
+fn forward(rib: Rib<'_>, hop: &TargetHop) -> Result<NextHop, Reason> {
+    let peer = rib.ours.adapter(hop.interface).ok_or(Reason::NotOurs)?;
+    let link = rib.state.links.get(&hop.interface).ok_or(Reason::Unresolved)?;
+    let source = link.mac.ok_or(Reason::NotOurs)?;
+    if !link.up || !link.carrier {
+        return Err(Reason::Unresolved);
+    }
+    let gateway = hop.gateway.ok_or(Reason::Unresolved)?;
+    let neighbour = rib.state.neighbours.get(&(gateway, hop.interface));
+    let destination = neighbour.and_then(Neighbour::usable).ok_or(Reason::Unresolved)?;
+    let limit = hop.mtu.filter(|mtu| *mtu != 0).unwrap_or(u32::MAX).min(link.mtu);
+    let mtu = u16::try_from(limit).unwrap_or(u16::MAX);
+    Ok(NextHop { action: Action::Forward, peer, mtu, source, destination })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,440 @@
+//! The table against an oracle that has neither tries nor memory: it looks at every route for every
+//! address, after every batch of a random history.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use spine_fib::Half;
+
+use super::*;
+use crate::adapters::Adapter;
+use crate::claims::{ClaimChange, Claims};
+use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
+use crate::interfaces::Interfaces;
+use crate::netlink::KernelState;
+use crate::netlink::state::{Change, Conf, Hop, NextHopObject, Placement, RouteKind, Via};
+use crate::testing::{Echo, HeapRegion, NEIGHBOURS, OURS, addresses, ordinary, prefix, step};
+
+/// What may happen to a packet, and whether the classifier should claim it.
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    outcomes: Vec<NextHop>,
+    ours: bool,
+}
+
+fn kernel(reason: Reason) -> Expected {
+    Expected { outcomes: vec![NextHop::without_way(Action::Kernel(reason))], ours: false }
+}
+
+fn hops_of(state: &KernelState, via: &Via, depth: usize) -> Vec<Hop> {
+    match via {
+        Via::Hops(hops) => hops.clone(),
+        Via::Object(id) => match state.nexthops.get(id) {
+            Some(NextHopObject::Single(hop)) => vec![hop.clone()],
+            Some(NextHopObject::Group(members)) if depth > 0 => members
+                .iter()
+                .flat_map(|(member, _)| hops_of(state, &Via::Object(*member), depth - 1))
+                .collect(),
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn lost(state: &KernelState, interface: u32) -> bool {
+    let minds = state.conf.get(&interface.cast_signed()).is_some_and(|conf| conf.ignore_linkdown);
+    minds && state.links.get(&interface).is_some_and(|link| !link.carrier)
+}
+
+/// The route the kernel would use: prefix and route.
+fn best(state: &KernelState, address: Ipv4Addr) -> Option<(Ipv4Net, &Route)> {
+    let usable = |route: &Route| {
+        let hops = hops_of(state, &route.via, 4);
+        hops.is_empty() || !hops.iter().all(|hop| lost(state, hop.interface))
+    };
+    let all: Vec<(Ipv4Net, usize, &Route)> = state
+        .routes
+        .iter()
+        .filter(|(net, _)| net.contains(&address))
+        .flat_map(|(net, routes)| routes.iter().enumerate().map(move |(at, r)| (net, at, r)))
+        .collect();
+    let longest = |wanted: &dyn Fn(Ipv4Net, &Route) -> bool| {
+        let fitting = all.iter().filter(|(net, _, route)| wanted(*net, route) && usable(route));
+        fitting.max_by_key(|(net, at, _)| (net.prefix_len(), std::cmp::Reverse(*at)))
+    };
+    let shaded = |net: Ipv4Net| {
+        all.iter().any(|(other, _, route)| other.contains(&net) && route.table != TABLE_DEFAULT)
+    };
+    longest(&|net, route| route.table != TABLE_DEFAULT || !shaded(net))
+        .map(|(net, _, r)| (*net, *r))
+}
+
+fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
+    let Some((net, route)) = best(state, address) else { return kernel(Reason::NoRoute) };
+    let below_local = state.routes.iter().any(|(cover, routes)| {
+        cover != net && cover.contains(&net) && routes.iter().any(|r| r.table == TABLE_LOCAL)
+    });
+    if route.table != TABLE_LOCAL && below_local {
+        return kernel(Reason::Local);
+    }
+    if route.tos != 0 {
+        return kernel(Reason::NotOurs);
+    }
+    let blackhole = Expected {
+        outcomes: vec![NextHop::without_way(Action::Drop(Reason::Blackhole))],
+        ours: true,
+    };
+    match (route.kind, &route.via) {
+        (RouteKind::Blackhole, _) => return blackhole,
+        (RouteKind::Unicast, Via::Object(id))
+            if state.nexthops.get(id) == Some(&NextHopObject::Blackhole) =>
+        {
+            return blackhole;
+        }
+        (RouteKind::Unicast, _) => {}
+        (RouteKind::Unreachable | RouteKind::Prohibit, _) => return kernel(Reason::NoRoute),
+        (RouteKind::Local | RouteKind::Broadcast, _) => return kernel(Reason::Local),
+        (RouteKind::Throw | RouteKind::Other, _) => return kernel(Reason::NotOurs),
+    }
+    let hops = hops_of(state, &route.via, 4);
+    let ours = |hop: &Hop| OURS.contains(&hop.interface) && !hop.foreign;
+    if !hops.iter().any(ours) || hops.iter().any(|hop| hop.foreign) {
+        return kernel(Reason::NotOurs);
+    }
+    let distinct: BTreeSet<(u32, Option<Ipv4Addr>)> =
+        hops.iter().map(|hop| (hop.interface, hop.gateway)).collect();
+    // Straight onto the link: the neighbour itself is the way, and ours only while it is known.
+    if distinct.len() == 1 && hops[0].gateway.is_none() && net.prefix_len() < 32 {
+        let known = NEIGHBOURS.contains(&address)
+            && state
+                .neighbours
+                .get(&(address, hops[0].interface))
+                .and_then(|n| n.usable())
+                .is_some();
+        let outcome = outcome(state, route, hops[0].interface, known.then_some(address));
+        return Expected { outcomes: vec![outcome], ours: known };
+    }
+    let alive = |interface: u32| {
+        state.links.get(&interface).is_some_and(|link| link.up) && !lost(state, interface)
+    };
+    let any_alive = distinct.iter().any(|(interface, _)| alive(*interface));
+    let single = (net.prefix_len() == 32).then_some(address);
+    let outcomes = distinct
+        .iter()
+        .filter(|(interface, _)| !any_alive || alive(*interface))
+        .map(|(interface, gateway)| outcome(state, route, *interface, gateway.or(single)))
+        .collect();
+    let ours = net.prefix_len() == 32 || hops.iter().any(|hop| hop.gateway.is_some());
+    Expected { outcomes, ours }
+}
+
+fn outcome(state: &KernelState, route: &Route, interface: u32, to: Option<Ipv4Addr>) -> NextHop {
+    let stays = |reason| NextHop::without_way(Action::Kernel(reason));
+    let Some(peer) = OURS.iter().position(|ours| *ours == interface) else {
+        return stays(Reason::NotOurs);
+    };
+    let neighbour = to.and_then(|to| state.neighbours.get(&(to, interface)));
+    let link = state.links.get(&interface).filter(|link| link.up && link.carrier);
+    match (link, neighbour.and_then(|n| n.usable())) {
+        (Some(link), Some(destination)) => NextHop {
+            action: Action::Forward,
+            peer: u16::try_from(peer).expect("two interfaces"),
+            mtu: u16::try_from(route.mtu.unwrap_or(link.mtu).min(link.mtu)).expect("small"),
+            source: link.mac.expect("random links are Ethernet"),
+            destination,
+        },
+        _ => stays(Reason::Unresolved),
+    }
+}
+
+/// Host half without netlink and adapters.
+struct Host {
+    state: KernelState,
+    ours: Interfaces,
+    table: Table,
+    claims: Claims,
+    told: PrefixMap<Ipv4Net, bool>,
+    addresses: BTreeSet<Ipv4Addr>,
+    fib: Fib<HeapRegion>,
+    adapters: Vec<Box<dyn Adapter>>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self {
+            state: KernelState::default(),
+            ours: Interfaces::new(OURS.to_vec()),
+            table: Table::new(GROUPS, NEXT_HOPS),
+            claims: Claims::new(),
+            told: PrefixMap::new(),
+            addresses: BTreeSet::new(),
+            fib: Fib::new(HeapRegion::new(), 2, false),
+            adapters: vec![Echo::boxed(usize::MAX), Echo::boxed(usize::MAX)],
+        }
+    }
+
+    fn follow(&mut self, dirty: &Dirty) -> Vec<Operation> {
+        let rib = Rib { state: &self.state, ours: &self.ours };
+        let update = self.table.update(rib, dirty);
+        self.carry_out(&update);
+        update.operations
+    }
+
+    fn carry_out(&mut self, update: &Update) {
+        let starved = self.fib.apply(&update.operations, &mut self.adapters).expect("echoes");
+        assert!(starved.is_empty());
+        for news in self.claims.update(self.table.painted(), &update.changed) {
+            match news {
+                ClaimChange::Set(net, ours) => drop(self.told.insert(net, ours)),
+                ClaimChange::Remove(net) => assert!(self.told.remove(&net).is_some(), "{net}"),
+                ClaimChange::SetAddress(at) => assert!(self.addresses.insert(at), "{at} twice"),
+                ClaimChange::RemoveAddress(at) => assert!(self.addresses.remove(&at), "{at}"),
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Vec<Operation> {
+        let mut dirty = Dirty::default();
+        self.state.apply(change, &mut dirty);
+        self.follow(&dirty)
+    }
+
+    /// All next hops that flows to an address may take, in one half.
+    fn outcomes(&self, half: u32, address: Ipv4Addr) -> Vec<NextHop> {
+        let half = Half::new(self.fib.region(), half);
+        let group = half.lookup(address.into());
+        let mut all: Vec<NextHop> = Vec::new();
+        for flow in 0..64 {
+            let (_, hop) = half.next_hop(group, || flow);
+            if !all.contains(&hop) {
+                all.push(hop);
+            }
+        }
+        all
+    }
+
+    fn check(&self) {
+        for address in addresses() {
+            let expected = expected(&self.state, address);
+            for half in [0, 1] {
+                let found = self.outcomes(half, address);
+                let same = found.len() == {
+                    let mut distinct: Vec<NextHop> = Vec::new();
+                    for hop in &expected.outcomes {
+                        if !distinct.contains(hop) {
+                            distinct.push(*hop);
+                        }
+                    }
+                    distinct.len()
+                } && expected.outcomes.iter().all(|hop| found.contains(hop));
+                assert!(same, "{address} in half {half}: {found:?}, not {:?}", expected.outcomes);
+            }
+            let host = Ipv4Net::from(address);
+            let claimed = self.told.get_lpm(&host).is_some_and(|(_, ours)| *ours);
+            assert_eq!(claimed, expected.ours, "claim on {address}");
+        }
+        for (net, ours) in &self.told {
+            let around = net.supernet().and_then(|around| self.told.get_lpm(&around));
+            assert_ne!(Some(ours), around.map(|(_, ours)| ours).or(Some(&false)), "{net} idle");
+        }
+        let local: BTreeSet<Ipv4Addr> = self
+            .table
+            .painted()
+            .iter()
+            .filter(|(net, entry)| {
+                net.prefix_len() == 32 && entry.target == Target::Kernel(Reason::Local)
+            })
+            .map(|(net, _)| net.addr())
+            .collect();
+        assert_eq!(self.addresses, local);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn lookup_and_claims_follow_any_history(
+        batches in prop::collection::vec(prop::collection::vec(step(), 1..6), 1..10)
+    ) {
+        let mut host = Host::new();
+        ordinary().into_iter().for_each(|change| drop(host.apply(change)));
+        host.check();
+        for batch in batches {
+            let mut dirty = Dirty::default();
+            for step in batch {
+                if let Some(change) = step.change(&host.state) {
+                    host.state.apply(change, &mut dirty);
+                }
+            }
+            host.follow(&dirty);
+            host.check();
+        }
+    }
+
+    #[test]
+    fn a_resynchronised_table_is_the_same_as_one_that_followed(
+        steps in prop::collection::vec(step(), 1..40)
+    ) {
+        let mut host = Host::new();
+        let mut next = KernelState::default();
+        for change in ordinary() {
+            next.apply(change, &mut Dirty::default());
+        }
+        host.state = next.clone();
+        let rib = Rib { state: &host.state, ours: &host.ours };
+        let update = host.table.build(rib);
+        host.carry_out(&update);
+        host.check();
+        for step in steps {
+            if let Some(change) = step.change(&next) {
+                next.apply(change, &mut Dirty::default());
+            }
+        }
+        let dirty = host.state.replace(next);
+        host.follow(&dirty);
+        host.check();
+        let rib = Rib { state: &host.state, ours: &host.ours };
+        let again = host.table.build(rib);
+        prop_assert_eq!(again, Update::default(), "nothing is left to do");
+    }
+}
+
+fn up(index: u32) -> Change {
+    let last = u8::try_from(index).expect("small");
+    Change::Link(
+        index,
+        Some(crate::netlink::state::Link {
+            name: format!("if{index}"),
+            mac: Some([2, 0, 0, 0, 0, last]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            kind: None,
+        }),
+    )
+}
+
+fn neighbour(last: u8, mac: u8, state: u16) -> Change {
+    let known = Neighbour { mac: Some([6, 0, 0, 0, 0, mac]), state };
+    Change::Neighbour(Ipv4Addr::new(10, 1, 0, last), 2, Some(known))
+}
+
+fn route(hops: &[(u32, Option<u8>)]) -> Route {
+    let hops = hops
+        .iter()
+        .map(|(interface, gateway)| Hop {
+            interface: *interface,
+            gateway: gateway.map(|last| Ipv4Addr::new(10, 1, 0, last)),
+            weight: 1,
+            foreign: false,
+        })
+        .collect();
+    let via = Via::Hops(hops);
+    Route { table: 254, tos: 0, metric: 0, kind: RouteKind::Unicast, via, mtu: None }
+}
+
+fn add(net: &str, route: Route) -> Change {
+    Change::AddRoute(prefix(net), route, Placement::Replace)
+}
+
+const REACHABLE: u16 = crate::netlink::state::nud::REACHABLE;
+
+fn with_default_route() -> Host {
+    let mut host = Host::new();
+    for change in [
+        up(2),
+        up(3),
+        add("10.1.0.0/24", route(&[(2, None)])),
+        neighbour(5, 1, REACHABLE),
+        neighbour(7, 2, REACHABLE),
+        add("0.0.0.0/0", route(&[(2, Some(5))])),
+    ] {
+        host.apply(change);
+    }
+    host.check();
+    host
+}
+
+#[test]
+fn a_changed_neighbour_is_one_operation_however_many_routes_lead_over_it() {
+    let mut host = with_default_route();
+    for third in 0..100 {
+        host.apply(add(&format!("10.7.{third}.0/24"), route(&[(2, Some(5))])));
+    }
+    let operations = host.apply(neighbour(5, 9, REACHABLE));
+    // Twice the same neighbour: as the gateway, and as a machine on the link.
+    assert!(operations.iter().all(|op| matches!(op, Operation::SetNextHop(..))), "{operations:?}");
+    assert!(operations.len() <= 2, "{operations:?}");
+    host.check();
+}
+
+#[test]
+fn a_prefix_with_a_group_of_its_own_is_redirected_without_painting() {
+    let mut host = with_default_route();
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(5)), (3, Some(7))])));
+    let operations = host.apply(add("10.7.0.0/16", route(&[(2, Some(7)), (3, Some(5))])));
+    assert!(!operations.iter().any(|op| matches!(op, Operation::Paint(..))), "{operations:?}");
+    host.check();
+}
+
+#[test]
+fn a_link_that_goes_down_is_unresolved_in_the_same_batch() {
+    let mut host = with_default_route();
+    let Change::Link(index, Some(mut link)) = up(2) else { unreachable!() };
+    link.carrier = false;
+    let operations = host.apply(Change::Link(index, Some(link)));
+    assert!(!operations.iter().any(|op| matches!(op, Operation::Paint(..))), "{operations:?}");
+    let unresolved = NextHop::without_way(Action::Kernel(Reason::Unresolved));
+    for half in [0, 1] {
+        assert_eq!(host.outcomes(half, Ipv4Addr::new(8, 8, 8, 8)), [unresolved]);
+    }
+}
+
+#[test]
+fn a_dead_hop_of_a_multipath_route_takes_no_packets() {
+    let mut host = with_default_route();
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(5)), (3, Some(7))])));
+    let Change::Link(index, Some(mut link)) = up(3) else { unreachable!() };
+    link.up = false;
+    host.apply(Change::Link(index, Some(link)));
+    let outcomes = host.outcomes(0, Ipv4Addr::new(10, 7, 0, 1));
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(outcomes[0].action, Action::Forward);
+}
+
+#[test]
+fn prefixes_without_numbers_left_are_the_kernels() {
+    let mut host = Host::new();
+    host.table = Table::new(FIRST_GROUP + 1, NEXT_HOPS);
+    for change in [up(2), neighbour(5, 1, REACHABLE), neighbour(7, 2, REACHABLE)] {
+        host.apply(change);
+    }
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(5))])));
+    host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
+    assert_eq!(host.table.unrepresented, 1);
+    let lost = host.outcomes(0, Ipv4Addr::new(10, 8, 0, 1));
+    assert_eq!(lost, [NextHop::NO_ROUTE]);
+    // The numbers come back with the route that had them.
+    host.apply(Change::RemoveRoute(prefix("10.7.0.0/16"), route(&[(2, Some(5))])));
+    host.apply(Change::RemoveRoute(prefix("10.8.0.0/16"), route(&[(2, Some(7))])));
+    host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
+    assert_eq!(host.outcomes(0, Ipv4Addr::new(10, 8, 0, 1))[0].action, Action::Forward);
+}
+
+#[test]
+fn a_silent_adapter_is_named() {
+    let mut fib = Fib::new(HeapRegion::new(), 1, false);
+    let mut adapters = vec![Echo::boxed(1)];
+    let operations = [Operation::Paint(prefix("10.0.0.0/8"), GROUP_KERNEL)];
+    assert!(fib.apply(&operations, &mut adapters).is_ok());
+    let error = fib.apply(&operations, &mut adapters).expect_err("not willing");
+    assert_eq!(error, FibError::Silent { name: "echo".to_owned(), sequence: 2 });
+}
+
+#[test]
+fn settings_that_concern_no_route_change_nothing() {
+    let mut host = with_default_route();
+    host.state.conf.insert(2, Conf { forwarding: true, rp_filter: 1, ignore_linkdown: false });
+    let operations = host.follow(&Dirty { conf: true, ..Dirty::default() });
+    assert_eq!(operations, []);
+}
