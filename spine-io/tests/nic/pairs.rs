@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pcap_file::pcap::PcapReader;
@@ -21,7 +22,7 @@ pub(crate) struct Pair {
     pub(crate) left: Station,
     pub(crate) right: Station,
     /// What the left station's capture is written to.
-    capture: Option<PathBuf>,
+    capture: Option<CaptureFile>,
     /// The interfaces, where the wire is a veth pair.
     veth: bool,
     _classifier: Option<Classifier>,
@@ -72,8 +73,7 @@ impl Pair {
         if self.veth {
             return packet_station("right", 4096);
         }
-        let captured = self.capture.take();
-        let (left, right) = loopback_pair(2048, 4096, captured.as_deref());
+        let (left, right) = loopback_pair(2048, 4096, path_of(&self.capture));
         self.left = left;
         right
     }
@@ -83,7 +83,7 @@ impl Pair {
         let Some(path) = self.capture else { return };
         // The capture ends, and is written, with its backend.
         drop(self.left);
-        let file = std::fs::File::open(&path).unwrap();
+        let file = std::fs::File::open(&path.0).unwrap();
         let mut reader = PcapReader::new(file).unwrap();
         let mut times = Vec::new();
         while let Some(packet) = reader.next_packet() {
@@ -93,7 +93,6 @@ impl Pair {
                 times.push(packet.timestamp);
             }
         }
-        std::fs::remove_file(path).unwrap();
         assert_eq!(times.len(), count);
         assert!(times.is_sorted());
         let age = wall_clock().saturating_sub(times[0]);
@@ -101,11 +100,26 @@ impl Pair {
     }
 }
 
-/// A place for a capture that no other test uses.
-fn capture_file() -> PathBuf {
-    let thread = format!("{:?}", std::thread::current().id());
-    let number: String = thread.chars().filter(char::is_ascii_digit).collect();
-    std::env::temp_dir().join(format!("spine-nic-{}-{number}.pcap", std::process::id()))
+/// A file for a capture that no other test uses, removed with the pair.
+struct CaptureFile(PathBuf);
+
+impl CaptureFile {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("spine-nic-{}-{number}.pcap", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for CaptureFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn path_of(file: &Option<CaptureFile>) -> Option<&Path> {
+    file.as_ref().map(|file| file.0.as_path())
 }
 
 /// Stacks a capture on a backend, if there is a file for it.
@@ -149,16 +163,16 @@ pub(crate) fn loopback() -> Pair {
 }
 
 pub(crate) fn captured_loopback() -> Pair {
-    let file = capture_file();
-    let (left, right) = loopback_pair(2048, 2048, Some(&file));
+    let file = CaptureFile::new();
+    let (left, right) = loopback_pair(2048, 2048, Some(&file.0));
     Pair { left, right, capture: Some(file), veth: false, _classifier: None }
 }
 
-fn packet_pair(file: Option<PathBuf>) -> Pair {
+fn packet_pair(file: Option<CaptureFile>) -> Pair {
     veth("left", "right", 0);
     let (memory, mut frames) = FrameMemory::anonymous(512, 2048, 1).unwrap();
     let nic = PacketNic::open("left", Arc::clone(&memory)).unwrap();
-    let nic = stack(nic, &memory, file.as_deref());
+    let nic = stack(nic, &memory, path_of(&file));
     let left = Station::new(nic, memory, frames.remove(0));
     assert_eq!(left.mode(), "af_packet");
     let right = packet_station("right", 2048);
@@ -170,17 +184,16 @@ pub(crate) fn af_packet() -> Pair {
 }
 
 pub(crate) fn captured_af_packet() -> Pair {
-    packet_pair(Some(capture_file()))
+    packet_pair(Some(CaptureFile::new()))
 }
 
-fn xdp_pair(mode: AttachMode, file: Option<PathBuf>) -> Pair {
+fn xdp_pair(mode: AttachMode, file: Option<CaptureFile>) -> Pair {
     veth("left", "right", 0);
     let (classifier, memory, stations) = xdp::bind(&["left", "right"], mode);
     let mut stations = stations.into_iter();
     let (left, left_frames) = stations.next().unwrap();
     let (right, right_frames) = stations.next().unwrap();
-    let left =
-        Station::new(stack(left, &memory, file.as_deref()), Arc::clone(&memory), left_frames);
+    let left = Station::new(stack(left, &memory, path_of(&file)), Arc::clone(&memory), left_frames);
     let right = Station::new(Box::new(right), memory, right_frames);
     let expected = match mode {
         AttachMode::Native => "af_xdp copy",
@@ -199,7 +212,7 @@ pub(crate) fn af_xdp_generic() -> Pair {
 }
 
 pub(crate) fn captured_af_xdp() -> Pair {
-    xdp_pair(AttachMode::Native, Some(capture_file()))
+    xdp_pair(AttachMode::Native, Some(CaptureFile::new()))
 }
 
 /// The left station has AF_PACKET, the right one AF_XDP.
