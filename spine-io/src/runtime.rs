@@ -4,7 +4,6 @@
 //! none is ready; an extension that has more to do than its share waits for the next turn. A burst goes through about six: receive, dispatch, handle, send, and on the peer
 //! arrivals and complete. Nothing here blocks, allocates in steady state, or reads a clock.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 
 use spine_abi::limits::{BURST, EXTENSIONS};
@@ -28,7 +27,7 @@ const WAITING: usize = 16 * BURST;
 /// An extension as installed.
 struct Installed {
     instance: Loaded,
-    waiting: VecDeque<Pending>,
+    waiting: Vec<Pending>,
     share: Share,
     strikes: Strikes,
     /// Whether a handle event for it is posted.
@@ -174,7 +173,7 @@ impl Adapter {
         if installed.waiting.len() >= WAITING {
             return self.refuse(body, Reason::QueueFull);
         }
-        installed.waiting.push_back(Pending { handler: target.handler, hops: 0, source, body });
+        installed.waiting.push(Pending { handler: target.handler, hops: 0, source, body });
         if !installed.posted {
             installed.posted = true;
             self.events.post(Work::Handle(target.extension));
@@ -196,15 +195,22 @@ impl Adapter {
         let allowed = installed.share.begin(budget.entry);
         let mut struck_out = false;
         if allowed > 0 {
-            let count = installed.waiting.len().min(self.burst_limit);
-            self.burst.extend(installed.waiting.drain(..count));
-            let (out, waiting) = (&mut self.out, &mut installed.waiting);
-            let settle = |instance: &mut _, pending, outcome| {
-                waiting.extend(out.settle(instance, pending, &outcome));
-            };
-            let (used, ending) = installed.instance.enter(&mut self.burst, allowed, settle);
-            for pending in self.burst.drain(..).rev() {
-                installed.waiting.push_front(pending);
+            if installed.waiting.len() <= self.burst_limit {
+                std::mem::swap(&mut self.burst, &mut installed.waiting);
+            } else {
+                self.burst.extend(installed.waiting.drain(..self.burst_limit));
+            }
+            let out = &mut self.out;
+            let (used, ending) = installed.instance.enter(
+                &mut self.burst,
+                &mut installed.waiting,
+                allowed,
+                |kept, pending, outcome| out.settle(kept, pending, outcome),
+            );
+            if !self.burst.is_empty() {
+                // What the share did not reach is older than what waits.
+                self.burst.append(&mut installed.waiting);
+                std::mem::swap(&mut self.burst, &mut installed.waiting);
             }
             installed.share.end(used, !installed.waiting.is_empty());
             self.out.counters.entries += 1;
@@ -297,7 +303,7 @@ impl Adapter {
         instance.installed_as(number);
         let installed = Some(Installed {
             instance,
-            waiting: VecDeque::with_capacity(WAITING),
+            waiting: Vec::with_capacity(WAITING),
             share: Share::default(),
             strikes: Strikes::default(),
             posted: false,

@@ -68,6 +68,11 @@ const KERNEL: u64 = 4;
 const KEEP: u64 = 5;
 const NEXT: u64 = 6;
 
+const KIND: u64 = 0xff;
+const REASON: u64 = 0xff << 8;
+const TARGET: u64 = 0xffff << 16;
+const CHECKSUM: u64 = 0xffff_ffff << 32;
+
 const fn checksum_bits(checksum: Option<ChecksumRequest>) -> u64 {
     match checksum {
         Some(request) => {
@@ -107,28 +112,39 @@ impl Verdict {
     /// Reads a verdict an extension gave.
     ///
     /// # Errors
-    /// [`ErrorCode::BadVerdict`]: unknown kind or reason, or bits set where none belong.
+    /// [`ErrorCode::BadVerdict`]: unknown kind or reason, or bits set where none belong, so that no
+    /// bit is ever ignored today and meant tomorrow.
     #[inline]
     pub const fn from_bits(bits: u64) -> Result<Self, ErrorCode> {
+        const BAD: Result<Verdict, ErrorCode> = Err(ErrorCode::BadVerdict);
         let [kind, reason, low, high, start, offset, end @ ..] = bits.to_le_bytes();
+        let used = match kind as u64 {
+            DONE | KEEP => KIND,
+            DROP => KIND | REASON,
+            FORWARD => KIND | TARGET | CHECKSUM,
+            TRANSMIT => KIND | CHECKSUM,
+            KERNEL => KIND | REASON | CHECKSUM,
+            NEXT => KIND | TARGET,
+            _ => return BAD,
+        };
+        if bits & !used != 0 || (start == 0 && bits & CHECKSUM != 0) {
+            return BAD;
+        }
         let target = u16::from_le_bytes([low, high]);
         let end = u16::from_le_bytes(end);
         let checksum = if start == 0 { None } else { Some(ChecksumRequest { start, offset, end }) };
-        let verdict = match kind as u64 {
+        Ok(match kind as u64 {
             DONE => Self::Done,
             FORWARD => Self::Forward { peer: target, checksum },
             TRANSMIT => Self::Transmit { checksum },
             KEEP => Self::Keep,
             NEXT => Self::Next(HandlerNumber(target)),
-            kind @ (DROP | KERNEL) => match Reason::from_number(reason) {
+            kind => match Reason::from_number(reason) {
                 Some(reason) if kind == DROP => Self::Drop(reason),
                 Some(reason) => Self::Kernel { reason, checksum },
-                None => return Err(ErrorCode::BadVerdict),
+                None => return BAD,
             },
-            _ => return Err(ErrorCode::BadVerdict),
-        };
-        // Only the canonical form is a verdict, so that no bit is ever ignored today and meant tomorrow.
-        if verdict.to_bits() == bits { Ok(verdict) } else { Err(ErrorCode::BadVerdict) }
+        })
     }
 }
 

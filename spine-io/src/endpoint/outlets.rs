@@ -15,6 +15,7 @@ use spine_abi::{Message, Reason, Verdict};
 use super::KernelPort;
 use super::network::complete_checksum;
 use super::peer::{Peer, Peers};
+use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory, Pool};
 use crate::extension::outcome::Body;
 use crate::extension::{Instance, Outcome, Pending};
@@ -82,51 +83,42 @@ impl Outlets {
         self.free(frame);
     }
 
-    /// Does what an outcome says; a message for another handler comes back.
+    /// Does what an outcome says.
     #[inline]
-    pub(crate) fn settle(
-        &mut self,
-        instance: &mut Instance,
-        pending: Pending,
-        outcome: &Outcome,
-    ) -> Option<Pending> {
+    pub(crate) fn settle(&mut self, kept: &mut Kept, pending: Pending, outcome: Outcome) {
         self.counters.handled += 1;
-        if let Outcome::Returned(Verdict::Next(number)) = outcome {
-            return instance.redirect(pending, *number);
-        }
         let Body::Bulk(frame, reference) = pending.body else {
             if let Some(reason) = outcome.drop_reason() {
                 self.counters.dropped.add(reason, 1);
             }
-            return None;
+            return;
         };
         match outcome {
             Outcome::Returned(Verdict::Forward { peer, checksum }) => {
-                self.forward(frame, *peer, *checksum);
+                self.forward(frame, peer, checksum);
             }
             Outcome::Returned(Verdict::Transmit { checksum }) => {
                 let mut frame = frame;
-                self.complete(&mut frame, *checksum);
+                self.complete(&mut frame, checksum);
                 self.counters.transmitted_own += 1;
                 self.queue_for_wire(frame);
             }
             Outcome::Returned(Verdict::Kernel { reason, checksum }) => {
-                self.hand_over(frame, *reason, *checksum);
+                self.hand_over(frame, reason, checksum);
             }
             Outcome::Returned(Verdict::Keep) => {
-                if let Err(frame) = instance.kept().keep(reference, frame) {
+                if let Err(frame) = kept.keep(reference, frame) {
                     self.drop(frame, Reason::QueueFull);
                 }
             }
-            Outcome::Returned(Verdict::Done | Verdict::Next(_)) => {
+            Outcome::Returned(Verdict::Done | Verdict::Next(_)) | Outcome::Passed => {
                 self.counters.consumed += 1;
                 self.free(frame);
             }
-            Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, *reason),
+            Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, reason),
             Outcome::Stopped => self.drop(frame, Reason::Stopped),
             Outcome::Refused => self.drop(frame, Reason::BadVerdict),
         }
-        None
     }
 
     #[inline]

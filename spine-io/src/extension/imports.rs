@@ -70,10 +70,9 @@ fn next(mut caller: Caller<'_, State>, verdict: i64) -> Result<i64> {
         return Ok(0);
     }
     let fuel = state.fuel;
-    let Some(position) = state.next(verdict.cast_unsigned(), left) else { return Ok(0) };
-    let slot = state.hand_out(position);
+    let Some(answer) = state.next(verdict.cast_unsigned(), left) else { return Ok(0) };
     caller.set_fuel(fuel)?;
-    Ok(slot.cast_signed())
+    Ok(answer.cast_signed())
 }
 
 fn add_handler(mut caller: Caller<'_, State>, number: i32, context: i32) -> i32 {

@@ -12,14 +12,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use spine_abi::interface::{
-    Domain, Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
+    Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
 };
 use spine_abi::limits::{BURST, HEADER_BYTES, MEMORY_BYTES, MESSAGE_BYTES};
-use spine_abi::{HandlerNumber, Header, Kind, Message, Verdict};
+use spine_abi::{HandlerNumber, Header, Kind, Message};
 use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};
 
 use super::image::{ImageError, TrustedKey, Verified};
 use super::imports;
+use super::judge::Judge;
 use super::outcome::{Body, Ending, Outcome, Pending};
 use super::state::{Handler, Phase, State};
 use super::sys::{self, CheckedRegion};
@@ -118,9 +119,6 @@ pub enum LoadError {
 
 /// Fuel for `init`: it runs before any packet, so it may take longer than a handler.
 const INIT_FUEL: u64 = 50_000_000;
-
-/// How often one message may be passed on from handler to handler.
-const MAX_HOPS: u8 = 8;
 
 /// An extension ready to run on one adapter.
 pub struct Instance {
@@ -254,30 +252,25 @@ impl Instance {
         self.store.data_mut().number = number;
     }
 
-    /// Position of one of its handlers.
-    fn handler_position(&self, number: HandlerNumber) -> Option<u8> {
-        let at = self.store.data().handlers.iter().position(|h| h.number == number.0)?;
-        u8::try_from(at).ok()
-    }
-
     /// Runs a burst (at most 64 messages), or as much of it as `share` fuel allows, and hands each
-    /// message with its outcome to `settle`, in order. What the share did not reach stays in `burst`.
+    /// message with its outcome to `settle`, in order. Messages for another handler of the same
+    /// extension go to `again`; what the share did not reach stays in `burst`.
     ///
     /// Returns the fuel used and how the entry ended.
     pub(crate) fn enter(
         &mut self,
         burst: &mut Vec<Pending>,
+        again: &mut Vec<Pending>,
         share: u64,
-        mut settle: impl FnMut(&mut Self, Pending, Outcome),
+        mut settle: impl FnMut(&mut Kept, Pending, Outcome),
     ) -> (u64, Ending) {
         debug_assert!(burst.len() <= BURST);
         self.fill_slots(burst);
         let ending = self.run_once(share);
-        let used = self.store.data().spent;
 
         let state = self.store.data_mut();
         std::mem::swap(&mut state.burst, burst);
-        let answered = state.answered;
+        let (used, answered) = (state.spent, state.answered);
         // The message whose handler was running when the entry ended badly; the first one if the
         // extension did not even ask, so that every entry makes progress.
         let stopped = match ending {
@@ -285,13 +278,20 @@ impl Instance {
             Ending::ReturnedEarly => burst.len() - answered,
             Ending::OutOfFuel | Ending::Trapped => usize::from(answered < burst.len()),
         };
+        let State { handlers, frames, own, domains, verdicts, kept, slots, stride, .. } = state;
+        let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains };
+        let mut slot = *slots;
         for (position, mut pending) in burst.drain(..answered + stopped).enumerate() {
             let outcome = if position < answered {
-                self.outcome(position, &mut pending)
+                judge.outcome(verdicts[position], &mut pending, slot)
             } else {
                 Outcome::Stopped
             };
-            settle(self, pending, outcome);
+            slot += *stride;
+            match outcome {
+                Outcome::Passed => again.push(pending),
+                outcome => settle(kept, pending, outcome),
+            }
         }
         (used, ending)
     }
@@ -338,76 +338,25 @@ impl Instance {
     fn fill_slots(&mut self, burst: &mut Vec<Pending>) {
         let state = self.store.data_mut();
         std::mem::swap(&mut state.burst, burst);
-        let State { burst, handlers, frames, own, slots, stride, .. } = state;
+        let State { burst, handlers, frames, own, slots, stride, answers, .. } = state;
         let Some(own) = own else { return };
         if let Some(Pending { body: Body::Bulk(frame, _), .. }) = burst.first() {
             frames.prefetch(frame);
         }
         let mut at = *slots;
-        for position in 0..burst.len() {
+        for (position, answer) in (0..burst.len()).zip(answers) {
             // The next packet's bytes are on their way while this one's are copied.
             if let Some(Pending { body: Body::Bulk(frame, _), .. }) = burst.get(position + 1) {
                 frames.prefetch(frame);
             }
             let pending = &burst[position];
             let handler = &handlers[usize::from(pending.handler)];
+            *answer = (u64::from(handler.context) << 32) | u64::from(at);
             if let Ok(slot) = own.slice_mut(at, *stride as usize) {
                 fill(slot, pending, handler, frames);
             }
             at += *stride;
         }
-    }
-
-    /// Reads the verdict on the message at `position`, and copies what the handler changed back to
-    /// the packet when that goes on.
-    fn outcome(&mut self, position: usize, pending: &mut Pending) -> Outcome {
-        let bits = self.store.data().verdicts[position];
-        let Ok(verdict) = Verdict::from_bits(bits) else { return Outcome::Refused };
-        if !self.may(verdict, pending) {
-            return Outcome::Refused;
-        }
-        let goes_on = matches!(
-            verdict,
-            Verdict::Forward { .. } | Verdict::Transmit { .. } | Verdict::Next(_) | Verdict::Keep
-        );
-        if goes_on && let Body::Bulk(frame, _) = &mut pending.body {
-            let State { handlers, frames, own: Some(own), slots, stride, .. } =
-                self.store.data_mut()
-            else {
-                return Outcome::Refused;
-            };
-            let bytes = handlers[usize::from(pending.handler)].writeback.min(frame.len());
-            let slot = *slots + address(position) * *stride;
-            let packet = &mut frames.packet_mut(frame)[..usize::from(bytes)];
-            if own.copy_out(slot + address(HEADER_BYTES), packet).is_err() {
-                return Outcome::Refused;
-            }
-        }
-        Outcome::Returned(verdict)
-    }
-
-    /// Whether the extension may give this verdict on this message.
-    #[inline]
-    fn may(&self, verdict: Verdict, pending: &Pending) -> bool {
-        let domains = self.store.data().domains;
-        let needs = match verdict {
-            Verdict::Done | Verdict::Drop(_) => return true,
-            Verdict::Next(number) => {
-                return pending.hops < MAX_HOPS && self.handler_position(number).is_some();
-            }
-            Verdict::Forward { .. } => Domain::Peer,
-            Verdict::Transmit { .. } => Domain::Net,
-            Verdict::Kernel { .. } => Domain::Kernel,
-            Verdict::Keep => Domain::Buffer,
-        };
-        domains.contains(needs) && matches!(pending.body, Body::Bulk(..))
-    }
-
-    /// Passes a message on to another handler of the same extension.
-    pub(crate) fn redirect(&self, mut pending: Pending, number: HandlerNumber) -> Option<Pending> {
-        pending.handler = self.handler_position(number)?;
-        pending.hops += 1;
-        Some(pending)
     }
 
     /// The frames it keeps.
@@ -420,7 +369,7 @@ impl Instance {
         into.append(&mut self.store.data_mut().released);
     }
 
-    /// Messages it sent since the last call.
+    /// Messages it sent since the last call, to the host and to peers.
     pub(crate) fn take_sent(&mut self) -> (Vec<Message>, Vec<(u16, Message)>) {
         let state = self.store.data_mut();
         (std::mem::take(&mut state.to_host), std::mem::take(&mut state.to_peer))
@@ -458,6 +407,7 @@ fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
         asked: 0,
         answered: 0,
         verdicts: [0; BURST],
+        answers: [0; BURST],
         slots: 0,
         stride: 0,
         fuel: 0,

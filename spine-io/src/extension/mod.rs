@@ -8,6 +8,7 @@
 pub mod image;
 mod imports;
 pub mod instance;
+mod judge;
 pub mod outcome;
 mod state;
 mod sys;

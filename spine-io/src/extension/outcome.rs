@@ -31,6 +31,8 @@ pub(crate) enum Body {
 pub enum Outcome {
     /// The handler returned this verdict, and may give it.
     Returned(Verdict),
+    /// It is for another handler of the same extension now.
+    Passed,
     /// Its handler ran out of fuel, trapped, or the extension returned before its burst was done.
     Stopped,
     /// The verdict makes no sense, or goes where the extension may not send.
@@ -42,7 +44,7 @@ impl Outcome {
     pub fn drop_reason(&self) -> Option<Reason> {
         match self {
             Self::Returned(Verdict::Drop(reason)) => Some(*reason),
-            Self::Returned(_) => None,
+            Self::Returned(_) | Self::Passed => None,
             Self::Stopped => Some(Reason::Stopped),
             Self::Refused => Some(Reason::BadVerdict),
         }

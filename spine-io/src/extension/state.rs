@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) asked: usize,
     pub(super) answered: usize,
     pub(super) verdicts: [u64; BURST],
+    /// What `next` answers for each message: its handler's context and its slot's address.
+    pub(super) answers: [u64; BURST],
     pub(super) slots: u32,
     pub(super) stride: u32,
 
@@ -64,10 +66,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Takes the verdict on the message given out last and gives out the next: its position, or
-    /// `None` when the burst or the share is used up. `left` is the fuel not used.
+    /// Takes the verdict on the message given out last and gives out the next: the context of its
+    /// handler and its slot's address, or `None` when the burst or the share is used up. `left` is the
+    /// fuel not used.
     #[inline]
-    pub(super) fn next(&mut self, verdict: u64, left: u64) -> Option<usize> {
+    pub(super) fn next(&mut self, verdict: u64, left: u64) -> Option<u64> {
         if self.asked > self.answered {
             self.verdicts[self.answered] = verdict;
             self.answered += 1;
@@ -77,15 +80,7 @@ impl State {
             return None;
         }
         self.asked += 1;
-        Some(self.asked - 1)
-    }
-
-    /// The context and slot address for the message at `position`.
-    #[inline]
-    pub(super) fn hand_out(&self, position: usize) -> u64 {
-        let context = self.handlers[usize::from(self.burst[position].handler)].context;
-        let index = u32::try_from(position).unwrap_or(0);
-        (u64::from(context) << 32) | u64::from(self.slots + index * self.stride)
+        Some(self.answers[self.asked - 1])
     }
 
     /// Copies from a held buffer's data into memory: `(offset, into, length)`.

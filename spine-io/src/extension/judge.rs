@@ -1,0 +1,62 @@
+//! Reading verdicts: what an extension may ask for, and what of its slots goes back to the packets.
+
+use spine_abi::Verdict;
+use spine_abi::interface::{Domain, Domains};
+use spine_abi::limits::HEADER_BYTES;
+
+use super::outcome::{Body, Outcome, Pending};
+use super::state::Handler;
+use super::sys::OwnMemory;
+use crate::buffer::FrameMemory;
+
+/// How often one message may be passed on from handler to handler.
+const MAX_HOPS: u8 = 8;
+/// Bytes of the header as a distance in linear memory.
+const HEADER: u32 = HEADER_BYTES as u32;
+
+/// What verdicts of one extension are judged by.
+pub(super) struct Judge<'a> {
+    pub(super) handlers: &'a [Handler],
+    pub(super) frames: &'a FrameMemory,
+    pub(super) own: Option<&'a OwnMemory>,
+    pub(super) domains: Domains,
+}
+
+impl Judge<'_> {
+    /// The outcome of a message whose slot is at `slot`; what its handler changed is copied back to
+    /// the packet if that goes on.
+    #[inline]
+    pub(super) fn outcome(&self, bits: u64, pending: &mut Pending, slot: u32) -> Outcome {
+        let Ok(verdict) = Verdict::from_bits(bits) else { return Outcome::Refused };
+        let bulk = matches!(pending.body, Body::Bulk(..));
+        let (allowed, goes_on) = match verdict {
+            Verdict::Done | Verdict::Drop(_) => return Outcome::Returned(verdict),
+            Verdict::Forward { .. } => (bulk && self.domains.contains(Domain::Peer), true),
+            Verdict::Transmit { .. } => (bulk && self.domains.contains(Domain::Net), true),
+            Verdict::Keep => (bulk && self.domains.contains(Domain::Buffer), true),
+            Verdict::Kernel { .. } => (bulk && self.domains.contains(Domain::Kernel), false),
+            Verdict::Next(_) => (pending.hops < MAX_HOPS, bulk),
+        };
+        if !allowed || goes_on && !self.write_back(pending, slot) {
+            return Outcome::Refused;
+        }
+        if let Verdict::Next(number) = verdict {
+            let position = self.handlers.iter().position(|handler| handler.number == number.0);
+            let Some(handler) = position.and_then(|at| u8::try_from(at).ok()) else {
+                return Outcome::Refused;
+            };
+            pending.handler = handler;
+            pending.hops += 1;
+            return Outcome::Passed;
+        }
+        Outcome::Returned(verdict)
+    }
+
+    #[inline]
+    fn write_back(&self, pending: &mut Pending, slot: u32) -> bool {
+        let Body::Bulk(frame, _) = &mut pending.body else { return true };
+        let bytes = self.handlers[usize::from(pending.handler)].writeback.min(frame.len());
+        let packet = &mut self.frames.packet_mut(frame)[..usize::from(bytes)];
+        self.own.is_some_and(|own| own.copy_out(slot + HEADER, packet).is_ok())
+    }
+}
