@@ -7,10 +7,10 @@
 //! | 16..32 | peer index or handler number |
 //! | 32..40 | where the transport header starts, in bytes from the frame's start (checksum to complete) |
 //! | 40..48 | where in it the checksum stands |
-//! | 48..64 | where the packet ends in the frame, behind which there is padding only |
+//! | 48..64 | bytes of the frame that go on, if not all: behind the packet there may be padding |
 //!
 //! The checksum fields ask for what a network card calls transmit checksum offload: complete the
-//! one's complement sum from `start` to `end` and store it at `start + offset`.
+//! one's complement sum from `start` to the end and store it at `start + offset`.
 //! Packets of a veth peer with offload on arrive with it left to do.
 
 use crate::error::ErrorCode;
@@ -24,8 +24,28 @@ pub struct ChecksumRequest {
     pub start: u8,
     /// Bytes from there to the checksum field.
     pub offset: u8,
-    /// Bytes from the start of the frame to the end of the packet: Ethernet padding does not count.
-    pub end: u16,
+}
+
+/// What is done to a packet on its way out, as a network card would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Finish {
+    /// Bytes of the frame that go on; zero: all of them. More than there are is all of them, too.
+    pub length: u16,
+    /// A checksum to complete, once the frame is cut to its length.
+    pub checksum: Option<ChecksumRequest>,
+}
+
+impl Finish {
+    /// Nothing: the packet goes as it is.
+    pub const NONE: Self = Self { length: 0, checksum: None };
+
+    const fn to_bits(self) -> u64 {
+        let checksum = match self.checksum {
+            Some(request) => ((request.start as u64) << 32) | ((request.offset as u64) << 40),
+            None => 0,
+        };
+        checksum | ((self.length as u64) << 48)
+    }
 }
 
 /// The outcome a handler asks for.
@@ -39,20 +59,21 @@ pub enum Verdict {
     Forward {
         /// The adapter's index.
         peer: u16,
-        /// A checksum to complete on the way.
-        checksum: Option<ChecksumRequest>,
+        /// What is done to it on the way.
+        finish: Finish,
     },
     /// Send the packet out of this adapter's own wire. Needs the `net` domain.
     Transmit {
-        /// A checksum to complete on the way.
-        checksum: Option<ChecksumRequest>,
+        /// What is done to it on the way.
+        finish: Finish,
     },
     /// Give the packet to the kernel as received on this interface. Needs the `kernel` domain.
     Kernel {
         /// Why, for the counters.
         reason: Reason,
-        /// A checksum to complete on the way: the kernel, which forwards it unseen, would not.
-        checksum: Option<ChecksumRequest>,
+        /// What is done to it on the way: the kernel, which forwards a checksum unseen, would not
+        /// complete it.
+        finish: Finish,
     },
     /// Keep the buffer: the reference stays valid until released.
     Keep,
@@ -71,24 +92,13 @@ const NEXT: u64 = 6;
 const KIND: u64 = 0xff;
 const REASON: u64 = 0xff << 8;
 const TARGET: u64 = 0xffff << 16;
-const CHECKSUM: u64 = 0xffff_ffff << 32;
-
-const fn checksum_bits(checksum: Option<ChecksumRequest>) -> u64 {
-    match checksum {
-        Some(request) => {
-            ((request.start as u64) << 32)
-                | ((request.offset as u64) << 40)
-                | ((request.end as u64) << 48)
-        }
-        None => 0,
-    }
-}
+const FINISH: u64 = 0xffff_ffff << 32;
 
 impl Verdict {
     /// To the kernel, unchanged.
     #[inline]
     pub const fn kernel(reason: Reason) -> Self {
-        Self::Kernel { reason, checksum: None }
+        Self::Kernel { reason, finish: Finish::NONE }
     }
 
     /// The packed form.
@@ -97,13 +107,9 @@ impl Verdict {
         match self {
             Self::Done => DONE,
             Self::Drop(reason) => DROP | ((reason as u64) << 8),
-            Self::Forward { peer, checksum } => {
-                FORWARD | ((peer as u64) << 16) | checksum_bits(checksum)
-            }
-            Self::Transmit { checksum } => TRANSMIT | checksum_bits(checksum),
-            Self::Kernel { reason, checksum } => {
-                KERNEL | ((reason as u64) << 8) | checksum_bits(checksum)
-            }
+            Self::Forward { peer, finish } => FORWARD | ((peer as u64) << 16) | finish.to_bits(),
+            Self::Transmit { finish } => TRANSMIT | finish.to_bits(),
+            Self::Kernel { reason, finish } => KERNEL | ((reason as u64) << 8) | finish.to_bits(),
             Self::Keep => KEEP,
             Self::Next(handler) => NEXT | ((handler.0 as u64) << 16),
         }
@@ -117,31 +123,32 @@ impl Verdict {
     #[inline]
     pub const fn from_bits(bits: u64) -> Result<Self, ErrorCode> {
         const BAD: Result<Verdict, ErrorCode> = Err(ErrorCode::BadVerdict);
-        let [kind, reason, low, high, start, offset, end @ ..] = bits.to_le_bytes();
+        let [kind, reason, low, high, start, offset, length @ ..] = bits.to_le_bytes();
         let used = match kind as u64 {
             DONE | KEEP => KIND,
             DROP => KIND | REASON,
-            FORWARD => KIND | TARGET | CHECKSUM,
-            TRANSMIT => KIND | CHECKSUM,
-            KERNEL => KIND | REASON | CHECKSUM,
+            FORWARD => KIND | TARGET | FINISH,
+            TRANSMIT => KIND | FINISH,
+            KERNEL => KIND | REASON | FINISH,
             NEXT => KIND | TARGET,
             _ => return BAD,
         };
-        if bits & !used != 0 || (start == 0 && bits & CHECKSUM != 0) {
+        if bits & !used != 0 || (start == 0 && offset != 0) {
             return BAD;
         }
         let target = u16::from_le_bytes([low, high]);
-        let end = u16::from_le_bytes(end);
-        let checksum = if start == 0 { None } else { Some(ChecksumRequest { start, offset, end }) };
+        let length = u16::from_le_bytes(length);
+        let checksum = if start == 0 { None } else { Some(ChecksumRequest { start, offset }) };
+        let finish = Finish { length, checksum };
         Ok(match kind as u64 {
             DONE => Self::Done,
-            FORWARD => Self::Forward { peer: target, checksum },
-            TRANSMIT => Self::Transmit { checksum },
+            FORWARD => Self::Forward { peer: target, finish },
+            TRANSMIT => Self::Transmit { finish },
             KEEP => Self::Keep,
             NEXT => Self::Next(HandlerNumber(target)),
             kind => match Reason::from_number(reason) {
                 Some(reason) if kind == DROP => Self::Drop(reason),
-                Some(reason) => Self::Kernel { reason, checksum },
+                Some(reason) => Self::Kernel { reason, finish },
                 None => return BAD,
             },
         })
@@ -154,15 +161,16 @@ mod tests {
 
     #[test]
     fn verdicts_survive_packing() {
-        let checksum = Some(ChecksumRequest { start: 34, offset: 16, end: 60 });
+        let checksum = Some(ChecksumRequest { start: 34, offset: 16 });
+        let finish = Finish { length: 60, checksum };
         for verdict in [
             Verdict::Done,
             Verdict::Drop(Reason::BadChecksum),
-            Verdict::Forward { peer: 4095, checksum: None },
-            Verdict::Forward { peer: 1, checksum },
-            Verdict::Transmit { checksum },
+            Verdict::Forward { peer: 4095, finish: Finish::NONE },
+            Verdict::Forward { peer: 1, finish },
+            Verdict::Transmit { finish },
             Verdict::kernel(Reason::Unresolved),
-            Verdict::Kernel { reason: Reason::TooBig, checksum },
+            Verdict::Kernel { reason: Reason::TooBig, finish },
             Verdict::Keep,
             Verdict::Next(HandlerNumber(12)),
         ] {

@@ -62,7 +62,7 @@ pub use region::Region;
 pub use send::{send_to_host, send_to_peer};
 pub use spine_abi::interface::{Domain, Domains};
 pub use spine_abi::manifest::HandlerDeclaration;
-pub use spine_abi::verdict::ChecksumRequest;
+pub use spine_abi::verdict::{ChecksumRequest, Finish};
 pub use spine_abi::{
     BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, limits, manifest,
 };

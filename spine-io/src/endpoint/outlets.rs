@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 
 use rtrb::Producer;
 use spine_abi::limits::BURST;
-use spine_abi::verdict::ChecksumRequest;
+use spine_abi::verdict::Finish;
 use spine_abi::{Message, Reason, Verdict};
 
 use super::KernelPort;
@@ -94,17 +94,17 @@ impl Outlets {
             return;
         };
         match outcome {
-            Outcome::Returned(Verdict::Forward { peer, checksum }) => {
-                self.forward(frame, peer, checksum);
+            Outcome::Returned(Verdict::Forward { peer, finish }) => {
+                self.forward(frame, peer, finish);
             }
-            Outcome::Returned(Verdict::Transmit { checksum }) => {
+            Outcome::Returned(Verdict::Transmit { finish }) => {
                 let mut frame = frame;
-                self.complete(&mut frame, checksum);
+                self.finish(&mut frame, finish);
                 self.counters.transmitted_own += 1;
                 self.queue_for_wire(frame);
             }
-            Outcome::Returned(Verdict::Kernel { reason, checksum }) => {
-                self.hand_over(frame, reason, checksum);
+            Outcome::Returned(Verdict::Kernel { reason, finish }) => {
+                self.hand_over(frame, reason, finish);
             }
             Outcome::Returned(Verdict::Keep) => {
                 if let Err(frame) = kept.keep(reference, frame) {
@@ -122,8 +122,12 @@ impl Outlets {
     }
 
     #[inline]
-    fn complete(&mut self, frame: &mut Frame, request: Option<ChecksumRequest>) {
-        if let Some(request) = request
+    fn finish(&mut self, frame: &mut Frame, finish: Finish) {
+        if finish.length != 0 {
+            let length = finish.length.min(frame.len());
+            self.memory.set_packet(frame, frame.offset(), length);
+        }
+        if let Some(request) = finish.checksum
             && complete_checksum(self.memory.packet_mut(frame), request)
         {
             self.counters.checksums_completed += 1;
@@ -131,16 +135,16 @@ impl Outlets {
     }
 
     #[inline]
-    fn forward(&mut self, mut frame: Frame, peer: u16, checksum: Option<ChecksumRequest>) {
-        self.complete(&mut frame, checksum);
+    fn forward(&mut self, mut frame: Frame, peer: u16, finish: Finish) {
+        self.finish(&mut frame, finish);
         match self.to_peer.get_mut(usize::from(peer)) {
             Some(queue) if self.peers[usize::from(peer)].is_some() => queue.push_back(frame),
             _ => self.drop(frame, Reason::NoPeer),
         }
     }
 
-    fn hand_over(&mut self, mut frame: Frame, reason: Reason, checksum: Option<ChecksumRequest>) {
-        self.complete(&mut frame, checksum);
+    fn hand_over(&mut self, mut frame: Frame, reason: Reason, finish: Finish) {
+        self.finish(&mut frame, finish);
         let packet = self.memory.packet(&frame);
         if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
             self.counters.to_kernel.add(reason, 1);

@@ -11,6 +11,9 @@ const CHECKSUM: usize = ETHERNET_BYTES + 10;
 const TRANSPORT: u8 = 34;
 const IPV4_BYTES: u16 = 20;
 const _: () = assert!(TRANSPORT as usize == HEADER_BYTES);
+const ETHERNET: u16 = 14;
+
+const _: () = assert!(ETHERNET as usize == ETHERNET_BYTES);
 const _: () = assert!(IPV4_BYTES as usize == HEADER_BYTES - ETHERNET_BYTES);
 
 const TCP: u8 = 6;
@@ -41,6 +44,14 @@ pub const fn one_hop_less(checksum: u16) -> u16 {
     ((sum + (sum >= 0xffff) as u32) & 0xffff) as u16
 }
 
+/// The frame's bytes without the padding that Ethernet put behind a short packet; zero if there is
+/// none. Padding is not forwarded: it could make a frame too long for the way out.
+#[inline(always)]
+pub fn without_padding(packet: &Packet, frame_length: usize) -> u16 {
+    let length = packet.total_length.saturating_add(ETHERNET);
+    if usize::from(length) < frame_length { length } else { 0 }
+}
+
 /// What remains to be done for the transport checksum, if its sender left it to a network card.
 ///
 /// Such a sender (Linux's CHECKSUM_PARTIAL) leaves the sum over the pseudo-header in the field, and on a
@@ -54,7 +65,6 @@ pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumReques
         _ => return None,
     };
     let length = packet.total_length.saturating_sub(IPV4_BYTES);
-    let end = u16::from(TRANSPORT).saturating_add(length);
     if packet.fragment || length < least {
         return None;
     }
@@ -65,5 +75,5 @@ pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumReques
         + u64::from(packet.protocol)
         + u64::from(length);
     // Zero in UDP says "none", and no pseudo-header sums to zero.
-    (field == fold(sum)).then_some(ChecksumRequest { start: TRANSPORT, offset, end })
+    (field == fold(sum)).then_some(ChecksumRequest { start: TRANSPORT, offset })
 }

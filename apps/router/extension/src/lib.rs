@@ -22,7 +22,7 @@ pub mod settings;
 use spine_fib::protocol::{self, SWAP_BYTES, SWAPPED, Swap};
 use spine_fib::{Action, Store};
 use spine_sdk::{
-    Context, Endpoint, Init, Message, Reason, RegionCell, Verdict, handler, init, send_to_host,
+    Context, Endpoint, Finish, Init, Message, Reason, RegionCell, Verdict, handler, init, send_to_host,
 };
 
 use crate::classify::{HEADER_BYTES, classify};
@@ -88,6 +88,7 @@ pub fn route<Region: Store>(
         true => forward::partial_checksum(&packet, prefix),
         false => None,
     };
+    let finish = Finish { length: forward::without_padding(&packet, length), checksum };
     let reason = match hop.action {
         Action::Drop(reason) => return Verdict::Drop(reason),
         Action::Kernel(reason) => Some(reason),
@@ -96,13 +97,13 @@ pub fn route<Region: Store>(
         Action::Forward => None,
     };
     if let Some(reason) = reason {
-        return Verdict::Kernel { reason, checksum };
+        return Verdict::Kernel { reason, finish };
     }
     if let Some(headers) = prefix.first_chunk_mut::<HEADER_BYTES>() {
         forward::rewrite(headers, &hop);
     }
     lookup::mark_used(region, index);
-    Verdict::Forward { peer: hop.peer, checksum }
+    Verdict::Forward { peer: hop.peer, finish }
 }
 
 spine_sdk::extension! {

@@ -5,7 +5,9 @@ use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
 use spine_fib::{Action, NextHop, Used, Writer, layout};
 use spine_sdk::manifest::Manifest;
 use spine_sdk::testing::{self, Call, Outcome};
-use spine_sdk::{ChecksumRequest, Context, Domain, Endpoint, Message, Reason, Region, Verdict};
+use spine_sdk::{
+    ChecksumRequest, Context, Domain, Endpoint, Finish, Message, Reason, Region, Verdict,
+};
 
 use crate::classify::{HEADER_BYTES, classify};
 use crate::forward::{one_hop_less, partial_checksum, rewrite};
@@ -116,7 +118,7 @@ fn to(destination: [u8; 4]) -> Frame {
     Frame::new(100).with(30, &destination)
 }
 
-const FORWARDED: Verdict = Verdict::Forward { peer: THERE, checksum: None };
+const FORWARDED: Verdict = Verdict::Forward { peer: THERE, finish: Finish::NONE };
 
 #[test]
 fn a_packet_with_a_route_leaves_with_a_lower_ttl_and_the_neighbours_address() {
@@ -312,17 +314,18 @@ fn an_unfinished_checksum_is_completed_if_that_is_switched_on() {
     say(&SAID);
     let tcp = unfinished(6, 16, 60);
     let udp = unfinished(17, 6, 60);
-    let request = |offset, end| Verdict::Forward {
-        peer: THERE,
-        checksum: Some(ChecksumRequest { start: 34, offset, end }),
+    let cut = |length, offset| {
+        let checksum = Some(ChecksumRequest { start: 34, offset });
+        Verdict::Forward { peer: THERE, finish: Finish { length, checksum } }
     };
+    let whole = |offset| cut(0, offset);
     let padded = Frame([unfinished(17, 6, 8).0, vec![0xff; 18]].concat());
     for (name, frame, verdict) in [
-        ("TCP", tcp.clone(), request(16, 94)),
-        ("UDP", udp.clone(), request(6, 94)),
-        ("UDP of 8 bytes", unfinished(17, 6, 8), request(6, 42)),
-        ("UDP with padding behind it", padded, request(6, 42)),
-        ("TCP of 20 bytes", unfinished(6, 16, 20), request(16, 54)),
+        ("TCP", tcp.clone(), whole(16)),
+        ("UDP", udp.clone(), whole(6)),
+        ("UDP of 8 bytes", unfinished(17, 6, 8), whole(6)),
+        ("UDP with padding behind it", padded, cut(42, 6)),
+        ("TCP of 20 bytes", unfinished(6, 16, 20), whole(16)),
         ("finished TCP", tcp.bad(50, &[1, 2]), FORWARDED),
         ("UDP without one", udp.bad(40, &[0, 0]), FORWARDED),
         ("a fragment", tcp.with(20, &[0x20, 0]), FORWARDED),
@@ -333,6 +336,15 @@ fn an_unfinished_checksum_is_completed_if_that_is_switched_on() {
     }
     say(&Swap { complete_checksums: false, ..SAID });
     assert_eq!(send(&tcp).verdict, FORWARDED, "switched off");
+}
+
+#[test]
+fn padding_is_not_forwarded() {
+    loaded();
+    say(&SAID);
+    let padded = Frame([Frame::new(10).0, vec![0xff; 16]].concat());
+    let finish = Finish { length: 44, checksum: None };
+    assert_eq!(send(&padded).verdict, Verdict::Forward { peer: THERE, finish });
 }
 
 #[test]
