@@ -82,7 +82,8 @@ impl Machine {
         cores: &[Option<usize>],
         key: TrustedKey,
     ) -> Result<Self, MachineError> {
-        let shared = cores.iter().map(|_| ProcessorShared::new()).collect::<io::Result<Vec<_>>>()?;
+        let shared =
+            cores.iter().map(|_| ProcessorShared::new()).collect::<io::Result<Vec<_>>>()?;
         let places: Vec<usize> = adapters.iter().map(|setup| setup.processor).collect();
         let (adapters, handles) = assemble(adapters, memory, &shared, key)?;
         let mut groups: Vec<Vec<Adapter>> = cores.iter().map(|_| Vec::new()).collect();

@@ -4,9 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{
-    COMMAND, FORWARD, KERNEL_QUEUE, MESSAGE, PACKET, Rig, extension, packet, wait_until,
-};
+use common::{COMMAND, FORWARD, KERNEL_QUEUE, MESSAGE, PACKET, Rig, extension, packet, wait_until};
 use spine_abi::interface::Domain;
 use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 use spine_io::extension::ImageError;

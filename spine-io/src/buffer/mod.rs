@@ -12,5 +12,5 @@ pub mod reference;
 mod sys;
 
 pub use pool::Pool;
-pub use sys::{Frame, FrameMemory, MemoryError};
 pub(crate) use sys::HEADROOM;
+pub use sys::{Frame, FrameMemory, MemoryError};

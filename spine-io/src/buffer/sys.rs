@@ -17,7 +17,9 @@ pub(crate) const HEADROOM: u16 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// A size that no backend can use.
-    #[error("{frames} frames of {bytes} bytes are not possible: frames are 2048 or 4096 bytes, and at least one")]
+    #[error(
+        "{frames} frames of {bytes} bytes are not possible: frames are 2048 or 4096 bytes, and at least one"
+    )]
     Size {
         /// How many were asked for.
         frames: u32,
@@ -25,7 +27,9 @@ pub enum MemoryError {
         bytes: usize,
     },
     /// The kernel refused the mapping.
-    #[error("no memory for {frames} frames of {bytes} bytes: {source}; ask for fewer with --frames")]
+    #[error(
+        "no memory for {frames} frames of {bytes} bytes: {source}; ask for fewer with --frames"
+    )]
     Map {
         /// How many were asked for.
         frames: u32,
@@ -278,7 +282,10 @@ impl FrameMemory {
 
     /// The eight bytes in front of the packet, where a classifier leaves its stamp.
     #[inline]
-    pub fn metadata_mut<'a>(&'a self, frame: &'a mut Frame) -> Option<&'a mut [u8; METADATA_BYTES]> {
+    pub fn metadata_mut<'a>(
+        &'a self,
+        frame: &'a mut Frame,
+    ) -> Option<&'a mut [u8; METADATA_BYTES]> {
         let offset = usize::from(frame.offset).checked_sub(METADATA_BYTES)?;
         let start = self.start(frame);
         // SAFETY: the eight bytes end where the packet starts, inside the frame; exclusive as above.
@@ -299,7 +306,9 @@ impl FrameMemory {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let start = self.start(frame).cast::<i8>();
             // SAFETY: prefetching has no effect on memory, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(usize::from(frame.offset)).cast_const()) }
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(start.add(usize::from(frame.offset)).cast_const())
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = frame;

@@ -71,8 +71,16 @@ pub(crate) fn endpoint(
     let (messages, inbox) = sync_channel(HOST_FIFO);
     let name = name.to_owned();
     let messages_in = Mutex::new(inbox);
-    let handle =
-        AdapterHandle { name, index, control, messages: messages_in, doorbell, frames, engine, key };
+    let handle = AdapterHandle {
+        name,
+        index,
+        control,
+        messages: messages_in,
+        doorbell,
+        frames,
+        engine,
+        key,
+    };
     (handle, HostPort { control: requests, messages })
 }
 

@@ -49,8 +49,7 @@ struct Way {
 /// many frames each is home to.
 pub fn mesh(bells: &[Arc<Doorbell>], frames: usize) -> Vec<Peers> {
     let count = bells.len();
-    let mut sets: Vec<Peers> =
-        (0..count).map(|_| (0..count).map(|_| None).collect()).collect();
+    let mut sets: Vec<Peers> = (0..count).map(|_| (0..count).map(|_| None).collect()).collect();
     let way = || Way {
         packets: RingBuffer::new(PEER_PACKETS),
         home: RingBuffer::new(frames.max(1)),

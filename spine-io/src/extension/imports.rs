@@ -16,7 +16,10 @@ use wasmtime::{Caller, Engine, Linker, Result, Trap};
 use super::state::{OUTBOX, Phase, State};
 
 /// A linker with every interface of the image's domains in it.
-pub(super) fn bind(engine: &Engine, domains: spine_abi::interface::Domains) -> Result<Linker<State>> {
+pub(super) fn bind(
+    engine: &Engine,
+    domains: spine_abi::interface::Domains,
+) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     for interface in INTERFACES.iter().filter(|i| domains.contains(i.domain)) {
         bind_one(&mut linker, interface)?;
@@ -135,7 +138,11 @@ fn release(mut caller: Caller<'_, State>, buffer: i64) -> Result<i32> {
 }
 
 /// The small message at `address`, with the runtime's word on who sent it.
-fn outgoing(state: &State, address: i32, source: Endpoint) -> core::result::Result<Message, ErrorCode> {
+fn outgoing(
+    state: &State,
+    address: i32,
+    source: Endpoint,
+) -> core::result::Result<Message, ErrorCode> {
     if state.to_host.len() + state.to_peer.len() >= OUTBOX {
         return Err(ErrorCode::Full);
     }

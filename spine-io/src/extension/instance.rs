@@ -11,9 +11,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use spine_abi::interface::{
-    Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
-};
+use spine_abi::interface::{Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER};
 use spine_abi::limits::{BURST, HEADER_BYTES, MEMORY_BYTES, MESSAGE_BYTES};
 use spine_abi::{HandlerNumber, Header, Kind, Message};
 use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};

@@ -80,7 +80,11 @@ impl OwnMemory {
     /// # Errors
     /// [`ErrorCode::OutOfRange`].
     #[inline]
-    pub(super) fn slice_mut(&mut self, address: u32, length: usize) -> Result<&mut [u8], ErrorCode> {
+    pub(super) fn slice_mut(
+        &mut self,
+        address: u32,
+        length: usize,
+    ) -> Result<&mut [u8], ErrorCode> {
         let start = self.range(address, length)?;
         // SAFETY: `range` checked the place; `&mut self` keeps everybody else out meanwhile.
         Ok(unsafe { std::slice::from_raw_parts_mut(start, length) })

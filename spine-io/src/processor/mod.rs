@@ -4,10 +4,8 @@
 //! a moment it says so on its [`doorbell`], looks once more, and sleeps in one io_uring wait over
 //! all its sockets and the doorbell.
 //!
-//! Transmit moderation: in copy mode each look of the kernel at the transmit ring is a system call,
-//! and at high rates one per packet would cost more than the packet. So above a threshold rate a
-//! flush waits until a batch has gathered or a short time has passed, as interrupt moderation does;
-//! below it every packet leaves at once.
+//! In copy mode each look of the kernel at a transmit ring is a system call; `pace` decides when one is
+//! worth it.
 
 pub mod doorbell;
 mod pace;
@@ -22,7 +20,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use self::doorbell::Doorbell;
-use self::pace::Pace;
+use self::pace::{Pace, Purse};
 use self::sys::Sleeper;
 use crate::clock::{Clock, Nanos};
 use crate::nic::Nic;
@@ -66,6 +64,7 @@ impl ProcessorShared {
 /// A thread's worth of adapters.
 pub struct Processor<C> {
     adapters: Vec<(Adapter, Pace)>,
+    purse: Purse,
     shared: Arc<ProcessorShared>,
     sleeper: Sleeper,
     clock: C,
@@ -76,16 +75,12 @@ impl<C: Clock> Processor<C> {
     ///
     /// # Errors
     /// What io_uring says.
-    pub fn new(
-        adapters: Vec<Adapter>,
-        shared: Arc<ProcessorShared>,
-        clock: C,
-    ) -> io::Result<Self> {
+    pub fn new(adapters: Vec<Adapter>, shared: Arc<ProcessorShared>, clock: C) -> io::Result<Self> {
         let mut adapters: Vec<_> =
             adapters.into_iter().map(|adapter| (adapter, Pace::default())).collect();
         let mut fds = vec![shared.doorbell.fd()];
         adapters.iter_mut().for_each(|(adapter, _)| adapter.nic().poll_fds(&mut fds));
-        Ok(Self { sleeper: Sleeper::new(fds)?, adapters, shared, clock })
+        Ok(Self { sleeper: Sleeper::new(fds)?, adapters, purse: Purse::default(), shared, clock })
     }
 
     /// Pins the calling thread to a core.
@@ -130,8 +125,8 @@ impl<C: Clock> Processor<C> {
         for (adapter, pace) in &mut self.adapters {
             worked |= adapter.turn(now);
             let nic = adapter.nic();
-            if pace.is_due(nic.unflushed(), now) {
-                pace.flushed(nic.unflushed());
+            if pace.is_due(nic.unflushed(), &self.purse, now) {
+                pace.flushed(nic.unflushed(), &mut self.purse);
                 flush(nic);
             }
         }
@@ -140,7 +135,7 @@ impl<C: Clock> Processor<C> {
 
     /// How long to look for work before sleeping: long enough to bridge the gaps of a high rate.
     fn patience(&self) -> u64 {
-        self.adapters.iter().map(|(_, pace)| pace.patience()).max().unwrap_or(0)
+        self.adapters.iter().map(|(_, pace)| pace.patience(&self.purse)).max().unwrap_or(0)
     }
 
     fn sleep(&mut self) -> io::Result<()> {
@@ -155,6 +150,7 @@ impl<C: Clock> Processor<C> {
                 flush(adapter.nic());
             }
             self.shared.sleeps.fetch_add(1, Ordering::Relaxed);
+            self.purse.pay(0);
             self.sleeper.sleep(LONGEST_SLEEP)?;
         }
         self.shared.doorbell.wake();

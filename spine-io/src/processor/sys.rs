@@ -26,7 +26,8 @@ impl Sleeper {
     /// What io_uring_setup says.
     pub(super) fn new(fds: Vec<RawFd>) -> io::Result<Self> {
         let ring = IoUring::new(ENTRIES).map_err(|error| {
-            let why = "no io_uring to sleep in (is kernel.io_uring_disabled set, or a filter in place?)";
+            let why =
+                "no io_uring to sleep in (is kernel.io_uring_disabled set, or a filter in place?)";
             io::Error::new(error.kind(), format!("{why}: {error}"))
         })?;
         let armed = vec![false; fds.len()];
