@@ -64,7 +64,6 @@ const _: () = assert!(BURST.is_power_of_two() && BURST <= 64);
 const _: () = assert!(PREFIX_BYTES <= u16::MAX as usize);
 const _: () = assert!(PREFIX_BYTES >= ARGUMENT_BYTES);
 // In 64 bits: the crate is compiled for wasm32, too, where four gigabytes are no `usize`.
-const _: () =
-    assert!(REGIONS as u64 * REGION_BYTES as u64 + (MEMORY_BYTES as u64) < (4_u64 << 30));
+const _: () = assert!(REGIONS as u64 * REGION_BYTES as u64 + (MEMORY_BYTES as u64) < (4_u64 << 30));
 const _: () = assert!(ADAPTERS <= 1 << 12, "an endpoint has 12 bits for its index");
 const _: () = assert!(BURST * (MESSAGE_BYTES + PREFIX_BYTES) < REGION_BYTES);

@@ -16,7 +16,8 @@ use crate::error::ErrorCode;
 use crate::handler::HandlerNumber;
 use crate::interface::Domains;
 use crate::limits::{
-    ARGUMENT_BYTES, HANDLER_NUMBERS, HANDLERS, MESSAGE_BYTES, NAME_BYTES, PREFIX_BYTES, REGIONS, SLOT_ALIGN,
+    ARGUMENT_BYTES, HANDLER_NUMBERS, HANDLERS, MESSAGE_BYTES, NAME_BYTES, PREFIX_BYTES, REGIONS,
+    SLOT_ALIGN,
 };
 
 /// The name of the custom section.

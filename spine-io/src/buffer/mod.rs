@@ -5,7 +5,7 @@
 //! passes that right on. Nothing here counts references at run time because ownership does: a frame
 //! is in exactly one place, and [`Pool`] says how many are at home.
 //!
-//! Extensions never see a frame. They see a [`spine_abi::BufferRef`], which [`reference`] checks.
+//! Extensions never see a frame. They see a [`spine_abi::BufferRef`], which [`mod@reference`] checks.
 
 pub mod pool;
 pub mod reference;

@@ -12,7 +12,9 @@ use crate::buffer::FrameMemory;
 /// How often one message may be passed on from handler to handler.
 const MAX_HOPS: u8 = 8;
 /// Bytes of the header as a distance in linear memory.
-const HEADER: u32 = HEADER_BYTES as u32;
+const HEADER: u32 = 16;
+
+const _: () = assert!(HEADER as usize == HEADER_BYTES);
 
 /// What verdicts of one extension are judged by.
 pub(super) struct Judge<'a> {

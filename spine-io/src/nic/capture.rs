@@ -371,7 +371,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("spine-capture-{}", std::process::id()));
         let (memory, mut dealt) = FrameMemory::anonymous(64, 2048, 1).unwrap();
         let mut pool = dealt.pop().unwrap();
-        let source = Generator::new("gen0", Arc::clone(&memory), &[[7u8; 100]]);
+        let source = Generator::new("gen0", Arc::clone(&memory), [[7u8; 100]]);
         // Room for one record, and a helper that naps: of a burst of 64 at least 60 are missed.
         let options = CaptureOptions { ring_bytes: 120, ..CaptureOptions::default() };
         let clock = || Duration::from_secs(1);
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_made_is_one_sentence() {
         let (memory, _) = FrameMemory::anonymous(1, 2048, 1).unwrap();
-        let source = Generator::new("gen0", Arc::clone(&memory), &[[7u8; 60]]);
+        let source = Generator::new("gen0", Arc::clone(&memory), [[7u8; 60]]);
         let path = Path::new("/nonexistent/file.pcap");
         let options = CaptureOptions::default();
         let error = Capture::new(source, memory, path, options, wall_clock).unwrap_err();

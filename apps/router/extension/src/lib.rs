@@ -22,7 +22,8 @@ pub mod settings;
 use spine_fib::protocol::{self, SWAP_BYTES, SWAPPED, Swap};
 use spine_fib::{Action, Store};
 use spine_sdk::{
-    Context, Endpoint, Finish, Init, Message, Reason, RegionCell, Verdict, handler, init, send_to_host,
+    Context, Endpoint, Finish, Init, Message, Reason, RegionCell, Verdict, handler, init,
+    send_to_host,
 };
 
 use crate::classify::{HEADER_BYTES, classify};

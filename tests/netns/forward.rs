@@ -1,0 +1,115 @@
+//! Real traffic, through the adapters.
+
+use spine_tests::iperf::{self, Direction};
+use spine_tests::ping::ping;
+use spine_tests::router::Report;
+use spine_tests::{Link, Router, Topology, need_namespaces};
+
+/// Panics unless the adapters forwarded at least `packets`, and at least 99 of 100 of all.
+fn expect_by_adapters(report: &Report, by_kernel: u64, packets: u64) {
+    assert!(report.forwarded() >= packets, "{packets} went through: {report:?}");
+    assert!(by_kernel * 99 <= report.forwarded(), "{by_kernel} by the kernel: {report:?}");
+}
+
+#[test]
+fn ping_tcp_and_udp_pass_both_ways_through_the_adapters() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let (client, server) = (net.host("client"), net.host("server"));
+    let (near, far) = (net.link("client").host_address(), net.link("server").host_address());
+    let before = net.router().kernel_forwarded();
+    let router = Router::start(net.router(), &net.interfaces());
+
+    for (from, to) in [(client, &far), (server, &near)] {
+        let ping = ping(from, to, 50);
+        assert_eq!(ping.answered, ping.sent, "pings to {to}");
+    }
+    let there = iperf::tcp(client, server, &far, 2, Direction::ToServer);
+    let back = iperf::tcp(client, server, &far, 2, Direction::ToClient);
+    let udp = iperf::udp(client, server, &far, 2, 100);
+    let report = router.stop();
+
+    assert!(udp.lost_on_the_way() * 1000 <= udp.sent, "{udp:?}");
+    let full_segments = (there.bytes + back.bytes) / 1448;
+    let by_kernel = net.router().kernel_forwarded() - before;
+    expect_by_adapters(&report, by_kernel, 200 + full_segments + udp.sent - udp.lost);
+}
+
+#[test]
+fn tcp_passes_between_hosts_with_default_offloads() {
+    let _alone = need_namespaces!();
+    let net = Topology::star(&[
+        Link::to("client", 1).with_offloads(),
+        Link::to("server", 2).with_offloads(),
+    ]);
+    let (client, server) = (net.host("client"), net.host("server"));
+    let address = net.link("server").host_address();
+    let before = net.router().kernel_forwarded();
+    let router = Router::start(net.router(), &net.interfaces());
+    let there = iperf::tcp(client, server, &address, 2, Direction::ToServer);
+    let back = iperf::tcp(client, server, &address, 2, Direction::ToClient);
+    let report = router.stop();
+
+    expect_by_adapters(&report, net.router().kernel_forwarded() - before, 1000);
+    for (direction, reached) in [("to the server", there), ("to the client", back)] {
+        assert!(reached.rate > 100e6, "{direction}: {} bit/s", reached.rate);
+    }
+    let errors = server.snmp("Tcp", "InCsumErrors") + client.snmp("Tcp", "InCsumErrors");
+    assert_eq!(errors, 0, "segments arrived with a wrong checksum");
+}
+
+#[test]
+fn three_interfaces_forward_between_all_pairs() {
+    let _alone = need_namespaces!();
+    let net = Topology::star(&[Link::to("client", 1), Link::to("server", 2), Link::to("third", 3)]);
+    let before = net.router().kernel_forwarded();
+    let router = Router::start(net.router(), &net.interfaces());
+    for from in net.interfaces() {
+        for to in net.interfaces().into_iter().filter(|to| *to != from) {
+            let ping = ping(net.host(from), &net.link(to).host_address(), 20);
+            assert_eq!(ping.answered, ping.sent, "from {from} to {to}");
+        }
+    }
+    let report = router.stop();
+    expect_by_adapters(&report, net.router().kernel_forwarded() - before, 6 * 40);
+}
+
+#[test]
+fn interfaces_that_are_not_ours_stay_with_the_kernel() {
+    let _alone = need_namespaces!();
+    let net = Topology::star(&[Link::to("client", 1), Link::to("server", 2), Link::to("third", 3)]);
+    let before = net.router().kernel_forwarded();
+    let router = Router::start(net.router(), &["client", "server"]);
+    for (from, to) in [("client", "third"), ("third", "client"), ("third", "server")] {
+        let ping = ping(net.host(from), &net.link(to).host_address(), 20);
+        assert_eq!(ping.answered, ping.sent, "from {from} to {to}");
+    }
+    let report = router.stop();
+    let by_kernel = net.router().kernel_forwarded() - before;
+    assert!(by_kernel >= 120, "{by_kernel} by the kernel: {report:?}");
+}
+
+#[test]
+fn the_router_itself_stays_reachable_on_all_its_addresses() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let router = Router::start(net.router(), &net.interfaces());
+    for link in ["client", "server"] {
+        let ping = ping(net.host("client"), &net.link(link).router_address(), 20);
+        assert_eq!(ping.answered, ping.sent, "the address on the link to {link}");
+    }
+    let report = router.stop();
+    assert_eq!(report.forwarded(), 0, "{report:?}");
+}
+
+#[test]
+fn the_mode_in_force_is_reported_for_each_interface() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let report = Router::start(net.router(), &net.interfaces()).stop();
+    // A veth has no zero-copy.
+    for interface in net.interfaces() {
+        let mode = report.mode(interface);
+        assert!(mode.split_whitespace().any(|word| word == "copy"), "{interface}: {mode}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Start, end, crash and return, with traffic flowing.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use spine_tests::iperf::{self, Direction, Tcp};
+use spine_tests::{Namespace, Router, Topology, need_namespaces, router};
+
+/// True if an XDP program is attached to any interface in the namespace.
+fn has_xdp(namespace: &Namespace) -> bool {
+    namespace.ip("-details link show").contains("xdp")
+}
+
+/// The longest time within a transfer in which nothing was sent.
+fn longest_silence(tcp: &Tcp) -> Duration {
+    let silences = tcp.intervals.split(|rate| *rate > 0.0).map(<[f64]>::len);
+    Duration::from_millis(100)
+        * u32::try_from(silences.max().unwrap_or_default()).unwrap_or(u32::MAX)
+}
+
+#[test]
+fn a_tcp_connection_survives_a_killed_router_because_the_kernel_forwards() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let address = net.link("server").host_address();
+    let router = Router::start(net.router(), &net.interfaces());
+    let transfer =
+        iperf::start_tcp(net.host("client"), net.host("server"), &address, 4, Direction::ToServer);
+    sleep(Duration::from_secs(2));
+    let before = net.router().kernel_forwarded();
+    router.kill();
+    let tcp = transfer.finish_tcp();
+
+    assert!(!has_xdp(net.router()), "the program outlived its process");
+    let by_kernel = net.router().kernel_forwarded() - before;
+    assert!(by_kernel > 1000, "the kernel forwarded {by_kernel} packets after the kill");
+    assert!(longest_silence(&tcp) < Duration::from_secs(1), "{:?}", tcp.intervals);
+}
+
+#[test]
+fn a_router_started_again_during_a_transfer_takes_over() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let (client, server) = (net.host("client"), net.host("server"));
+    let address = net.link("server").host_address();
+    let router = Router::start(net.router(), &net.interfaces());
+    let transfer = iperf::start_tcp(client, server, &address, 5, Direction::ToServer);
+    sleep(Duration::from_millis(1500));
+    // At once: the queues are still busy with the sockets of the dead process.
+    router.kill();
+    let router = Router::start(net.router(), &net.interfaces());
+    // A reset would be an error of iperf3, which this does not take.
+    let tcp = transfer.finish_tcp();
+    let report = router.stop();
+
+    assert!(report.forwarded() > 1000, "{report:?}");
+    assert!(longest_silence(&tcp) < Duration::from_secs(1), "{:?}", tcp.intervals);
+}
+
+#[test]
+fn an_orderly_end_leaves_the_interfaces_as_they_were() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let before = net.router().ip("-details link show");
+    let address = net.link("server").host_address();
+    let router = Router::start(net.router(), &net.interfaces());
+    assert!(has_xdp(net.router()), "a router that is ready has a program attached");
+    router.stop();
+    assert_eq!(net.router().ip("-details link show"), before);
+    let ping = spine_tests::ping::ping(net.host("client"), &address, 20);
+    assert_eq!(ping.answered, ping.sent, "pings after the end");
+}
+
+#[test]
+fn a_duration_ends_it() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let started = Instant::now();
+    let finished = router::run_to_end(net.router(), &net.interfaces(), &["--duration", "1"])
+        .expect_success("spine-router --duration 1");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    assert_eq!(router::Report::parse(&finished.stdout).forwarded(), 0);
+    assert!(!has_xdp(net.router()), "the program outlived its process");
+}
+
+#[test]
+fn two_routers_cannot_have_the_same_interface() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let first = Router::start(net.router(), &net.interfaces());
+    let second = router::run_to_end(net.router(), &net.interfaces(), &[]);
+    assert!(!second.status.success(), "the second one ran: {}", second.stdout);
+    let address = net.link("server").host_address();
+    let ping = spine_tests::ping::ping(net.host("client"), &address, 20);
+    assert_eq!(ping.answered, ping.sent, "pings through the first one");
+    assert!(first.stop().forwarded() >= 40);
+}

@@ -1,0 +1,63 @@
+//! What a test needs from the machine, and what it says when that is not there.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// Prints `reason` past the test runner's capture, so that a skipped test is seen to be one.
+pub fn say_skipped(test: &str, reason: &str) {
+    // Nothing is lost where even stderr is closed.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
+}
+
+/// Why tests in network namespaces cannot run here; `None` where they can.
+pub fn why_no_namespaces() -> Option<&'static str> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Some("network namespaces and AF_XDP need root");
+    }
+    None
+}
+
+/// Leaves the test, saying why, unless it can run in network namespaces here. While the value lives, no
+/// other test of this kind runs on the machine: what is measured must not share the cores.
+#[macro_export]
+macro_rules! need_namespaces {
+    () => {
+        match $crate::need::why_no_namespaces() {
+            None => $crate::need::alone(),
+            Some(reason) => {
+                return $crate::need::say_skipped(
+                    std::thread::current().name().unwrap_or(module_path!()),
+                    reason,
+                );
+            }
+        }
+    };
+}
+
+/// Leaves the test, saying why, where it was built without optimisation: its figures would mean nothing.
+#[macro_export]
+macro_rules! need_release {
+    () => {
+        if cfg!(debug_assertions) {
+            return $crate::need::say_skipped(
+                std::thread::current().name().unwrap_or(module_path!()),
+                "measures, so it needs --release",
+            );
+        }
+    };
+}
+
+/// Waits for the other tests that use the network, in this process and in others.
+pub fn alone() -> Flock<File> {
+    let path = std::env::temp_dir().join("spine-tests.lock");
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Flock::lock(file, FlockArg::LockExclusive)
+        .unwrap_or_else(|(_, error)| panic!("{}: {error}", path.display()))
+}
