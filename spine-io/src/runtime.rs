@@ -47,6 +47,8 @@ pub struct Adapter {
     received: Vec<Frame>,
     burst: Vec<Pending>,
     burst_limit: usize,
+    /// Messages that wait for one extension at most: no more than a quarter of our frames.
+    waiting_limit: usize,
     send_posted: bool,
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
@@ -60,6 +62,7 @@ impl Adapter {
         let mut adapter = Self {
             events: EventQueue::new(plan),
             burst_limit: plan.burst.clamp(1, BURST),
+            waiting_limit: (out.pool.total() / 4).clamp(BURST, WAITING),
             out,
             control,
             unstamped,
@@ -126,8 +129,7 @@ impl Adapter {
             }
             Work::Send => {
                 self.send_posted = false;
-                self.out.send();
-                true
+                self.out.send()
             }
         }
     }
@@ -170,7 +172,7 @@ impl Adapter {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
         };
-        if installed.waiting.len() >= WAITING {
+        if installed.waiting.len() >= self.waiting_limit {
             return self.refuse(body, Reason::QueueFull);
         }
         installed.waiting.push(Pending { handler: target.handler, hops: 0, source, body });
@@ -183,7 +185,7 @@ impl Adapter {
     fn refuse(&mut self, body: Body, reason: Reason) {
         match body {
             Body::Bulk(frame, _) => self.out.drop(frame, reason),
-            Body::Small(_) => self.out.counters.dropped.add(reason, 1),
+            Body::Small(_) => self.out.counters.messages_dropped.add(reason, 1),
         }
     }
 
@@ -212,7 +214,7 @@ impl Adapter {
                 self.burst.append(&mut installed.waiting);
                 std::mem::swap(&mut self.burst, &mut installed.waiting);
             }
-            installed.share.end(used, !installed.waiting.is_empty());
+            installed.share.end(used);
             self.out.counters.entries += 1;
             self.out.counters.fuel += used;
             self.out.counters.strikes += u64::from(ending.is_strike());
@@ -238,11 +240,11 @@ impl Adapter {
 
     fn arrivals(&mut self) -> bool {
         let mut messages = Vec::new();
-        self.out.arrivals(|from, message| messages.push((from, message)));
+        let moved = self.out.arrivals(|from, message| messages.push((from, message)));
         for (from, message) in messages {
             self.deliver(message, Endpoint::Peer(from));
         }
-        true
+        moved
     }
 
     /// Gives a small message to the handler it names.
@@ -253,13 +255,14 @@ impl Adapter {
                 message.set_source(source);
                 self.enqueue(target, source, Body::Small(message));
             }
-            None => self.out.counters.dropped.add(Reason::NoHandler, 1),
+            None => self.out.counters.messages_dropped.add(Reason::NoHandler, 1),
         }
     }
 
     fn control(&mut self) -> bool {
         let mut worked = false;
-        while let Ok(request) = self.control.try_recv() {
+        for _ in 0..BURST {
+            let Ok(request) = self.control.try_recv() else { break };
             worked = true;
             // Whoever asked may have gone; then nobody wants the answer.
             match request {
@@ -325,7 +328,7 @@ impl Adapter {
         }
         self.out.collect(&mut installed.instance);
         for frame in installed.instance.kept().drain() {
-            self.out.free(frame);
+            self.out.consume(frame);
         }
         true
     }
@@ -354,6 +357,13 @@ impl Adapter {
     /// The backend.
     pub(crate) fn nic(&mut self) -> &mut dyn crate::nic::Nic {
         &mut *self.out.nic
+    }
+
+    /// Whether the processor should look again soon although nothing wakes it: packets that the wire
+    /// would not take yet, or frames that are out while few are at home.
+    pub(crate) fn is_owed(&self) -> bool {
+        let nic = &self.out.nic;
+        nic.unflushed() > 0 || nic.in_flight() > 0 && self.out.pool.free() < BURST
     }
 
     /// Whether there is anything to do without waiting: asked before the processor sleeps.

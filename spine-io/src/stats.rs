@@ -1,4 +1,8 @@
-//! What an adapter counts: every packet that comes in leaves under exactly one of these.
+//! What an adapter counts.
+//!
+//! Every packet received is, once it has left the adapter, counted under one of: forwarded (by the peer
+//! it was given to), transmitted on its own wire, consumed, given to the kernel, dropped. What the wire
+//! or the kernel refuses after that is counted by them, beside it.
 
 use spine_abi::Reason;
 
@@ -44,12 +48,14 @@ pub struct Counters {
     pub forwarded: u64,
     /// Packets an extension sent back out of its own wire.
     pub transmitted_own: u64,
-    /// Packets an extension was finished with (verdict "done").
+    /// Packets an extension was finished with: verdict "done", or kept and released.
     pub consumed: u64,
     /// Packets given to the kernel, by reason.
     pub to_kernel: ByReason,
     /// Packets dropped, by reason.
     pub dropped: ByReason,
+    /// Small messages dropped, by reason.
+    pub messages_dropped: ByReason,
     /// Messages from extensions to the application.
     pub to_host: u64,
     /// Messages from the application.

@@ -135,6 +135,24 @@ fn too_many_strikes_unload_the_extension_and_take_everything_back() {
 }
 
 #[test]
+fn a_slow_extension_holds_a_quarter_of_the_frames_and_no_more() {
+    let mut rig = Rig::new(1);
+    let budget = Budget { message: 2_000_000, entry: 2_000_000, strikes: u32::MAX };
+    rig.load_with(&misbehaving("", "(loop $forever (br $forever))"), budget);
+    // Each takes about a millisecond to be stopped, so all of these wait at the same time.
+    let sample = packet(60, 1);
+    for _ in 0..400 {
+        let wire = &mut rig.wires[0];
+        wait_until("room on the wire", || wire.inject(&sample));
+    }
+    wait_until("all to be accounted for", || {
+        let counters = rig.statistics(0).counters;
+        let full = counters.dropped.get(Reason::QueueFull);
+        full > 0 && counters.dropped.get(Reason::Stopped) + full == 400
+    });
+}
+
+#[test]
 fn returning_before_the_burst_is_done_drops_the_rest_with_a_strike() {
     let mut rig = Rig::new(1);
     rig.load_with(&misbehaving("", "(return)"), patient());
@@ -211,7 +229,9 @@ fn messages_go_to_a_handler_and_back_to_the_host() {
     }
     // Nobody has handler 9: counted, and nothing else happens.
     rig.adapter(0).send(Message::small(HandlerNumber(9), Endpoint::Host, &[])).unwrap();
-    rig.wait_for_drops(Reason::NoHandler, 1);
+    wait_until("the drop", || {
+        rig.statistics(0).counters.messages_dropped.get(Reason::NoHandler) == 1
+    });
 }
 
 #[test]

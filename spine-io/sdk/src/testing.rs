@@ -1,17 +1,17 @@
 //! Calling handlers on the host, with plain slices.
 //!
 //! ```
-//! use spine_sdk::{Context, Message, Verdict, testing::Call};
+//! use spine_sdk::{Context, Finish, Message, Verdict, testing::Call};
 //!
 //! fn swap_first_two(_: Context, message: &mut Message<'_>) -> Verdict {
 //!     if let [first, second, ..] = message.packet_mut() {
 //!         core::mem::swap(first, second);
 //!     }
-//!     Verdict::Transmit { checksum: None }
+//!     Verdict::Transmit { finish: Finish::NONE }
 //! }
 //!
 //! let outcome = Call::packet(&[1, 2, 3]).prefix(2).run(swap_first_two);
-//! assert_eq!(outcome.verdict, Verdict::Transmit { checksum: None });
+//! assert_eq!(outcome.verdict, Verdict::Transmit { finish: Finish::NONE });
 //! assert_eq!(outcome.prefix, [2, 1]);
 //! ```
 //!

@@ -204,6 +204,7 @@ impl FrameMemory {
     /// If it would leave the frame: a backend checks what the kernel or a peer told it before.
     #[inline]
     pub fn set_packet(&self, frame: &mut Frame, offset: u16, length: u16) {
+        assert!(self.owns(frame), "a frame of another memory");
         assert!(usize::from(offset) + usize::from(length) <= self.frame_bytes);
         frame.offset = offset;
         frame.length = length;

@@ -1,8 +1,8 @@
 //! Fair shares: extensions on an adapter are served by deficit round robin on fuel.
 //!
-//! Each time it is an extension's turn its deficit grows by one entry's budget; it may spend what it
-//! has, and an overdraft (the last message of an entry may go over) is paid back next time. An
-//! extension without waiting messages saves nothing up.
+//! Each time it is an extension's turn it may spend one entry's budget, less the overdraft of its last
+//! turn (the last message of an entry may go over). Nothing is saved up: an entry that ends for want of
+//! messages, or with the burst, leaves nothing for a longer one later.
 
 /// What one extension may still spend.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,12 +18,9 @@ impl Share {
         u64::try_from(self.deficit).unwrap_or(0)
     }
 
-    /// Ends a turn in which `used` was spent; `more` says whether messages still wait.
-    pub fn end(&mut self, used: u64, more: bool) {
-        self.deficit = self.deficit.saturating_sub(i64::try_from(used).unwrap_or(i64::MAX));
-        if !more {
-            self.deficit = self.deficit.min(0);
-        }
+    /// Ends a turn in which `used` was spent.
+    pub fn end(&mut self, used: u64) {
+        self.deficit = self.deficit.saturating_sub(i64::try_from(used).unwrap_or(i64::MAX)).min(0);
     }
 }
 
@@ -44,7 +41,7 @@ mod tests {
                 while used < allowed {
                     used += cost;
                 }
-                share.end(used, true);
+                share.end(used);
                 *total += used;
             }
         }
@@ -53,11 +50,11 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_extension_saves_nothing_up() {
+    fn cheap_turns_save_nothing_up() {
         let mut share = Share::default();
         for _ in 0..10 {
             share.begin(100);
-            share.end(1, false);
+            share.end(1);
         }
         assert_eq!(share.begin(100), 100);
     }

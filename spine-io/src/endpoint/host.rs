@@ -5,7 +5,7 @@
 //! of the adapter never wait for it. Queues are bounded where the adapter fills them; what does not
 //! fit is dropped and counted.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) struct HostPort {
 pub struct AdapterHandle {
     name: String,
     index: u16,
-    control: Sender<Control>,
+    control: SyncSender<Control>,
     messages: Mutex<Receiver<Message>>,
     doorbell: Arc<Doorbell>,
     frames: Arc<FrameMemory>,
@@ -67,7 +67,7 @@ pub(crate) fn endpoint(
     engine: Engine,
     key: TrustedKey,
 ) -> (AdapterHandle, HostPort) {
-    let (control, requests) = channel();
+    let (control, requests) = sync_channel(HOST_FIFO);
     let (messages, inbox) = sync_channel(HOST_FIFO);
     let name = name.to_owned();
     let messages_in = Mutex::new(inbox);

@@ -76,6 +76,12 @@ impl Outlets {
         }
     }
 
+    /// A packet that an extension was finished with.
+    pub(crate) fn consume(&mut self, frame: Frame) {
+        self.counters.consumed += 1;
+        self.free(frame);
+    }
+
     /// A packet that ends here.
     #[inline]
     pub(crate) fn drop(&mut self, frame: Frame, reason: Reason) {
@@ -89,7 +95,7 @@ impl Outlets {
         self.counters.handled += 1;
         let Body::Bulk(frame, reference) = pending.body else {
             if let Some(reason) = outcome.drop_reason() {
-                self.counters.dropped.add(reason, 1);
+                self.counters.messages_dropped.add(reason, 1);
             }
             return;
         };
@@ -100,7 +106,6 @@ impl Outlets {
             Outcome::Returned(Verdict::Transmit { finish }) => {
                 let mut frame = frame;
                 self.finish(&mut frame, finish);
-                self.counters.transmitted_own += 1;
                 self.queue_for_wire(frame);
             }
             Outcome::Returned(Verdict::Kernel { reason, finish }) => {
@@ -112,8 +117,7 @@ impl Outlets {
                 }
             }
             Outcome::Returned(Verdict::Done | Verdict::Next(_)) | Outcome::Passed => {
-                self.counters.consumed += 1;
-                self.free(frame);
+                self.consume(frame);
             }
             Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, reason),
             Outcome::Stopped => self.drop(frame, Reason::Stopped),
@@ -156,6 +160,7 @@ impl Outlets {
 
     fn queue_for_wire(&mut self, frame: Frame) {
         if self.wire.len() < BACKLOG {
+            self.counters.transmitted_own += 1;
             self.wire.push_back(frame);
         } else {
             self.drop(frame, Reason::TransmitFull);
@@ -169,43 +174,59 @@ impl Outlets {
             || self.homeward.iter().any(|queue| !queue.is_empty())
     }
 
-    /// The send event: moves every queue on, and rings for peers that sleep.
-    pub(crate) fn send(&mut self) {
+    /// The send event: moves every queue on, and rings for peers that sleep. Says whether anything
+    /// moved.
+    pub(crate) fn send(&mut self) -> bool {
+        let mut moved = false;
         for index in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[index] else { continue };
             let (packets, home) = (&mut self.to_peer[index], &mut self.homeward[index]);
             if packets.is_empty() && home.is_empty() {
                 continue;
             }
-            push(&mut peer.packets, packets);
-            push(&mut peer.home, home);
-            peer.doorbell.ring();
+            if !peer.packets.is_abandoned() {
+                moved |= push(&mut peer.packets, packets) + push(&mut peer.home, home) > 0;
+                peer.doorbell.ring();
+            }
             // What the ring had no room for is dropped now, so that it cannot grow old here.
             while let Some(frame) = self.to_peer[index].pop_front() {
                 self.drop(frame, Reason::PeerFull);
+                moved = true;
             }
         }
-        self.transmit();
+        moved | self.transmit()
     }
 
-    fn transmit(&mut self) {
-        if !self.wire.is_empty() {
-            self.nic.transmit(&mut self.wire);
+    fn transmit(&mut self) -> bool {
+        if self.wire.is_empty() {
+            return false;
         }
+        let mut moved = self.nic.transmit(&mut self.wire) > 0;
+        if self.nic.is_stalled() {
+            // An interface that is down takes nothing for who knows how long; frames are for others.
+            while let Some(frame) = self.wire.pop_front() {
+                self.drop(frame, Reason::TransmitFull);
+                moved = true;
+            }
+        }
+        moved
     }
 
     /// The arrivals event: what peers forwarded goes to the wire, what they return goes home, and
-    /// their messages to `deliver`.
-    pub(crate) fn arrivals(&mut self, mut deliver: impl FnMut(u16, Message)) {
+    /// their messages to `deliver`. Says whether anything moved.
+    pub(crate) fn arrivals(&mut self, mut deliver: impl FnMut(u16, Message)) -> bool {
+        let mut moved = false;
         for index in 0..self.peers.len() {
             let room = BACKLOG.saturating_sub(self.wire.len());
             let Some(peer) = &mut self.peers[index] else { continue };
             let count = peer.from.slots().min(room).min(4 * BURST);
             if let Ok(chunk) = peer.from.read_chunk(count) {
                 self.counters.forwarded += count as u64;
+                moved |= count > 0;
                 self.wire.extend(chunk);
             }
             let count = peer.returned.slots();
+            moved |= count > 0;
             if let Ok(chunk) = peer.returned.read_chunk(count) {
                 for frame in chunk {
                     // A frame returned to the wrong home is sent on rather than lost.
@@ -217,10 +238,11 @@ impl Outlets {
             while let Ok(message) = peer.received.pop() {
                 let from = u16::try_from(index).unwrap_or(u16::MAX);
                 self.counters.from_peer += 1;
+                moved = true;
                 deliver(from, message);
             }
         }
-        self.transmit();
+        moved | self.transmit()
     }
 
     /// The complete event: takes back what was sent, and lends empty frames to the wire.
@@ -240,7 +262,7 @@ impl Outlets {
         for message in to_host {
             match self.host.try_send(message) {
                 Ok(()) => self.counters.to_host += 1,
-                Err(_) => self.counters.dropped.add(Reason::HostFull, 1),
+                Err(_) => self.counters.messages_dropped.add(Reason::HostFull, 1),
             }
         }
         for (peer, message) in to_peer {
@@ -249,21 +271,21 @@ impl Outlets {
         let mut released = std::mem::take(&mut self.scratch);
         instance.take_released(&mut released);
         for frame in released.drain(..) {
-            self.free(frame);
+            self.consume(frame);
         }
         self.scratch = released;
     }
 
     fn message_to_peer(&mut self, peer: u16, message: Message) {
         let Some(Some(peer)) = self.peers.get_mut(usize::from(peer)) else {
-            self.counters.dropped.add(Reason::NoPeer, 1);
+            self.counters.messages_dropped.add(Reason::NoPeer, 1);
             return;
         };
         if peer.messages.push(message).is_ok() {
             self.counters.to_peer += 1;
             peer.doorbell.ring();
         } else {
-            self.counters.dropped.add(Reason::PeerFull, 1);
+            self.counters.messages_dropped.add(Reason::PeerFull, 1);
         }
     }
 
@@ -273,14 +295,12 @@ impl Outlets {
     }
 }
 
-/// Moves as much of a queue into a ring as there is room for.
+/// Moves as much of a queue into a ring as there is room for, and says how much.
 #[inline]
-fn push(ring: &mut Producer<Frame>, queue: &mut VecDeque<Frame>) {
+fn push(ring: &mut Producer<Frame>, queue: &mut VecDeque<Frame>) -> usize {
     let count = ring.slots().min(queue.len());
-    if count == 0 {
-        return;
-    }
-    if let Ok(chunk) = ring.write_chunk_uninit(count) {
-        chunk.fill_from_iter(queue.drain(..count));
+    match ring.write_chunk_uninit(count) {
+        Ok(chunk) if count > 0 => chunk.fill_from_iter(queue.drain(..count)),
+        _ => 0,
     }
 }

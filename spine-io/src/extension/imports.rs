@@ -143,6 +143,9 @@ fn outgoing(
     address: i32,
     source: Endpoint,
 ) -> core::result::Result<Message, ErrorCode> {
+    if state.phase != Phase::Run {
+        return Err(ErrorCode::NotNow);
+    }
     if state.to_host.len() + state.to_peer.len() >= OUTBOX {
         return Err(ErrorCode::Full);
     }

@@ -268,7 +268,7 @@ impl Instance {
 
         let state = self.store.data_mut();
         std::mem::swap(&mut state.burst, burst);
-        let (used, answered) = (state.spent, state.answered);
+        let (mut used, answered) = (state.spent, state.answered);
         // The message whose handler was running when the entry ended badly; the first one if the
         // extension did not even ask, so that every entry makes progress.
         let stopped = match ending {
@@ -286,6 +286,7 @@ impl Instance {
                 Outcome::Stopped
             };
             slot += *stride;
+            used += judge.cost(&pending, &outcome);
             match outcome {
                 Outcome::Passed => again.push(pending),
                 outcome => settle(kept, pending, outcome),
@@ -301,21 +302,22 @@ impl Instance {
         state.answered = 0;
         state.spent = 0;
         state.fuel = fuel;
+        state.renewed = fuel;
         state.share = share;
         // Until the first request the loop itself runs on one message's fuel.
         if self.store.set_fuel(fuel).is_err() {
             return Ending::Trapped;
         }
-        match self.run.call(&mut self.store, ()) {
+        let result = self.run.call(&mut self.store, ());
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.store.data_mut().settle(left);
+        match result {
             Ok(()) => {
                 let state = self.store.data();
                 let all = state.answered == state.burst.len() || state.spent >= state.share;
                 if all { Ending::Finished } else { Ending::ReturnedEarly }
             }
             Err(error) => {
-                let left = self.store.get_fuel().unwrap_or(0);
-                let state = self.store.data_mut();
-                state.spent += fuel.saturating_sub(left);
                 self.restore_stack();
                 match error.downcast_ref::<Trap>() {
                     Some(Trap::OutOfFuel) => Ending::OutOfFuel,
@@ -411,6 +413,7 @@ fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
         fuel: 0,
         share: 0,
         spent: 0,
+        renewed: 0,
         adapter: from.adapter,
         number: 0,
         kept: Kept::default(),

@@ -3,6 +3,7 @@
 use spine_abi::Verdict;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::HEADER_BYTES;
+use spine_abi::verdict::Finish;
 
 use super::outcome::{Body, Outcome, Pending};
 use super::state::Handler;
@@ -11,6 +12,14 @@ use crate::buffer::FrameMemory;
 
 /// How often one message may be passed on from handler to handler.
 const MAX_HOPS: u8 = 8;
+/// The shortest frame there is.
+const ETHERNET_BYTES: u16 = 14;
+/// Bytes that the runtime copies or sums for one unit of fuel.
+const BYTES_PER_UNIT: u64 = 16;
+/// What copying a small message costs.
+const MESSAGE_COST: u64 = 16;
+/// What handing a packet to the kernel costs.
+const KERNEL_COST: u64 = 50;
 /// Bytes of the header as a distance in linear memory.
 const HEADER: u32 = 16;
 
@@ -33,10 +42,10 @@ impl Judge<'_> {
         let bulk = matches!(pending.body, Body::Bulk(..));
         let (allowed, goes_on) = match verdict {
             Verdict::Done | Verdict::Drop(_) => return Outcome::Returned(verdict),
-            Verdict::Forward { .. } => (bulk && self.domains.contains(Domain::Peer), true),
-            Verdict::Transmit { .. } => (bulk && self.domains.contains(Domain::Net), true),
+            Verdict::Forward { finish, .. } => (bulk && self.may(Domain::Peer, finish), true),
+            Verdict::Transmit { finish } => (bulk && self.may(Domain::Net, finish), true),
             Verdict::Keep => (bulk && self.domains.contains(Domain::Buffer), true),
-            Verdict::Kernel { .. } => (bulk && self.domains.contains(Domain::Kernel), false),
+            Verdict::Kernel { finish, .. } => (bulk && self.may(Domain::Kernel, finish), false),
             Verdict::Next(_) => (pending.hops < MAX_HOPS, bulk),
         };
         if !allowed || goes_on && !self.write_back(pending, slot) {
@@ -52,6 +61,31 @@ impl Judge<'_> {
             return Outcome::Passed;
         }
         Outcome::Returned(verdict)
+    }
+
+    /// Whether packets may go there, cut so.
+    #[inline]
+    fn may(&self, domain: Domain, finish: Finish) -> bool {
+        self.domains.contains(domain) && (finish.length == 0 || finish.length >= ETHERNET_BYTES)
+    }
+
+    /// What the runtime's own work on a message costs its extension, in fuel: copies to and from the
+    /// slot, a checksum, the copy for the kernel.
+    #[inline]
+    pub(super) fn cost(&self, pending: &Pending, outcome: &Outcome) -> u64 {
+        let handler = &self.handlers[usize::from(pending.handler)];
+        let copied = u64::from(handler.prefix) + u64::from(handler.writeback);
+        let Body::Bulk(frame, _) = &pending.body else { return MESSAGE_COST };
+        let length = u64::from(frame.len());
+        let extra =
+            match outcome {
+                Outcome::Returned(Verdict::Kernel { .. }) => KERNEL_COST + length / BYTES_PER_UNIT,
+                Outcome::Returned(
+                    Verdict::Forward { finish, .. } | Verdict::Transmit { finish },
+                ) if finish.checksum.is_some() => length / BYTES_PER_UNIT,
+                _ => 0,
+            };
+        copied / BYTES_PER_UNIT + extra
     }
 
     #[inline]

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) fuel: u64,
     pub(super) share: u64,
     pub(super) spent: u64,
+    /// Fuel as of the last accounting.
+    pub(super) renewed: u64,
 
     /// Which adapter and which of its extensions this is: the source of what it sends.
     pub(super) adapter: u16,
@@ -75,12 +77,20 @@ impl State {
             self.verdicts[self.answered] = verdict;
             self.answered += 1;
         }
-        self.spent += self.fuel.saturating_sub(left);
+        self.settle(left);
         if self.asked == self.burst.len() || self.spent >= self.share {
             return None;
         }
+        self.renewed = self.fuel;
         self.asked += 1;
         Some(self.answers[self.asked - 1])
+    }
+
+    /// Accounts for the fuel used since it was renewed or last accounted for; `left` remains.
+    #[inline]
+    pub(super) fn settle(&mut self, left: u64) {
+        self.spent += self.renewed.saturating_sub(left);
+        self.renewed = left;
     }
 
     /// Copies from a held buffer's data into memory: `(offset, into, length)`.

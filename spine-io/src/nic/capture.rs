@@ -296,6 +296,10 @@ impl<N: Nic> Nic for Capture<N> {
         self.inner.refill(from);
     }
 
+    fn is_stalled(&self) -> bool {
+        self.inner.is_stalled()
+    }
+
     fn poll_fd(&self) -> Option<RawFd> {
         self.inner.poll_fd()
     }

@@ -78,6 +78,12 @@ pub trait Nic: Send {
         0
     }
 
+    /// Whether the wire has refused everything for now: it is down or gone. What is transmitted then
+    /// may not leave for long.
+    fn is_stalled(&self) -> bool {
+        false
+    }
+
     /// Has the wire look at what waits.
     ///
     /// # Errors
@@ -135,6 +141,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn unflushed(&self) -> usize {
         (**self).unflushed()
+    }
+
+    fn is_stalled(&self) -> bool {
+        (**self).is_stalled()
     }
 
     fn flush(&mut self) -> io::Result<()> {

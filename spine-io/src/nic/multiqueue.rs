@@ -21,12 +21,13 @@ pub struct MultiQueue<N> {
     first: N,
     others: Vec<N>,
     turn: usize,
+    refill_turn: usize,
 }
 
 impl<N: Nic> MultiQueue<N> {
     /// The queues as one interface, named and described by the first.
     pub fn new(first: N, others: Vec<N>) -> Self {
-        Self { first, others, turn: 0 }
+        Self { first, others, turn: 0, refill_turn: 0 }
     }
 
     fn queue(&mut self, index: usize) -> &mut N {
@@ -80,6 +81,10 @@ impl<N: Nic> Nic for MultiQueue<N> {
         self.first.unflushed()
     }
 
+    fn is_stalled(&self) -> bool {
+        self.first.is_stalled()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.first.flush()
     }
@@ -93,7 +98,12 @@ impl<N: Nic> Nic for MultiQueue<N> {
     }
 
     fn refill(&mut self, from: &mut Vec<Frame>) {
-        self.all_mut().for_each(|queue| queue.refill(from));
+        // When frames are short every queue is the first to get some in its turn.
+        let queues = 1 + self.others.len();
+        self.refill_turn = (self.refill_turn + 1) % queues;
+        for offset in 0..queues {
+            self.queue((self.refill_turn + offset) % queues).refill(from);
+        }
     }
 
     fn poll_fds(&self, into: &mut Vec<RawFd>) {

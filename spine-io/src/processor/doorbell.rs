@@ -51,9 +51,13 @@ impl Doorbell {
         fence(Ordering::SeqCst);
     }
 
-    /// Says that it is awake, and forgets a ring that came meanwhile.
-    pub(crate) fn wake(&self) {
-        if !self.sleeping.swap(false, Ordering::Relaxed) {
+    /// Says that it is awake; `heard` says that the descriptor was readable, and silences it.
+    ///
+    /// A ring whose write comes later than this leaves the descriptor readable: then the next sleep
+    /// ends at once, hears it, and silences it.
+    pub(crate) fn wake(&self, heard: bool) {
+        self.sleeping.store(false, Ordering::Relaxed);
+        if heard {
             let _ = self.event.read();
         }
     }

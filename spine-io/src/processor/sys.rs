@@ -14,10 +14,8 @@ pub(super) struct Sleeper {
     ring: IoUring,
     fds: Vec<RawFd>,
     armed: Vec<bool>,
+    first_fired: bool,
 }
-
-/// More than adapters and a doorbell can need.
-const ENTRIES: u32 = 128;
 
 impl Sleeper {
     /// A sleeper over these descriptors, which must stay open as long as it lives.
@@ -25,20 +23,21 @@ impl Sleeper {
     /// # Errors
     /// What io_uring_setup says.
     pub(super) fn new(fds: Vec<RawFd>) -> io::Result<Self> {
-        let ring = IoUring::new(ENTRIES).map_err(|error| {
+        let entries = u32::try_from(fds.len().next_power_of_two()).unwrap_or(u32::MAX);
+        let ring = IoUring::new(entries).map_err(|error| {
             let why =
                 "no io_uring to sleep in (is kernel.io_uring_disabled set, or a filter in place?)";
             io::Error::new(error.kind(), format!("{why}: {error}"))
         })?;
         let armed = vec![false; fds.len()];
-        Ok(Self { ring, fds, armed })
+        Ok(Self { ring, fds, armed, first_fired: false })
     }
 
-    /// Sleeps until something is readable, at most for `most`.
+    /// Sleeps until something is readable, at most for `most`; says whether the first descriptor was.
     ///
     /// # Errors
     /// What io_uring_enter says, other than that time is up or a signal came.
-    pub(super) fn sleep(&mut self, most: Duration) -> io::Result<()> {
+    pub(super) fn sleep(&mut self, most: Duration) -> io::Result<bool> {
         self.collect();
         self.arm()?;
         let timeout = types::Timespec::from(most);
@@ -46,9 +45,11 @@ impl Sleeper {
         let result = self.ring.submitter().submit_with_args(1, &args);
         self.collect();
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(std::mem::take(&mut self.first_fired)),
             Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => {
+                    Ok(std::mem::take(&mut self.first_fired))
+                }
                 _ => Err(error),
             },
         }
@@ -73,6 +74,7 @@ impl Sleeper {
             let index = usize::try_from(entry.user_data()).unwrap_or(usize::MAX);
             if let Some(armed) = self.armed.get_mut(index) {
                 *armed = false;
+                self.first_fired |= index == 0;
             }
         }
     }

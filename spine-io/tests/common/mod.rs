@@ -81,6 +81,7 @@ pub(crate) struct Rig {
     pub(crate) machine: Machine,
     pub(crate) wires: Vec<Wire>,
     pub(crate) kernels: Vec<Receiver<Vec<u8>>>,
+    sent: u64,
 }
 
 /// Packets a wire holds.
@@ -109,7 +110,7 @@ impl Rig {
         }
         let cores = vec![None; processors];
         let machine = Machine::start(setups, &memory, &cores, key()).expect("a machine");
-        Self { machine, wires, kernels }
+        Self { machine, wires, kernels, sent: 0 }
     }
 
     /// An adapter.
@@ -132,8 +133,17 @@ impl Rig {
         self.adapter(0).load(image, Vec::new(), budget).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Puts a packet on the first wire, waiting for room.
+    /// Puts a packet on the first wire, waiting for room. After every 64 it waits until the adapter
+    /// has received them all, so that a slow extension's queue, which is bounded, does not overflow.
     pub(crate) fn send(&mut self, packet: &[u8]) {
+        self.sent += 1;
+        if self.sent.is_multiple_of(64) {
+            wait_until("the adapter to keep up", || {
+                let all = self.statistics(0);
+                let done = all.counters.handled + all.counters.dropped.get(Reason::NoHandler);
+                done + 32 >= self.sent
+            });
+        }
         let wire = &mut self.wires[0];
         wait_until("room on the wire", || wire.inject(packet));
     }

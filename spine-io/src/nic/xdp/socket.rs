@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(5);
 /// Packets one system call may transmit in copy mode, where the kernel lets us say.
 const TRANSMIT_BUDGET: u32 = 256;
+/// Attempts to transmit through an interface that is down before it is asked again.
+const ATTEMPTS: u32 = 64;
 /// Bytes of transmitted packets that receivers may sit on, where we are allowed that much.
 const SEND_BUFFER: usize = 8 << 20;
 
@@ -97,6 +99,8 @@ pub struct XdpNic {
     lent: usize,
     /// The interface refused to look at the ring, and nothing has been added since.
     stalled: bool,
+    /// Attempts to transmit into a full ring.
+    attempts: u32,
     /// What the wire would not take, to be completed.
     refused: Vec<Frame>,
     counted: NicStatistics,
@@ -172,6 +176,7 @@ impl XdpNic {
             untaken: 0,
             lent: 0,
             stalled: false,
+            attempts: 0,
             refused: Vec::with_capacity(BURST),
             counted: NicStatistics::default(),
         }
@@ -224,6 +229,17 @@ impl AsRawFd for XdpNic {
     }
 }
 
+impl XdpNic {
+    /// A full ring of an interface that was down takes no packet that could be a reason to ask again;
+    /// so every now and then the attempt is one.
+    fn ask_again(&mut self) {
+        self.attempts = self.attempts.wrapping_add(1);
+        if self.attempts.is_multiple_of(ATTEMPTS) {
+            self.stalled = false;
+        }
+    }
+}
+
 impl Nic for XdpNic {
     fn name(&self) -> &str {
         &self.interface
@@ -251,8 +267,6 @@ impl Nic for XdpNic {
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {
         let mut total = 0;
-        // New packets are a reason to ask an interface again that was down.
-        self.stalled = false;
         while !from.is_empty() {
             let good = from.iter().take(BURST).take_while(|frame| self.sendable(frame)).count();
             let taken = self.queues.transmit(from, good);
@@ -260,7 +274,12 @@ impl Nic for XdpNic {
             self.untaken += taken;
             self.lent += taken;
             self.counted.transmitted += taken as u64;
+            if taken > 0 {
+                // New packets are a reason to ask an interface again that was down.
+                self.stalled = false;
+            }
             if taken < good {
+                self.ask_again();
                 break;
             }
             if good < BURST
@@ -277,6 +296,10 @@ impl Nic for XdpNic {
     fn unflushed(&self) -> usize {
         let asleep = self.mode != XdpMode::ZeroCopy || self.queues.transmit_sleeps();
         if self.stalled || !asleep { 0 } else { self.untaken }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     fn flush(&mut self) -> io::Result<()> {
