@@ -35,6 +35,11 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &["--iface", "client", "--iface", "server", "--cores", "4095"],
         &["4095"],
     ),
+    (
+        "a run that is longer than time",
+        &["--iface", "client", "--iface", "server", "--duration", "1e19"],
+        &["--duration", "at most"],
+    ),
     ("an unknown option", &["--interface", "client"], &["--interface"]),
 ];
 

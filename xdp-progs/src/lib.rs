@@ -65,11 +65,14 @@ pub struct Port {
     pub handler: HandlerNumber,
     /// Whether packets received here are claimed at all.
     pub enabled: bool,
+    /// Whether senders here leave checksums to the card that do not cross a real one (a veth's peer):
+    /// tunnels and SCTP are then the kernel's, which alone can complete theirs.
+    pub unfinished_checksums: bool,
 }
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 20;
+    pub const BYTES: usize = 24;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -79,6 +82,7 @@ impl Port {
         bytes[8..14].copy_from_slice(&self.mac);
         bytes[14..16].copy_from_slice(&self.handler.0.to_ne_bytes());
         bytes[16..20].copy_from_slice(&u32::from(self.enabled).to_ne_bytes());
+        bytes[20..24].copy_from_slice(&u32::from(self.unfinished_checksums).to_ne_bytes());
         bytes
     }
 
@@ -92,6 +96,7 @@ impl Port {
             mac: [bytes[8], bytes[9], bytes[10], bytes[11], bytes[12], bytes[13]],
             handler: HandlerNumber(u16::from_ne_bytes([bytes[14], bytes[15]])),
             enabled: word(16) != 0,
+            unfinished_checksums: word(20) != 0,
         }
     }
 }
@@ -150,6 +155,8 @@ counters! {
     Local = 11, "local";
     /// The way out is not one of our interfaces.
     NotOurs = 12, "not_ours";
+    /// A tunnel or SCTP, from senders that leave checksums undone.
+    UnfinishedChecksums = 13, "unfinished_checksums";
 }
 
 #[cfg(test)]
@@ -191,12 +198,14 @@ mod tests {
             mac: [3, 4, 5, 6, 7, 8],
             handler: HandlerNumber(9),
             enabled: true,
+            unfinished_checksums: true,
         };
         let mut expected = Vec::new();
         expected.extend(1u32.to_ne_bytes());
         expected.extend(2u32.to_ne_bytes());
         expected.extend([3, 4, 5, 6, 7, 8]);
         expected.extend(9u16.to_ne_bytes());
+        expected.extend(1u32.to_ne_bytes());
         expected.extend(1u32.to_ne_bytes());
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);

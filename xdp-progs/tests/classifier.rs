@@ -24,6 +24,15 @@ const MY_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 255);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
+const PORT: Port = Port {
+    first_socket: FIRST_SOCKET,
+    queues: 1,
+    mac: MAC,
+    handler: HANDLER,
+    enabled: true,
+    unfinished_checksums: false,
+};
+
 /// The classifier in the kernel, with its maps as a running router would fill them.
 struct Classifier {
     object: Object,
@@ -88,7 +97,10 @@ impl Classifier {
     }
 
     fn set_port(&self, queues: u32, enabled: bool) {
-        let port = Port { first_socket: FIRST_SOCKET, queues, mac: MAC, handler: HANDLER, enabled };
+        self.update_port(Port { queues, enabled, ..PORT });
+    }
+
+    fn update_port(&self, port: Port) {
         self.update(maps::PORTS, &LOOPBACK.to_ne_bytes(), &port.to_bytes());
     }
 
@@ -262,6 +274,30 @@ fn what_the_kernel_must_see_is_passed_untouched() {
         ("to a reserved address", Counter::NotOurs, to([240, 0, 0, 1])),
     ] {
         assert_eq!(classifier.run(&frame), passed(owner, &frame), "{name}");
+    }
+}
+
+#[test]
+fn what_only_the_kernel_can_checksum_is_passed_where_checksums_come_unfinished() {
+    let Some(classifier) = Classifier::load() else { return };
+    // Protocol, and whether it has a checksum that the extension does not know.
+    let cases = [
+        ("IPv4 in IPv4", 4, true),
+        ("IPv6 in IPv4", 41, true),
+        ("GRE", 47, true),
+        ("SCTP", 132, true),
+        ("UDP", 17, false),
+        ("TCP", 6, false),
+        ("ESP", 50, false),
+    ];
+    for (name, protocol, hidden) in cases {
+        let frame = with(PROTOCOL, &[protocol]);
+        classifier.update_port(Port { unfinished_checksums: true, ..PORT });
+        let expected =
+            if hidden { passed(Counter::UnfinishedChecksums, &frame) } else { claimed(&frame) };
+        assert_eq!(classifier.run(&frame), expected, "{name}");
+        classifier.update_port(PORT);
+        assert_eq!(classifier.run(&frame), claimed(&frame), "{name}, from a real card");
     }
 }
 

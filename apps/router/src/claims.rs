@@ -1,13 +1,14 @@
 //! What the classifier must know: which destinations are ours.
 //!
 //! A prefix is ours when its target forwards to a gateway or a known neighbour on one of our
-//! interfaces, or drops ([`Target::is_ours`]). The classifier
-//! keeps a trie with the longest match deciding and the kernel as the answer where nothing matches,
+//! interfaces, or drops ([`Target::is_ours`]), and the table has room for that: what the adapters would
+//! only hand over is cheaper left alone, which goes for a starved /24 as a whole. The classifier keeps a trie with the longest match deciding and the kernel as the answer where nothing matches,
 //! so only prefixes that differ from the one around them are told to it.
 //!
 //! The table has the last word: a packet that the classifier claims although its route has just gone
 //! is given to the kernel by the extension. So claims may trail the table, and do.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -16,7 +17,7 @@ use spine_abi::Reason;
 
 use crate::netlink::state::IfIndex;
 use crate::rib::Target;
-use crate::table::{Changed, Entry};
+use crate::table::{Changed, Entry, Table};
 
 /// The classifier's maps could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -107,40 +108,50 @@ impl Claims {
         self.told.is_empty()
     }
 
-    /// What to tell the classifier after these prefixes of the table changed.
+    /// What to tell the classifier after these prefixes of the table changed, and these /24s were
+    /// starved or are not any more.
     pub fn update(
         &mut self,
-        painted: &PrefixMap<Ipv4Net, Entry>,
+        table: &Table,
         changed: &[Changed],
+        starving: &BTreeSet<Ipv4Net>,
     ) -> Vec<ClaimChange> {
+        let painted = table.painted();
         let mut news = Vec::new();
         for Changed { prefix, before, after } in changed {
             if prefix.prefix_len() == 32 {
                 news.extend(address_change(*prefix, before.as_ref(), after.as_ref()));
             }
-            self.review(painted, *prefix, &mut news);
+            self.review(table, *prefix, &mut news);
             // What lies directly inside compares itself with this prefix, unless it looks the same.
-            let looks_the_same = before.as_ref().map(Target::is_ours)
-                == after.as_ref().map(Target::is_ours)
+            let looks_the_same = before.as_ref().map(Entry::is_ours)
+                == after.as_ref().map(Entry::is_ours)
                 && before.is_some();
             if !looks_the_same {
                 for child in directly_inside(painted, *prefix) {
-                    self.review(painted, child, &mut news);
+                    self.review(table, child, &mut news);
                 }
+                // In order, those inside a prefix follow it.
+                let inside = table.starved().range(*prefix..);
+                for starved in inside.take_while(|starved| prefix.contains(*starved)) {
+                    self.review(table, *starved, &mut news);
+                }
+            }
+        }
+        for prefix in starving {
+            self.review(table, *prefix, &mut news);
+            for (child, _) in painted.children(prefix) {
+                self.review(table, child, &mut news);
             }
         }
         news
     }
 
     /// Brings what the classifier knows of one prefix up to date.
-    fn review(
-        &mut self,
-        painted: &PrefixMap<Ipv4Net, Entry>,
-        prefix: Ipv4Net,
-        news: &mut Vec<ClaimChange>,
-    ) {
-        let wanted = painted.get(&prefix).map(|entry| entry.target.is_ours());
-        let wanted = wanted.filter(|ours| *ours != around(painted, prefix));
+    fn review(&mut self, table: &Table, prefix: Ipv4Net, news: &mut Vec<ClaimChange>) {
+        let painted = table.painted().get(&prefix).map(Entry::is_ours);
+        let wanted = if is_starved(table, prefix) { Some(false) } else { painted };
+        let wanted = wanted.filter(|ours| *ours != around(table, prefix));
         if self.told.get(&prefix) == wanted.as_ref() {
             return;
         }
@@ -158,9 +169,16 @@ impl Claims {
 }
 
 /// Whether the prefix around this one is ours; without one, everything is the kernel's.
-fn around(painted: &PrefixMap<Ipv4Net, Entry>, prefix: Ipv4Net) -> bool {
-    let parent = prefix.supernet().and_then(|parent| painted.get_lpm(&parent));
-    parent.is_some_and(|(_, entry)| entry.target.is_ours())
+fn around(table: &Table, prefix: Ipv4Net) -> bool {
+    let Some(parent) = prefix.supernet() else { return false };
+    let painted = table.painted().get_lpm(&parent);
+    !is_starved(table, parent) && painted.is_some_and(|(_, entry)| entry.is_ours())
+}
+
+/// Whether the prefix is, or lies in, a starved /24.
+fn is_starved(table: &Table, prefix: Ipv4Net) -> bool {
+    let within = Ipv4Net::new(prefix.addr(), 24).map(|net| net.trunc());
+    prefix.prefix_len() >= 24 && within.is_ok_and(|net| table.starved().contains(&net))
 }
 
 fn directly_inside(painted: &PrefixMap<Ipv4Net, Entry>, prefix: Ipv4Net) -> Vec<Ipv4Net> {
@@ -180,10 +198,12 @@ fn directly_inside(painted: &PrefixMap<Ipv4Net, Entry>, prefix: Ipv4Net) -> Vec<
 
 fn address_change(
     prefix: Ipv4Net,
-    before: Option<&Target>,
-    after: Option<&Target>,
+    before: Option<&Entry>,
+    after: Option<&Entry>,
 ) -> Option<ClaimChange> {
-    let local = |target: Option<&Target>| target == Some(&Target::Kernel(Reason::Local));
+    let local = |entry: Option<&Entry>| {
+        entry.is_some_and(|entry| entry.target == Target::Kernel(Reason::Local))
+    };
     match (local(before), local(after)) {
         (false, true) => Some(ClaimChange::SetAddress(prefix.addr())),
         (true, false) => Some(ClaimChange::RemoveAddress(prefix.addr())),

@@ -117,12 +117,23 @@ pub enum Misuse {
     },
 }
 
+/// The longest run with an end: 31 years.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse::<f64>()
+    let duration = text
+        .parse::<f64>()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "a number of seconds, such as 10 or 0.5".to_owned())
+        .ok_or_else(|| "a number of seconds, such as 10 or 0.5".to_owned())?;
+    if duration > LONGEST {
+        let longest = LONGEST.as_secs();
+        return Err(format!(
+            "at most {longest} seconds; without it, the router runs until stopped"
+        ));
+    }
+    Ok(duration)
 }
 
 impl Options {
@@ -191,9 +202,12 @@ impl Options {
 
 fn readable(what: &'static str, path: Option<&Path>) -> Result<(), Misuse> {
     let Some(path) = path else { return Ok(()) };
-    let opened = File::open(path).and_then(|file| file.metadata());
-    let why = match opened {
-        Ok(found) if found.is_file() => return Ok(()),
+    // Looked at before it is opened: opening a FIFO would wait for a writer.
+    let why = match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => match File::open(path) {
+            Ok(_) => return Ok(()),
+            Err(error) => error.to_string(),
+        },
         Ok(_) => "it is not a file".to_owned(),
         Err(error) => error.to_string(),
     };
@@ -250,12 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_is_refused_without_waiting_for_a_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        for option in ["--trust", "--trust /dev/null --extension"] {
+            let line = format!("--iface left --iface right {option} {}", fifo.display());
+            let error = parse(&line).expect("fine so far").check(&state()).expect_err("a FIFO");
+            assert!(error.to_string().ends_with("it is not a file"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_parser_refuses_what_no_state_could_make_right() {
         for line in [
             "",
             "--iface left --iface right --duration 0",
             "--iface left --iface right --duration soon",
             "--iface left --iface right --duration -1",
+            "--iface left --iface right --duration 1e19",
+            "--iface left --iface right --duration 1e10",
             "--iface left --iface right --cores one",
             "--iface left --iface right --extension x",
             "--iface left --iface right --xdp-mode fast",

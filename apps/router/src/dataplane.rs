@@ -5,6 +5,7 @@
 //! fails undoes everything before it, because everything here ends when it is dropped.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use spine_abi::{Message, Reason};
 use spine_fib::protocol::FORWARD;
 use spine_io::buffer::{Frame, FrameMemory};
-use spine_io::endpoint::kernel::{KernelCounts, KernelEndpoint};
+use spine_io::endpoint::kernel::{self, KernelCounts, KernelEndpoint};
 use spine_io::nic::Nic;
 use spine_io::nic::capture::{Capture, CaptureOptions, wall_clock};
 use spine_io::nic::multiqueue::MultiQueue;
@@ -27,7 +29,9 @@ use spine_xdp_progs::{Counter, Port};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Classifier, ClassifierError};
-use crate::netlink::state::IfIndex;
+use crate::netlink::decode::{self, RTM_GETLINK};
+use crate::netlink::socket::{NetlinkError, NetlinkSocket};
+use crate::netlink::state::{Change, IfIndex};
 
 /// Which way packets are to reach the adapters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,7 +97,7 @@ pub enum DataPathError {
     /// More queues than the classifier can lead to.
     #[error("the interfaces have {0} queues together, and the classifier knows {max} at most: ethtool -L lowers them", max = spine_xdp_progs::SOCKETS)]
     Queues(u32),
-    /// Frames too small for the interface.
+    /// Packets too long for a frame, or for the way back to the kernel.
     #[error(
         "{interface} has an MTU of {mtu}, and an adapter takes {most} at most: ip link set dev {interface} mtu {most}"
     )]
@@ -105,6 +109,9 @@ pub enum DataPathError {
         /// The largest possible.
         most: u32,
     },
+    /// Which interfaces are veths.
+    #[error(transparent)]
+    Links(#[from] NetlinkError),
     /// A region's file.
     #[error("cannot share the table with an adapter: {0}")]
     Region(std::io::Error),
@@ -127,6 +134,8 @@ struct Ports {
 
 /// Bytes an Ethernet frame has beyond its MTU: header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
+/// Bytes the kernel keeps free in front of a received packet (XDP_PACKET_HEADROOM).
+const HEADROOM: u32 = 256;
 /// Frames of each adapter that are on their way through the router, beside those lent to its queues.
 const ON_THE_WAY: u32 = 4096;
 /// Frames lent to each queue.
@@ -152,6 +161,7 @@ impl DataPath {
         let kernel = KernelEndpoint::start()?;
         let (memory, dealt, umem) = frames(options)?;
 
+        let veths = veths()?;
         let mut setups = Vec::new();
         let mut ports = Vec::new();
         let mut next_socket = 0;
@@ -164,6 +174,7 @@ impl DataPath {
                 mac: interface.mac,
                 handler: FORWARD,
                 enabled: false,
+                unfinished_checksums: veths.contains(&ifindex),
             };
             for socket in &sockets {
                 attached.set_socket(next_socket, socket)?;
@@ -257,14 +268,7 @@ fn frames(
         let count = queues(&interface.name)?;
         all_queues += count;
         most_queues = most_queues.max(count);
-        let room = |bytes: u32| bytes - 256 - LINK_BYTES;
-        if interface.mtu > room(4096) {
-            let (interface, mtu) = (interface.name.clone(), interface.mtu);
-            return Err(DataPathError::Mtu { interface, mtu, most: room(4096) });
-        }
-        if interface.mtu > room(2048) {
-            frame_bytes = 4096;
-        }
+        frame_bytes = frame_bytes.max(frame_bytes_for(interface)?);
     }
     if all_queues > spine_xdp_progs::SOCKETS {
         return Err(DataPathError::Queues(all_queues));
@@ -272,6 +276,35 @@ fn frames(
     let each = options.frames.unwrap_or(most_queues * LENT + ON_THE_WAY);
     let adapters = u16::try_from(options.interfaces.len()).unwrap_or(u16::MAX);
     Ok(SharedUmem::new(each.saturating_mul(u32::from(adapters)), frame_bytes, adapters)?)
+}
+
+/// Bytes of the frames that an interface needs.
+fn frame_bytes_for(interface: &Interface) -> Result<usize, DataPathError> {
+    let room = |bytes: u32| bytes - HEADROOM - LINK_BYTES;
+    // A packet too long for the way out gets its ICMP error from the kernel, which must take it back.
+    let most = room(4096).min(kernel::LONGEST - LINK_BYTES);
+    if interface.mtu > most {
+        let (interface, mtu) = (interface.name.clone(), interface.mtu);
+        return Err(DataPathError::Mtu { interface, mtu, most });
+    }
+    Ok(if interface.mtu > room(2048) { 4096 } else { 2048 })
+}
+
+/// The interfaces whose peer leaves checksums undone that no card will do, so that what the extension
+/// cannot complete goes to the kernel.
+fn veths() -> Result<BTreeSet<IfIndex>, NetlinkError> {
+    /// struct ifinfomsg.
+    const HEADER_BYTES: usize = 16;
+    let mut socket = NetlinkSocket::open(NETLINK_ROUTE)?;
+    let veths = socket.dump("interfaces", RTM_GETLINK, &[0; HEADER_BYTES], |raw| {
+        match decode::change(raw, true) {
+            Some(Change::Link(index, Some(link))) => {
+                (link.kind.as_deref() == Some("veth")).then_some(index)
+            }
+            _ => None,
+        }
+    })?;
+    Ok(veths.into_iter().collect())
 }
 
 fn attach(
@@ -440,5 +473,25 @@ impl Ports {
         };
         change(port);
         self.attached.set_port(interface, *port).map_err(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_longer_than_the_way_to_the_kernel_is_refused_with_the_longest_mtu() {
+        let frames = |mtu| {
+            let interface = Interface { name: "a".to_owned(), mac: [2, 0, 0, 0, 0, 1], mtu };
+            frame_bytes_for(&interface).map_err(|error| error.to_string())
+        };
+        assert_eq!(frames(1500), Ok(2048));
+        assert_eq!(frames(1774), Ok(2048));
+        assert_eq!(frames(1775), Ok(4096));
+        assert_eq!(frames(3390), Ok(4096));
+        let sentence = "a has an MTU of 3391, and an adapter takes 3390 at most: \
+                        ip link set dev a mtu 3390";
+        assert_eq!(frames(3391), Err(sentence.to_owned()));
     }
 }

@@ -197,8 +197,11 @@ impl<R: Store> Fib<R> {
                 Operation::Paint(prefix, group) => {
                     let painted = half.paint(prefix.addr().into(), prefix.prefix_len(), *group);
                     if let Err(exhausted) = painted {
-                        tracing::warn!(%exhausted);
+                        tracing::debug!(%exhausted);
                         starved.extend(Ipv4Net::new(exhausted.prefix.into(), 24));
+                    } else if prefix.prefix_len() <= 24 {
+                        // Painted anew; it may have found room since.
+                        starved.retain(|net| !prefix.contains(net));
                     }
                 }
             }

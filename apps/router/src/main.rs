@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use spine_router::cli::Options;
-use spine_router::start::{self, Failure};
+use spine_router::start::{self, Ended, Failure};
 use tracing_subscriber::EnvFilter;
 
 /// Of a command line that cannot be followed, as the parser has it, too.
@@ -21,18 +21,21 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match start::run(&options) {
-        Ok(report) => {
+        Ok(Ended { report, failure }) => {
             let text = if options.json { report.to_json() } else { report.to_string() };
             // Whoever closed standard output does not want it.
             let _ = writeln!(std::io::stdout(), "{text}");
-            ExitCode::SUCCESS
+            failure.as_ref().map_or(ExitCode::SUCCESS, refused)
         }
-        Err(failure) => {
-            eprintln!("spine-router: {failure}");
-            match failure {
-                Failure::Misuse(_) => ExitCode::from(MISUSE),
-                _ => ExitCode::FAILURE,
-            }
-        }
+        Err(failure) => refused(&failure),
+    }
+}
+
+/// Says why, and how to exit.
+fn refused(failure: &Failure) -> ExitCode {
+    eprintln!("spine-router: {failure}");
+    match failure {
+        Failure::Misuse(_) => ExitCode::from(MISUSE),
+        _ => ExitCode::FAILURE,
     }
 }

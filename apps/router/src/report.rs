@@ -52,6 +52,8 @@ pub struct Report {
     pub syscalls: u64,
     /// What the classifier did with packets, by reason; all but "claimed" were the kernel's at once.
     pub classifier: BTreeMap<String, u64>,
+    /// The most prefixes at a time that the table had no room for, and that were the kernel's.
+    pub unrepresented: usize,
     /// Why the kernel had all packets at times: obstacles seen while running.
     pub obstacles: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Report {
             duration_seconds: duration.as_secs_f64(),
             syscalls: processor_syscalls,
             classifier: BTreeMap::new(),
+            unrepresented: 0,
             obstacles,
         };
         for (name, counted) in adapters {
@@ -144,6 +147,9 @@ impl fmt::Display for Report {
                 writeln!(f, "{title}: {reason} {count}")?;
             }
         }
+        if self.unrepresented > 0 {
+            writeln!(f, "prefixes the table had no room for: {}", self.unrepresented)?;
+        }
         for obstacle in &self.obstacles {
             writeln!(f, "stood aside for: {obstacle}")?;
         }
@@ -181,7 +187,8 @@ mod tests {
         };
         let adapters = [("left".to_owned(), left), ("right".to_owned(), right)];
         let obstacles = vec!["a rule".to_owned()];
-        Report::new(&adapters, 100, Duration::from_millis(2500), obstacles)
+        let report = Report::new(&adapters, 100, Duration::from_millis(2500), obstacles);
+        Report { unrepresented: 7, ..report }
     }
 
     #[test]
@@ -198,6 +205,7 @@ mod tests {
             ("/transmitted", serde_json::json!(9)),
             ("/interfaces/left/to_kernel", serde_json::json!(2)),
             ("/duration_seconds", serde_json::json!(2.5)),
+            ("/unrepresented", serde_json::json!(7)),
             ("/syscalls", serde_json::json!(107)),
             ("/obstacles/0", serde_json::json!("a rule")),
         ] {
@@ -212,6 +220,7 @@ mod tests {
             "left       copy                        10             3             3             2             2",
             "to kernel: too_big 1",
             "dropped: bad_checksum 3",
+            "prefixes the table had no room for: 7",
             "stood aside for: a rule",
             "9 packets forwarded in 2.5 s with 107 system calls",
         ] {

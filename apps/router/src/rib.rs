@@ -9,8 +9,8 @@
 //! encapsulation, a gateway that is not IPv4) is the kernel's as well.
 //!
 //! Liveness of links and neighbours is not looked at here but in [`crate::table`], so that their
-//! coming and going touches next hops, not prefixes. The exception is `ignore_routes_with_linkdown`,
-//! which chooses between routes.
+//! coming and going touches next hops, not prefixes. The exceptions are `ignore_routes_with_linkdown`,
+//! which chooses between routes, and hops that the kernel itself says are dead.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -42,7 +42,7 @@ pub struct TargetHop {
 /// What happens to a packet whose longest match a prefix is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Forwarded by one of these, with their weights; at least one is on an interface of ours.
+    /// Forwarded by one of these, with their weights; all are on interfaces of ours.
     /// Sorted, no hop twice.
     Forward(Vec<(TargetHop, u32)>),
     /// Left to the kernel.
@@ -54,11 +54,12 @@ pub enum Target {
 impl Target {
     /// Whether the adapters should get the packets at all.
     ///
-    /// Not where they could only give them to the kernel: a connected prefix is the kernel's, which
-    /// resolves its machines, and each machine that is resolved is ours.
+    /// Not where they would give them, or some of them, to the kernel, which costs much more than
+    /// leaving them to it: a connected prefix is the kernel's, which resolves its machines, and each
+    /// machine that is resolved is ours.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::Forward(hops) => hops.iter().any(|(hop, _)| hop.gateway.is_some()),
+            Self::Forward(hops) => hops.iter().all(|(hop, _)| hop.gateway.is_some()),
             Self::Kernel(_) => false,
             Self::Drop(_) => true,
         }
@@ -112,11 +113,11 @@ impl Rib<'_> {
         covers.any(|(_, routes)| routes.iter().any(|route| route.table == TABLE_LOCAL))
     }
 
-    /// Routes whose every hop has lost its carrier, on interfaces that are set to mind.
+    /// Routes whose every hop is dead, or has lost its carrier on an interface that is set to mind.
     fn passed_over(&self, route: &Route) -> bool {
         let mut hops = Vec::new();
         self.collect_hops(&route.via, 1, NESTING, &mut hops);
-        !hops.is_empty() && hops.iter().all(|hop| self.ignored(hop.interface))
+        !hops.is_empty() && hops.iter().all(|hop| hop.dead || self.ignored(hop.interface))
     }
 
     /// Whether hops over this interface do not count at the moment.
@@ -143,8 +144,9 @@ impl Rib<'_> {
         }
         let mut hops = Vec::new();
         self.collect_hops(&route.via, 1, NESTING, &mut hops);
+        hops.retain(|hop| !hop.dead);
         let ours = |hop: &Hop| self.ours.contains(hop.interface) && !hop.foreign;
-        if hops.iter().any(|hop| hop.foreign) || !hops.iter().any(ours) {
+        if hops.is_empty() || !hops.iter().all(ours) {
             return Target::Kernel(Reason::NotOurs);
         }
         let mut weighted: Vec<(TargetHop, u32)> = Vec::with_capacity(hops.len());

@@ -1,8 +1,9 @@
 //! The control loop: follows the kernel, and keeps table, classifier and adapters in step with it.
 //!
 //! One thread, one poll over the mirror's notifications, those of the firewall, and signals. What an
-//! event leads to is done at once and in this order: the table (all adapters have acknowledged it when
-//! the step is over), then the claims, then policy.
+//! event leads to is done at once and in this order: whoever must not forward any more is stopped, then
+//! comes the table (all adapters have acknowledged it when the step is over), then the claims, and last
+//! whoever may forward again.
 //!
 //! An adapter is *enabled* when the packets its interface receives may be forwarded: the kernel
 //! forwards what that interface receives, and there is no obstacle on the forwarding path (or the user
@@ -23,6 +24,7 @@ use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
 use crate::freshness;
 use crate::interfaces::Interfaces;
 use crate::netlink::socket::NetlinkError;
+use crate::netlink::state::IfIndex;
 use crate::netlink::{Dirty, KernelState, Mirror};
 use crate::policy::{self, Obstacle, Watch};
 use crate::rib::Rib;
@@ -79,6 +81,13 @@ pub struct Router<R: Store> {
     obstacles: BTreeSet<Obstacle>,
     all_obstacles: BTreeSet<Obstacle>,
     macs: Vec<Option<[u8; 6]>>,
+    /// The names of our interfaces, as last heard.
+    names: Vec<String>,
+    /// Those of our interfaces that were deleted.
+    deleted: BTreeSet<IfIndex>,
+    /// The table has had no room for some prefix since that was last said.
+    lacks_room: bool,
+    most_unrepresented: usize,
     next_round: Instant,
     say: Box<dyn FnMut(&str)>,
 }
@@ -102,14 +111,23 @@ impl<R: Store> Router<R> {
             obstacles: BTreeSet::new(),
             all_obstacles: BTreeSet::new(),
             macs: vec![None; adapters],
+            names: vec!["?".to_owned(); adapters],
+            deleted: BTreeSet::new(),
+            lacks_room: false,
+            most_unrepresented: 0,
             next_round: now + freshness::INTERVAL,
             say: parts.say,
         };
+        // The state may be old, and writing a large table takes its time, too.
+        router.mirror.collect(Instant::now())?;
         let rib = Rib { state: router.mirror.state(), ours: &router.ours };
         let update = router.table.build(rib);
         router.carry_out(&update)?;
-        router.follow_macs();
-        router.review_policy(true)?;
+        router.follow_links();
+        let dirty = router.mirror.collect(Instant::now())?;
+        router.follow(&dirty)?;
+        let wanted = router.review_policy(true)?;
+        router.enable(&wanted)?;
         Ok(router)
     }
 
@@ -128,18 +146,20 @@ impl<R: Store> Router<R> {
         !self.fib.is_paused(adapter)
     }
 
+    /// The most prefixes at a time that the table had no room for.
+    pub fn most_unrepresented(&self) -> usize {
+        self.most_unrepresented
+    }
+
     /// The obstacles seen since the start.
     pub fn obstacles(&self) -> Vec<String> {
         self.all_obstacles.iter().map(|obstacle| obstacle.0.clone()).collect()
     }
 
-    /// What the adapters counted, by interface.
-    ///
-    /// # Errors
-    /// [`RouterError::Adapter`].
-    pub fn statistics(&self) -> Result<Vec<(String, AdapterStatistics)>, RouterError> {
+    /// What the adapters counted, by interface; an adapter that has ended says so instead.
+    pub fn statistics(&self) -> Vec<(String, Result<AdapterStatistics, AdapterError>)> {
         let adapters = self.adapters.iter();
-        adapters.map(|adapter| Ok((adapter.name().to_owned(), adapter.statistics()?))).collect()
+        adapters.map(|adapter| (adapter.name().to_owned(), adapter.statistics())).collect()
     }
 
     /// Follows the kernel until `until`, or until `interrupted` is readable.
@@ -204,19 +224,28 @@ impl<R: Store> Router<R> {
     /// # Errors
     /// [`RouterError`].
     pub fn step(&mut self, now: Instant) -> Result<(), RouterError> {
+        // Policy waits for nothing: not for a dump, and not for routes to be worked out.
+        let mut wanted = None;
+        if self.watch.as_mut().is_some_and(|watch| watch.due(now)) {
+            wanted = Some(self.review_policy(false)?);
+        }
         let dirty = self.mirror.collect(now)?;
+        if dirty.policy || dirty.conf || self.concerns_ours(&dirty) {
+            wanted = Some(self.review_policy(false)?);
+        }
         if !dirty.is_empty() {
             self.follow(&dirty)?;
         }
-        let announced = self.watch.as_mut().is_some_and(|watch| watch.due(now));
-        if announced || dirty.policy || dirty.conf || self.concerns_ours(&dirty) {
-            self.review_policy(false)?;
+        if let Some(wanted) = wanted {
+            self.enable(&wanted)?;
         }
         if now >= self.next_round {
             self.next_round = now + freshness::INTERVAL;
             self.refresh_neighbours();
             // An adapter that has ended says so when it is asked anything.
-            self.statistics()?;
+            for (_, counted) in self.statistics() {
+                counted?;
+            }
         }
         Ok(())
     }
@@ -230,16 +259,17 @@ impl<R: Store> Router<R> {
         let update = self.table.update(rib, dirty);
         self.carry_out(&update)?;
         if self.concerns_ours(dirty) {
-            self.follow_macs();
+            self.follow_links();
         }
         Ok(())
     }
 
     fn carry_out(&mut self, update: &Update) -> Result<(), RouterError> {
         let starved = self.fib.apply(&update.operations, &mut self.adapters)?;
-        self.table.repaint_later(starved);
+        let starving = self.table.settle(starved);
+        self.say_what_has_no_room();
         // The table decides; a claim that could not be changed costs a packet a detour, no more.
-        for news in self.claims.update(self.table.painted(), &update.changed) {
+        for news in self.claims.update(&self.table, &update.changed, &starving) {
             if let Err(error) = news.tell(self.classifier.as_mut()) {
                 tracing::warn!(%error, ?news, "left to the kernel");
             }
@@ -253,13 +283,34 @@ impl<R: Store> Router<R> {
         Ok(())
     }
 
-    /// Tells the classifier our interfaces' Ethernet addresses, where they changed.
-    fn follow_macs(&mut self) {
+    fn say_what_has_no_room(&mut self) {
+        let count = self.table.unrepresented();
+        if count > 0 && !std::mem::replace(&mut self.lacks_room, count > 0) {
+            (self.say)(&format!(
+                "the table is full: prefixes without room in it, {count} at first, are left to the kernel"
+            ));
+        }
+        self.lacks_room = count > 0;
+        self.most_unrepresented = self.most_unrepresented.max(count);
+    }
+
+    /// Tells the classifier our interfaces' Ethernet addresses, where they changed, and people which
+    /// interfaces are gone.
+    fn follow_links(&mut self) {
         for (adapter, interface) in self.ours.indices().iter().enumerate() {
-            let mac = self.mirror.state().links.get(interface).and_then(|link| link.mac);
-            let Some(mac) = mac.filter(|mac| self.macs.get(adapter) != Some(&Some(*mac))) else {
+            let Some(link) = self.mirror.state().links.get(interface) else {
+                if self.deleted.insert(*interface) {
+                    let name = &self.names[adapter];
+                    (self.say)(&format!(
+                        "interface {name} was deleted: when it returns, restart spine-router to \
+                         forward on it again"
+                    ));
+                }
                 continue;
             };
+            self.names[adapter].clone_from(&link.name);
+            let known = self.macs.get(adapter).copied().flatten();
+            let Some(mac) = link.mac.filter(|mac| known != Some(*mac)) else { continue };
             match self.classifier.set_mac(*interface, mac) {
                 Ok(()) => self.macs[adapter] = Some(mac),
                 Err(error) => tracing::warn!(%error, "packets to the new address are the kernel's"),
@@ -267,13 +318,12 @@ impl<R: Store> Router<R> {
         }
     }
 
-    /// Looks at obstacles and forwarding settings, says what changed, and enables accordingly.
-    fn review_policy(&mut self, starting: bool) -> Result<(), RouterError> {
-        let state = self.mirror.state().clone();
+    /// Looks at obstacles and forwarding settings, says what changed, and stops the adapters that may
+    /// not forward any more. Gives back which may, for [`enable`](Self::enable).
+    fn review_policy(&mut self, starting: bool) -> Result<Vec<bool>, RouterError> {
+        let (requests, state) = self.mirror.parts();
         let found: BTreeSet<Obstacle> = match self.watch {
-            Some(_) => {
-                policy::check(self.mirror.requests(), &state, &self.ours).into_iter().collect()
-            }
+            Some(_) => policy::check(requests, state, &self.ours).into_iter().collect(),
             None => BTreeSet::new(),
         };
         let before = std::mem::replace(&mut self.obstacles, found);
@@ -286,18 +336,26 @@ impl<R: Store> Router<R> {
         self.all_obstacles.extend(self.obstacles.iter().cloned());
 
         let allowed: Vec<bool> =
-            self.ours.indices().iter().map(|at| policy::forwards(&state, *at)).collect();
+            self.ours.indices().iter().map(|at| policy::forwards(state, *at)).collect();
         let wanted: Vec<bool> =
             allowed.iter().map(|allowed| *allowed && self.obstacles.is_empty()).collect();
         if self.obstacles.is_empty() && before.is_empty() {
-            self.say_what_forwards(&state, &allowed, starting);
+            self.say_what_forwards(&allowed, starting);
         }
-        self.enable(&wanted)
+        let stays: Vec<bool> = wanted
+            .iter()
+            .enumerate()
+            .map(|(adapter, wanted)| *wanted && self.is_enabled(adapter))
+            .collect();
+        self.enable(&stays)?;
+        Ok(wanted)
     }
 
-    fn say_what_forwards(&mut self, state: &KernelState, allowed: &[bool], starting: bool) {
+    fn say_what_forwards(&mut self, allowed: &[bool], starting: bool) {
         for (adapter, interface) in self.ours.indices().iter().enumerate() {
-            let name = state.links.get(interface).map_or("?", |link| link.name.as_str());
+            // Of one that is gone that has been said.
+            let Some(link) = self.mirror.state().links.get(interface) else { continue };
+            let name = &link.name;
             match (allowed[adapter], self.is_enabled(adapter)) {
                 (false, enabled) if enabled || starting => (self.say)(&format!(
                     "packets received on {name} are left to the kernel: \

@@ -79,11 +79,21 @@ pub enum Failure {
     Signals(#[from] nix::Error),
 }
 
+/// A router that ran.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the run came to, as far as it can still be told.
+    pub report: Report,
+    /// Why it ended, if not because its time was up or a signal came.
+    pub failure: Option<Failure>,
+}
+
 /// Runs a router until its time is up or a signal comes. To be called before there are other threads.
+/// Nothing is attached any more when it returns.
 ///
 /// # Errors
-/// [`Failure`]; nothing is attached then.
-pub fn run(options: &Options) -> Result<Report, Failure> {
+/// [`Failure`]: it never ran.
+pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
@@ -116,12 +126,16 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     let start = Instant::now();
     let mut router = Router::start(parts, start)?;
     eprintln!("ready");
-    router.run(options.duration.map(|duration| start + duration), signals.as_fd())?;
+    let until = options.duration.and_then(|duration| start.checked_add(duration));
+    let ran = router.run(until, signals.as_fd());
     let duration = start.elapsed();
-    router.stop()?;
-    data_path.disable()?;
+    let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
+    // Whatever came before.
+    let disabled = data_path.disable().map_err(Failure::from);
+    let ended = ended.and(disabled);
     std::thread::sleep(DRAIN);
-    report(&router, &data_path, duration)
+    let (report, unheard) = report(&router, &data_path, duration);
+    Ok(Ended { report, failure: ended.err().or(unheard) })
 }
 
 /// SIGINT and SIGTERM as something to wait for, here and in all threads made from now on.
@@ -134,8 +148,8 @@ fn signals() -> Result<SignalFd, nix::Error> {
 }
 
 fn refuse_obstacles(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
-    let state = mirror.state().clone();
-    let found = policy::check(mirror.requests(), &state, ours);
+    let (requests, state) = mirror.parts();
+    let found = policy::check(requests, state, ours);
     if found.is_empty() {
         return Ok(());
     }
@@ -188,22 +202,35 @@ fn open(
     Ok(data_path)
 }
 
+/// The report of those who still answer, and why others do not.
 fn report(
     router: &Router<TableRegion>,
     data_path: &DataPath,
     duration: Duration,
-) -> Result<Report, Failure> {
-    let adapters = router.statistics()?;
+) -> (Report, Option<Failure>) {
+    let mut unheard = None;
+    let mut adapters = Vec::new();
+    for (name, counted) in router.statistics() {
+        match counted {
+            Ok(counted) => adapters.push((name, counted)),
+            Err(error) => unheard = Some(RouterError::from(error).into()),
+        }
+    }
     let mut report = Report::new(&adapters, data_path.syscalls(), duration, router.obstacles());
-    let classified = data_path.classified()?;
-    report.classifier = classified
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(counter, count)| (counter.name().to_owned(), count))
-        .collect::<BTreeMap<String, u64>>();
+    report.unrepresented = router.most_unrepresented();
+    match data_path.classified() {
+        Ok(classified) => {
+            report.classifier = classified
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(counter, count)| (counter.name().to_owned(), count))
+                .collect::<BTreeMap<String, u64>>();
+        }
+        Err(error) => unheard = Some(error.into()),
+    }
     let refused = data_path.handed_over().refused;
     if refused > 0 {
         *report.dropped.entry(Reason::KernelRefused.name().to_owned()).or_default() += refused;
     }
-    Ok(report)
+    (report, unheard)
 }

@@ -8,7 +8,8 @@
 //! but for the numbers of groups and next hops.
 //!
 //! When the numbers run out, the prefix is painted with [`GROUP_KERNEL`] and counted in
-//! [`Table::unrepresented`]; it is tried again when it changes next.
+//! [`Table::unrepresented`]; it is tried again when numbers come free. So is a /24 whose longer prefixes
+//! had no room (*starved*), whenever something else is painted.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -37,11 +38,23 @@ enum HopKey {
 type GroupKey = Vec<(HopKey, u32)>;
 
 /// A prefix as it is painted.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it means.
     pub target: Target,
     group: u16,
+}
+
+impl Entry {
+    /// Whether the adapters should get the packets: the target says so, and the table has it.
+    pub fn is_ours(&self) -> bool {
+        self.target.is_ours() && self.has_room()
+    }
+
+    /// Whether the table has what it means, and does not leave it to the kernel.
+    fn has_room(&self) -> bool {
+        self.group != GROUP_KERNEL || matches!(self.target, Target::Kernel(_))
+    }
 }
 
 /// A prefix that means something else now.
@@ -50,9 +63,9 @@ pub struct Changed {
     /// Which.
     pub prefix: Ipv4Net,
     /// What it meant; `None`: whatever the prefix around it meant.
-    pub before: Option<Target>,
+    pub before: Option<Entry>,
     /// What it means.
-    pub after: Option<Target>,
+    pub after: Option<Entry>,
 }
 
 /// What an update comes to.
@@ -76,9 +89,14 @@ pub struct Table {
     default_table: BTreeSet<Ipv4Net>,
     wide_local: BTreeSet<Ipv4Net>,
     ignored: BTreeSet<IfIndex>,
-    repaint_later: BTreeSet<Ipv4Net>,
-    /// Prefixes left to the kernel for want of numbers, since the start.
-    pub unrepresented: u64,
+    /// Prefixes without a group for want of numbers.
+    without_group: BTreeSet<Ipv4Net>,
+    /// Numbers came free since those were last tried.
+    freed: bool,
+    /// /24s that are the kernel's for want of room for what is inside.
+    starved: BTreeSet<Ipv4Net>,
+    /// The last update painted those again.
+    starved_again: bool,
 }
 
 impl Table {
@@ -94,8 +112,10 @@ impl Table {
             default_table: BTreeSet::new(),
             wide_local: BTreeSet::new(),
             ignored: BTreeSet::new(),
-            repaint_later: BTreeSet::new(),
-            unrepresented: 0,
+            without_group: BTreeSet::new(),
+            freed: false,
+            starved: BTreeSet::new(),
+            starved_again: false,
         }
     }
 
@@ -112,9 +132,24 @@ impl Table {
         })
     }
 
-    /// These were painted and had no room: they are painted again with the next update.
-    pub fn repaint_later(&mut self, starved: BTreeSet<Ipv4Net>) {
-        self.repaint_later.extend(starved);
+    /// The /24s that are the kernel's although their prefixes mean something else.
+    pub fn starved(&self) -> &BTreeSet<Ipv4Net> {
+        &self.starved
+    }
+
+    /// How many prefixes are left to the kernel for want of numbers or room; a starved /24 is one.
+    pub fn unrepresented(&self) -> usize {
+        self.without_group.len() + self.starved.len()
+    }
+
+    /// Takes in that these had no room when the last update was carried out, and gives back those
+    /// that are starved now and were not, or the other way round.
+    pub fn settle(&mut self, mut starved: BTreeSet<Ipv4Net>) -> BTreeSet<Ipv4Net> {
+        if !std::mem::take(&mut self.starved_again) {
+            starved.extend(self.starved.iter().copied());
+        }
+        let before = std::mem::replace(&mut self.starved, starved);
+        self.starved.symmetric_difference(&before).copied().collect()
     }
 
     /// The operations that make a new table right for the state.
@@ -139,14 +174,17 @@ impl Table {
         for prefix in prefixes {
             self.retarget(rib, prefix, &mut update, &mut repaint);
         }
+        self.try_again(rib, &mut update, &mut repaint);
         self.refresh_next_hops(rib, dirty, &mut update.operations);
         if carrier_matters || !dirty.links.is_empty() {
             self.refresh_groups(rib, &mut update.operations);
         }
-        if !repaint.is_empty() {
-            repaint.append(&mut self.repaint_later);
-        }
         self.repaint(&repaint, &mut update.operations);
+        if !repaint.is_empty() {
+            // Last, when whatever can come free has.
+            self.repaint(&self.starved, &mut update.operations);
+            self.starved_again = true;
+        }
         update
     }
 
@@ -213,15 +251,42 @@ impl Table {
         if group != old_group {
             repaint.insert(prefix);
         }
-        let before = match (group, after.clone()) {
-            (Some(group), Some(target)) => self.painted.insert(prefix, Entry { target, group }),
-            _ => self.painted.remove(&prefix),
+        let after = group.zip(after).map(|(group, target)| Entry { target, group });
+        note(
+            &mut self.without_group,
+            prefix,
+            after.as_ref().is_some_and(|entry| !entry.has_room()),
+        );
+        let before = match after.clone() {
+            Some(entry) => self.painted.insert(prefix, entry),
+            None => self.painted.remove(&prefix),
         };
-        let before = before.map(|entry| entry.target);
         update.changed.push(Changed { prefix, before, after });
     }
 
-    /// The group for a target, for a prefix that had another one.
+    /// Gives groups to prefixes that had to do without, if numbers came free.
+    fn try_again(&mut self, rib: Rib<'_>, update: &mut Update, repaint: &mut BTreeSet<Ipv4Net>) {
+        if !std::mem::take(&mut self.freed) {
+            return;
+        }
+        for prefix in self.without_group.clone() {
+            let Some(before) = self.painted.get(&prefix).cloned() else { continue };
+            let group = self.regroup(rib, None, &before.target, &mut update.operations);
+            if group == GROUP_KERNEL {
+                continue;
+            }
+            self.without_group.remove(&prefix);
+            repaint.insert(prefix);
+            let after = Entry { group, ..before.clone() };
+            self.painted.insert(prefix, after.clone());
+            update.changed.push(Changed { prefix, before: Some(before), after: Some(after) });
+        }
+        // What was taken and given back on the way is nothing new.
+        self.freed = false;
+    }
+
+    /// The group for a target, for a prefix that had another one; [`GROUP_KERNEL`] when there are no
+    /// numbers left.
     fn regroup(
         &mut self,
         rib: Rib<'_>,
@@ -236,11 +301,13 @@ impl Table {
             let members = self.members.remove(&old).unwrap_or_default();
             let filled = self.fill_group(rib, old, &key, operations);
             self.release_hops(&members);
+            // Its new key may be what another prefix waits for, or its old hops.
+            self.freed = true;
             if filled {
                 return old;
             }
             self.groups.release(old);
-            return self.give_up();
+            return GROUP_KERNEL;
         }
         let acquired = self.groups.acquire(&key);
         self.release_group(old);
@@ -249,15 +316,10 @@ impl Table {
             Some((group, true)) if self.fill_group(rib, group, &key, operations) => group,
             Some((group, true)) => {
                 self.groups.release(group);
-                self.give_up()
+                GROUP_KERNEL
             }
-            None => self.give_up(),
+            None => GROUP_KERNEL,
         }
-    }
-
-    fn give_up(&mut self) -> u16 {
-        self.unrepresented += 1;
-        GROUP_KERNEL
     }
 
     /// Finds the next hops of a group and writes it; false when there are no numbers left.
@@ -287,6 +349,7 @@ impl Table {
     fn release_group(&mut self, group: Option<u16>) {
         let Some(group) = group else { return };
         if self.groups.release(group).is_some() {
+            self.freed = true;
             let members = self.members.remove(&group).unwrap_or_default();
             self.release_hops(&members);
         }

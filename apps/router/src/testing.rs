@@ -16,7 +16,7 @@ use spine_fib::{Load, Store, layout};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::netlink::state::{
-    Change, ConfChange, Hop, Link, Neighbour, NextHopObject, Placement, Route, RouteKind,
+    Change, ConfChange, Hop, Link, Neighbour, NextHopObject, Origin, Placement, Route, RouteKind,
     TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
 };
 
@@ -148,7 +148,8 @@ fn link() -> impl Strategy<Value = Change> {
     (1_u32..5, prop::bool::weighted(0.85), prop::bool::weighted(0.85), 0_u8..3, 1400_u32..1500)
         .prop_map(|(index, up, carrier, mac, mtu)| {
             let mac = Some([2, 0, 0, 0, mac, u8::try_from(index).unwrap_or(0)]);
-            let link = Link { name: format!("if{index}"), mac, mtu, up, carrier, kind: None };
+            let name = format!("if{index}");
+            let link = Link { name, mac, mtu, up, carrier, ..Link::default() };
             Change::Link(index, Some(link))
         })
 }
@@ -160,12 +161,14 @@ fn hop() -> impl Strategy<Value = Hop> {
         gateway,
         1_u32..4,
         prop::bool::weighted(0.05),
+        prop::bool::weighted(0.1),
     )
-        .prop_map(|(interface, gateway, weight, foreign)| Hop {
+        .prop_map(|(interface, gateway, weight, foreign, dead)| Hop {
             interface,
             gateway,
             weight,
             foreign,
+            dead,
         })
 }
 
@@ -197,6 +200,7 @@ fn route() -> impl Strategy<Value = Route> {
         kind,
         via,
         mtu,
+        origin: Origin::default(),
     })
 }
 
@@ -236,13 +240,20 @@ pub(crate) fn ordinary() -> Vec<Change> {
         tos: 0,
         metric: 0,
         kind: RouteKind::Unicast,
-        via: Via::Hops(vec![Hop { interface, gateway: None, weight: 1, foreign: false }]),
+        via: Via::Hops(vec![Hop {
+            interface,
+            gateway: None,
+            weight: 1,
+            foreign: false,
+            dead: false,
+        }]),
         mtu: None,
+        origin: Origin::default(),
     };
     let link = |index: u8| {
         let mac = Some([2, 0, 0, 0, 0, index]);
         let name = format!("if{index}");
-        let link = Link { name, mac, mtu: 1500, up: true, carrier: true, kind: None };
+        let link = Link { name, mac, mtu: 1500, up: true, carrier: true, ..Link::default() };
         Change::Link(index.into(), Some(link))
     };
     let mut changes: Vec<Change> = (1..5).map(link).collect();

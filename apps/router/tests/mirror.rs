@@ -9,7 +9,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use spine_router::netlink::mirror::snapshot;
 use spine_router::netlink::socket::NetlinkSocket;
 use spine_router::netlink::state::{
-    Dirty, Hop, NextHopObject, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, Via, nud,
+    Dirty, Hop, NextHopObject, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, Via, nud,
 };
 use spine_router::netlink::{KernelState, Mirror};
 use support::{in_namespace, run};
@@ -109,6 +109,81 @@ fn every_change_arrives_and_leaves_the_mirror_equal_to_a_new_snapshot() {
     });
 }
 
+/// What the mirror has of a prefix within 500 ms, once it satisfies `wanted`; panics if it never does.
+fn within_half_a_second(mirror: &mut Mirror, net: &str, wanted: impl Fn(&[Route]) -> bool) {
+    let start = Instant::now();
+    let net = net.parse().expect("a prefix");
+    loop {
+        mirror.collect(Instant::now()).expect("notifications");
+        let routes = mirror.state().routes.get(&net).map_or(&[][..], Vec::as_slice);
+        if wanted(routes) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_millis(500), "{net}: {routes:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn routes_over_an_interface_that_loses_its_last_address_disappear() {
+    in_namespace(|| {
+        run("ip addr add 10.2.2.1/24 dev spb");
+        run("ip addr add 10.3.3.3/32 dev lo");
+        run("ip route add 10.9.0.0/16 via 10.1.1.2");
+        run("ip route add 10.8.0.0/16 nexthop via 10.1.1.2 nexthop via 10.1.1.3");
+        run("ip route add 10.7.0.0/16 nexthop via 10.1.1.2 nexthop via 10.2.2.2");
+        run("ip route add 10.6.0.0/16 via 10.2.2.2 src 10.3.3.3");
+        let mut mirror = Mirror::open().expect("a mirror");
+        let dead = |route: &Route| match &route.via {
+            Via::Hops(hops) => hops.iter().map(|hop| hop.dead).collect(),
+            Via::Object(_) => Vec::new(),
+        };
+
+        run("ip addr del 10.1.1.1/24 dev spa");
+        within_half_a_second(&mut mirror, "10.9.0.0/16", <[Route]>::is_empty);
+        within_half_a_second(&mut mirror, "10.8.0.0/16", <[Route]>::is_empty);
+        within_half_a_second(&mut mirror, "10.7.0.0/16", |routes| {
+            dead(&routes[0]) == [true, false]
+        });
+        settle(&mut mirror, "the last address of spa");
+
+        run("ip addr add 10.1.1.1/24 dev spa");
+        within_half_a_second(&mut mirror, "10.7.0.0/16", |routes| {
+            dead(&routes[0]) == [false, false]
+        });
+
+        run("ip addr del 10.3.3.3/32 dev lo");
+        within_half_a_second(&mut mirror, "10.6.0.0/16", <[Route]>::is_empty);
+        settle(&mut mirror, "the source of a route");
+    });
+}
+
+#[test]
+fn routes_that_differ_only_in_who_made_them_are_told_apart() {
+    in_namespace(|| {
+        let mut mirror = Mirror::open().expect("a mirror");
+        run("ip addr add 10.1.1.9/24 dev spa");
+        for (one, other) in [
+            ("via 10.1.1.2 proto static", "via 10.1.1.2 proto bird"),
+            ("via 10.1.1.2 src 10.1.1.1", "via 10.1.1.2 src 10.1.1.9"),
+            ("dev spa scope link", "dev spa scope global"),
+        ] {
+            for command in [
+                format!("ip route add 10.9.0.0/16 {one}"),
+                format!("ip route append 10.9.0.0/16 {other}"),
+                format!("ip route del 10.9.0.0/16 {one}"),
+            ] {
+                run(&command);
+                settle(&mut mirror, &command);
+            }
+            let left = mirror.state().routes.get(&"10.9.0.0/16".parse().expect("a prefix"));
+            assert_eq!(left.map(Vec::len), Some(1), "{one} and {other}");
+            run("ip route flush 10.9.0.0/16");
+            settle(&mut mirror, "flush");
+        }
+    });
+}
+
 #[test]
 fn what_is_read_is_what_was_configured() {
     in_namespace(|| {
@@ -136,6 +211,7 @@ fn what_is_read_is_what_was_configured() {
             gateway: Some(Ipv4Addr::new(10, 1, 1, last)),
             weight,
             foreign: false,
+            dead: false,
         };
         let only = |net: &str| {
             let routes = state.routes.get(&net.parse().expect("a prefix"));

@@ -109,6 +109,27 @@ fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
                 nothing,
             ),
             (
+                "tc qdisc add dev spa root tbf rate 1mbit burst 10k latency 10ms",
+                "tc qdisc del dev spa root",
+                "queueing discipline tbf on spa",
+            ),
+            ("tc qdisc add dev spa root pfifo limit 10", "tc qdisc del dev spa root", nothing),
+            (
+                "tc qdisc add dev spb root tbf rate 1mbit burst 10k latency 10ms",
+                "tc qdisc del dev spb root",
+                nothing,
+            ),
+            (
+                "ip link add link spa name mac0 type macvlan mode passthru",
+                "ip link del mac0",
+                "macvlan device mac0 on interface spa takes packets that come in there",
+            ),
+            (
+                "ip route add local 10.9.0.0/16 dev lo",
+                "ip route del local 10.9.0.0/16 dev lo",
+                "all of 10.9.0.0/16 are addresses of this machine (see `ip route show table local`)",
+            ),
+            (
                 "ip xfrm policy add dir fwd src 10.3.0.0/16 dst 10.4.0.0/16",
                 "ip xfrm policy flush",
                 "IPsec policy for forwarded packets (see `ip xfrm policy`)",
@@ -131,8 +152,9 @@ fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
 }
 
 #[test]
-fn strict_reverse_path_filter_is_an_obstacle_and_loose_is_not() {
+fn strict_reverse_path_filter_is_an_obstacle_and_loose_with_a_default_route_is_not() {
     in_namespace(|| {
+        run("ip route add default via 10.1.1.2");
         let mut bench = Bench::new();
         for (all, own, expected) in [
             (0, 1, Some("strict reverse-path filter on spa: net.ipv4.conf.spa.rp_filter is 1")),
@@ -144,6 +166,55 @@ fn strict_reverse_path_filter_is_an_obstacle_and_loose_is_not() {
             run(&format!("sysctl -qw net.ipv4.conf.spa.rp_filter={own}"));
             bench.mirror.collect(Instant::now()).expect("notifications");
             assert_eq!(bench.obstacles(), Vec::from_iter(expected), "all {all}, own {own}");
+        }
+    });
+}
+
+#[test]
+fn loose_reverse_path_filter_is_an_obstacle_where_a_source_may_have_no_route() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.conf.all.rp_filter=2");
+        let mut bench = Bench::new();
+        let loose = "reverse-path filter on spa: net.ipv4.conf.all.rp_filter is 2, and ";
+        // What is done, and why a source may have no route then.
+        for (step, hole) in [
+            ("true", Some("there is no default route")),
+            ("ip route add default via 10.1.1.2 table default", None),
+            ("ip route add blackhole 10.9.0.0/16", Some("a route for 10.9.0.0/16 leads nowhere")),
+            ("ip route del blackhole 10.9.0.0/16", None),
+            ("ip route add throw 10.8.0.0/16", Some("a route for 10.8.0.0/16 leads nowhere")),
+            ("ip route del throw 10.8.0.0/16", None),
+            ("ip nexthop add id 5 blackhole", Some("a nexthop object is a blackhole")),
+            ("ip nexthop del id 5", None),
+            ("ip route del default table default", Some("there is no default route")),
+        ] {
+            run(step);
+            let announced = bench.announced();
+            assert!(announced || step == "true", "`{step}` was not announced");
+            let expected = hole.map(|hole| format!("{loose}{hole}"));
+            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "`{step}`");
+        }
+    });
+}
+
+#[test]
+fn a_port_of_a_bridge_is_an_obstacle_until_it_is_released() {
+    in_namespace(|| {
+        let mut bench = Bench::new();
+        if !succeeds("ip link add br0 type bridge") {
+            eprintln!("skipped: this kernel has no bridges");
+            return;
+        }
+        let spa = bench.ours.indices()[0];
+        for (step, expected) in [
+            ("ip link set spb master br0", None),
+            ("ip link set spa master br0", Some("interface spa is a port of bridge br0")),
+            ("ip link set spa nomaster", None),
+        ] {
+            run(step);
+            let dirty = bench.mirror.collect(Instant::now()).expect("notifications");
+            assert!(step.contains("spb") || dirty.links.contains(&spa), "`{step}` not announced");
+            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "`{step}`");
         }
     });
 }

@@ -14,8 +14,8 @@
 //! packets are redirected to the interface's ingress? It is one more interface that people and routing
 //! daemons see, and leaves something behind when we are killed.
 //!
-//! Limit: the kernel wants the packet and its own bookkeeping in one page. Linux 6.18 takes up to 3408
-//! bytes and refuses longer ones, which are counted.
+//! Limit: the kernel wants the packet and its own bookkeeping in one page. Linux 6.18 takes up to
+//! [`LONGEST`] bytes and refuses longer ones, which are counted.
 
 use std::io;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ use super::KernelPort;
 
 /// Packets of one sender that wait at most: two milliseconds of the helper's time.
 pub const QUEUE: usize = 128;
+/// Bytes of the longest packet the kernel takes back, its Ethernet header included (4 KiB pages).
+pub const LONGEST: u32 = 3408;
 
 /// `struct xdp_md`, of which we say where the packet ends and where it came in.
 const CONTEXT_BYTES: usize = 24;

@@ -46,7 +46,14 @@ pub(crate) fn bind(
         let nic = XdpNic::bind(&umem, &options(interface, mode)).unwrap();
         classifier.set_socket(first_socket, &nic).unwrap();
         let mac = mac(number(interface));
-        let port = Port { first_socket, queues: 1, mac, handler: HANDLER, enabled: true };
+        let port = Port {
+            first_socket,
+            queues: 1,
+            mac,
+            handler: HANDLER,
+            enabled: true,
+            unfinished_checksums: false,
+        };
         classifier.set_port(ifindex, port).unwrap();
         stations.push((nic, frames));
     }

@@ -86,6 +86,23 @@ static __always_inline bool is_routing_protocol(__u8 protocol)
 	}
 }
 
+/*
+ * Protocols with checksums that the extension does not complete: those inside a tunnel, and SCTP's CRC. Only the kernel
+ * knows, in its own packet buffer, that the sender left them undone.
+ */
+static __always_inline bool has_checksum_inside(__u8 protocol)
+{
+	switch (protocol) {
+	case 4:   /* IPv4 in IPv4 */
+	case 41:  /* IPv6 in IPv4 */
+	case 47:  /* GRE */
+	case 132: /* SCTP */
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Never forwarded, neither to nor from: 0/8, 127/8, 224/4 and the limited broadcast (RFC 1812 5.3.7). */
 static __always_inline bool is_special(__u32 address)
 {
@@ -124,6 +141,8 @@ static __always_inline enum spine_counter read_packet(struct xdp_md *context, co
 		return SPINE_TTL_EXCEEDED;
 	if (is_routing_protocol(ip->protocol))
 		return SPINE_ROUTING_PROTOCOL;
+	if (port->unfinished && has_checksum_inside(ip->protocol))
+		return SPINE_UNFINISHED_CHECKSUMS;
 
 	*source = ip->saddr;
 	*destination = ip->daddr;

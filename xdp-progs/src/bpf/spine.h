@@ -34,6 +34,7 @@ struct spine_port {
 	__u8 mac[6];
 	__u16 handler;
 	__u32 enabled; /* 0: the kernel has all packets received here */
+	__u32 unfinished; /* 1: senders here leave checksums to the card, also those nobody but the kernel can complete */
 };
 
 /* A destination prefix; the kernel's LPM trie wants the length first. */
@@ -57,6 +58,7 @@ enum spine_counter {
 	SPINE_SPECIAL_ADDRESS,  /* multicast, broadcast, loopback, "this network", link-local */
 	SPINE_LOCAL,            /* to or from an address of this machine */
 	SPINE_NOT_OURS,         /* the way out is not one of our interfaces */
+	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel or SCTP, from a sender that leaves checksums to the card */
 	SPINE_COUNTERS,
 };
 

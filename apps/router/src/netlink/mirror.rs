@@ -5,8 +5,8 @@
 //! ([`KernelState::apply`]).
 //!
 //! A dump is made again when the kernel says that it lost notifications (ENOBUFS), and when it may
-//! have removed routes without a notification: it does so when an interface goes down, or with the
-//! nexthop object they use. Since it announces such an event before it acts on it, a second dump
+//! have removed routes without a notification: it does so when an interface goes down or loses an
+//! address, or with the nexthop object they use. Since it announces such an event before it acts on it, a second dump
 //! follows after [`SECOND_LOOK`].
 
 use std::os::fd::BorrowedFd;
@@ -24,6 +24,7 @@ use super::state::{Change, Dirty, KernelState};
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_NEIGH: u32 = 3;
 const RTNLGRP_TC: u32 = 4;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV4_RULE: u32 = 8;
 
@@ -45,6 +46,8 @@ pub struct Mirror {
     /// The last dump may have seen the middle of what the waiting notifications tell.
     after_dump: bool,
     second_look: Option<Instant>,
+    /// Since when a dump is due that was put off.
+    put_off: Option<Instant>,
     /// Full dumps made so far, the first included.
     pub dumps: u64,
 }
@@ -69,6 +72,7 @@ impl Mirror {
             RTNLGRP_LINK,
             RTNLGRP_NEIGH,
             RTNLGRP_TC,
+            RTNLGRP_IPV4_IFADDR,
             RTNLGRP_IPV4_ROUTE,
             RTNLGRP_IPV4_RULE,
             RTNLGRP_IPV4_NETCONF,
@@ -82,6 +86,7 @@ impl Mirror {
             state: KernelState::default(),
             after_dump: false,
             second_look: None,
+            put_off: None,
             dumps: 0,
         };
         mirror.resynchronise()?;
@@ -91,6 +96,11 @@ impl Mirror {
     /// What the kernel knows, as far as it told us.
     pub fn state(&self) -> &KernelState {
         &self.state
+    }
+
+    /// The socket for requests, and what the kernel knows.
+    pub fn parts(&mut self) -> (&mut NetlinkSocket, &KernelState) {
+        (&mut self.requests, &self.state)
     }
 
     /// The socket for requests.
@@ -105,11 +115,12 @@ impl Mirror {
 
     /// When to call [`collect`](Self::collect) although no notification came.
     pub fn deadline(&self) -> Option<Instant> {
-        self.second_look
+        self.put_off.or(self.second_look)
     }
 
     /// Takes in the notifications that wait, and those that follow within a few milliseconds, as
-    /// one batch, and says what it touched. Dumps again where it has to.
+    /// one batch, and says what it touched. Dumps again where it has to; but what concerns policy is
+    /// said first, and the dump, which may take seconds, made by the next call.
     ///
     /// # Errors
     /// [`NetlinkError::Refused`] when a socket is broken. A dump that was not consistent is made again
@@ -129,6 +140,13 @@ impl Mirror {
             }
         }
         self.after_dump = false;
+        let waited = self.put_off.take().is_some();
+        if dirty.doubtful && !waited && (dirty.policy || dirty.conf) {
+            self.put_off = Some(now);
+            dirty.doubtful = false;
+            return Ok(dirty);
+        }
+        dirty.doubtful |= waited;
         if dirty.doubtful || self.second_look.is_some_and(|time| time <= now) {
             self.second_look = dirty.doubtful.then_some(now + SECOND_LOOK);
             match self.resynchronise() {

@@ -18,6 +18,9 @@ pub const RTNLGRP_NEXTHOP: u32 = 32;
 /// struct nhmsg: family, scope, protocol, reserved, flags.
 pub const HEADER_BYTES: usize = 8;
 
+/// The kernel does not use it (linux/rtnetlink.h).
+const RTNH_F_DEAD: u32 = 1;
+
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_BLACKHOLE: u16 = 4;
@@ -34,7 +37,9 @@ pub fn change(raw: Raw<'_>) -> Option<Change> {
     let family = i32::from(*raw.payload.first()?);
     let mut id = None;
     let mut object = None;
-    let mut hop = Hop { interface: 0, gateway: None, weight: 1, foreign: family != libc::AF_INET };
+    let dead = u32_at(raw.payload, 4)? & RTNH_F_DEAD != 0;
+    let foreign = family != libc::AF_INET;
+    let mut hop = Hop { interface: 0, gateway: None, weight: 1, foreign, dead };
     for (kind, value) in attributes(raw.payload.get(HEADER_BYTES..)?) {
         match kind {
             NHA_ID => id = u32_at(value, 0),
@@ -85,7 +90,7 @@ mod tests {
         let interface = attribute(NHA_OIF, &3_u32.to_ne_bytes());
         let gateway = attribute(NHA_GATEWAY, &[10, 0, 0, 1]);
         let hop = |gateway, foreign| {
-            NextHopObject::Single(Hop { interface: 3, gateway, weight: 1, foreign })
+            NextHopObject::Single(Hop { interface: 3, gateway, weight: 1, foreign, dead: false })
         };
         let members = [[1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 4, 1, 0, 0]].concat();
         for (name, family, attributes, expected) in [

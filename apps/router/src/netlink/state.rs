@@ -40,6 +40,11 @@ pub struct Link {
     pub carrier: bool,
     /// The driver's word for it ("veth"), where it has one.
     pub kind: Option<String>,
+    /// What it is a port of: a bridge, a bond, a VRF.
+    pub master: Option<IfIndex>,
+    /// The interface on which it lies and whose packets it takes, although they are addressed to that
+    /// one: for a VLAN device, an ipvlan, a macvlan of the kind that does.
+    pub takes_from: Option<IfIndex>,
 }
 
 /// What is known about a machine on an interface's link.
@@ -107,6 +112,16 @@ pub struct Hop {
     pub weight: u32,
     /// Something we do not do: an encapsulation, or a gateway that is not IPv4.
     pub foreign: bool,
+    /// The kernel does not use it (RTNH_F_DEAD): its interface is down, or has lost its last address.
+    pub dead: bool,
+}
+
+impl Hop {
+    /// Whether it is the same way out, alive or dead.
+    fn is_same(&self, other: &Self) -> bool {
+        let way = |hop: &Self| (hop.interface, hop.gateway, hop.weight, hop.foreign);
+        way(self) == way(other)
+    }
 }
 
 /// Where a route leads.
@@ -116,6 +131,23 @@ pub enum Via {
     Hops(Vec<Hop>),
     /// A nexthop object (`ip nexthop`), by its number.
     Object(u32),
+}
+
+impl Via {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hops(ours), Self::Hops(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours.iter().zip(theirs).all(|(one, other)| one.is_same(other))
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether one of its own hops is dead.
+    fn has_dead_hop(&self) -> bool {
+        matches!(self, Self::Hops(hops) if hops.iter().any(|hop| hop.dead))
+    }
 }
 
 /// A nexthop object.
@@ -150,6 +182,17 @@ pub enum RouteKind {
     Other,
 }
 
+/// By what else the kernel tells routes apart; none of it matters to where packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Origin {
+    /// Who made the route (RTPROT_*).
+    pub protocol: u8,
+    /// How far its destination is (RT_SCOPE_*).
+    pub scope: u8,
+    /// The source address of this machine's own packets.
+    pub source: Option<Ipv4Addr>,
+}
+
 /// A route, without its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
@@ -165,9 +208,17 @@ pub struct Route {
     pub via: Via,
     /// The largest packet for this route, where one is set.
     pub mtu: Option<u32>,
+    /// Whose it is.
+    pub origin: Origin,
 }
 
 impl Route {
+    /// Whether the kernel would take one for the other: they differ at most in which hops are dead.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let rest = |route: &Self| (route.key(), route.kind, route.mtu, route.origin);
+        rest(self) == rest(other) && self.via.is_same(&other.via)
+    }
+
     /// Routes of one prefix with the same key replace each other.
     fn key(&self) -> (std::cmp::Reverse<u32>, std::cmp::Reverse<u8>, u32) {
         (std::cmp::Reverse(self.table), std::cmp::Reverse(self.tos), self.metric)
@@ -202,6 +253,11 @@ pub enum Change {
     Conf(i32, ConfChange),
     /// The interface's settings are gone.
     ConfGone(i32),
+    /// An interface got an address; the kernel revives hops over it without saying so.
+    AddressAdded,
+    /// An interface lost an address. With the last one the kernel drops the routes over that
+    /// interface, and with any those that name it as their source, without saying so.
+    AddressRemoved,
     /// Rules, filters or queueing disciplines changed: look again.
     Policy,
 }
@@ -232,8 +288,8 @@ pub struct Dirty {
     pub conf: bool,
     /// Policy may have changed.
     pub policy: bool,
-    /// The kernel may have dropped routes without saying so (it does when an interface goes down or
-    /// a nexthop object goes): only a new dump tells.
+    /// The kernel may have dropped routes without saying so (it does when an interface goes down, an
+    /// address is removed or a nexthop object goes): only a new dump tells.
     pub doubtful: bool,
 }
 
@@ -294,6 +350,16 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>)
     }
 }
 
+/// Whether a route says which senders the kernel believes, beside where packets go: a default route
+/// and one that throws packets away do if there is a reverse-path filter, a network of addresses of
+/// this machine always does ([`crate::policy`]).
+fn is_policy(prefix: Ipv4Net, route: &Route) -> bool {
+    match route.table {
+        TABLE_LOCAL => prefix.prefix_len() < 32,
+        _ => prefix.prefix_len() == 0 || route.kind != RouteKind::Unicast,
+    }
+}
+
 impl KernelState {
     /// The interface with this name.
     pub fn link_named(&self, name: &str) -> Option<(IfIndex, &Link)> {
@@ -316,17 +382,24 @@ impl KernelState {
             Change::Link(index, link) => self.apply_link(index, link, dirty),
             Change::NextHop(id, object) => {
                 let gone = object.is_none();
+                let before = self.nexthops.get(&id);
+                let is_blackhole = |object| object == Some(&NextHopObject::Blackhole);
+                dirty.policy |= is_blackhole(before) != is_blackhole(object.as_ref());
                 if put(&mut self.nexthops, id, object) {
                     dirty.nexthops.insert(id);
                     dirty.doubtful |= gone;
                 }
             }
             Change::AddRoute(prefix, route, placement) => {
+                dirty.policy |= is_policy(prefix, &route);
                 if self.add_route(prefix, route, placement) {
                     dirty.prefixes.insert(prefix);
                 }
             }
-            Change::RemoveRoute(prefix, route) => self.remove_route(prefix, &route, dirty),
+            Change::RemoveRoute(prefix, route) => {
+                dirty.policy |= is_policy(prefix, &route);
+                self.remove_route(prefix, &route, dirty);
+            }
             Change::Neighbour(address, interface, neighbour) => {
                 let key = (address, interface);
                 let before = self.neighbours.get(&key).and_then(Neighbour::usable);
@@ -344,11 +417,15 @@ impl KernelState {
                 dirty.conf |= *conf != before;
             }
             Change::ConfGone(interface) => dirty.conf |= self.conf.remove(&interface).is_some(),
+            Change::AddressAdded => dirty.doubtful |= self.has_dead_hops(),
+            Change::AddressRemoved => dirty.doubtful = true,
             Change::Policy => dirty.policy = true,
         }
     }
 
     fn apply_link(&mut self, index: IfIndex, link: Option<Link>, dirty: &mut Dirty) {
+        let taken = |link: Option<&Link>| link.and_then(|link| link.takes_from);
+        dirty.policy |= taken(self.links.get(&index)) != taken(link.as_ref());
         let flags = |link: Option<&Link>| link.map(|link| (link.up, link.carrier));
         let before = flags(self.links.get(&index));
         let after = flags(link.as_ref());
@@ -358,12 +435,28 @@ impl KernelState {
         }
     }
 
+    fn has_dead_hops(&self) -> bool {
+        self.routes.values().flatten().any(|route| route.via.has_dead_hop())
+            || self
+                .nexthops
+                .values()
+                .any(|object| matches!(object, NextHopObject::Single(hop) if hop.dead))
+    }
+
     fn add_route(&mut self, prefix: Ipv4Net, route: Route, placement: Placement) -> bool {
         let routes = self.routes.entry(prefix).or_default();
         let key = route.key();
         let start = routes.partition_point(|other| other.key() < key);
         let end = routes.partition_point(|other| other.key() <= key);
-        let existing = routes[start..end].iter().position(|other| *other == route);
+        let existing = routes[start..end].iter().position(|other| other.is_same(&route));
+        if let Some(position) = existing
+            && routes[start + position] != route
+        {
+            // The same with other hops dead: so it is now, wherever it stands.
+            routes[start + position] = route.clone();
+            self.add_route(prefix, route, placement);
+            return true;
+        }
         match (placement, existing) {
             // The kernel knows no two equal routes: this is old news.
             (Placement::First | Placement::Last, Some(_)) | (Placement::Replace, Some(0)) => false,
@@ -387,7 +480,7 @@ impl KernelState {
 
     fn remove_route(&mut self, prefix: Ipv4Net, route: &Route, dirty: &mut Dirty) {
         let Some(routes) = self.routes.get_mut(&prefix) else { return };
-        if let Some(position) = routes.iter().position(|other| other == route) {
+        if let Some(position) = routes.iter().position(|other| other.is_same(route)) {
             routes.remove(position);
             dirty.prefixes.insert(prefix);
         } else if routes.iter().any(|other| other.key() == route.key()) {
@@ -447,6 +540,7 @@ mod tests {
             gateway: Some(Ipv4Addr::new(10, 0, 0, gateway)),
             weight: 1,
             foreign: false,
+            dead: false,
         };
         Route {
             table: TABLE_MAIN,
@@ -455,6 +549,7 @@ mod tests {
             kind: RouteKind::Unicast,
             via: Via::Hops(vec![hop]),
             mtu: None,
+            origin: Origin::default(),
         }
     }
 
@@ -508,6 +603,48 @@ mod tests {
         }
         assert_eq!(state, before);
         assert!(dirty.is_empty(), "{dirty:?}");
+    }
+
+    #[test]
+    fn routes_that_differ_only_in_their_origin_are_two() {
+        let at = prefix("10.9.0.0/16");
+        let source = Some(Ipv4Addr::new(10, 0, 0, 1));
+        for (name, origin) in [
+            ("protocol", Origin { protocol: 12, ..Origin::default() }),
+            ("scope", Origin { scope: 253, ..Origin::default() }),
+            ("source", Origin { source, ..Origin::default() }),
+        ] {
+            let other = Route { origin, ..via(1, 0) };
+            let mut state = KernelState::default();
+            for change in [
+                Change::AddRoute(at, via(1, 0), Placement::Last),
+                Change::AddRoute(at, other.clone(), Placement::Last),
+                Change::RemoveRoute(at, via(1, 0)),
+            ] {
+                state.apply(change, &mut Dirty::default());
+            }
+            assert_eq!(state.routes.get(&at), Some(&vec![other]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_route_whose_hop_died_is_still_the_same_route() {
+        let at = prefix("10.9.0.0/16");
+        let mut dead = via(1, 0);
+        if let Via::Hops(hops) = &mut dead.via {
+            hops[0].dead = true;
+        }
+        let mut state = KernelState::default();
+        let mut dirty = Dirty::default();
+        state.apply(Change::AddRoute(at, via(1, 0), Placement::Last), &mut dirty);
+        state.apply(Change::AddressAdded, &mut dirty);
+        assert!(!dirty.doubtful, "nothing to revive");
+        state.apply(Change::AddRoute(at, dead.clone(), Placement::Last), &mut dirty);
+        assert_eq!(state.routes.get(&at), Some(&vec![dead]));
+        state.apply(Change::AddressAdded, &mut dirty);
+        assert!(dirty.doubtful, "the hop may live again");
+        state.apply(Change::RemoveRoute(at, via(1, 0)), &mut dirty);
+        assert_eq!(state.routes.get(&at), None);
     }
 
     #[test]

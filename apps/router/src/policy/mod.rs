@@ -9,11 +9,16 @@
 //! Whether an interface forwards at all (`net.ipv4.conf.<interface>.forwarding`) is no obstacle but
 //! honoured for each interface ([`forwards`]).
 //!
-//! Not seen: BPF programs attached by tcx links, which tc's netlink does not list; the XFRM default
-//! policy; loose reverse-path filtering, which any default route satisfies.
+//! Not seen: BPF programs attached by tcx links, which tc's netlink does not list, or as netfilter
+//! hooks; IPVS, and any other module with a netfilter hook of its own; the XFRM default policy; VLAN
+//! devices on the other end of a veth, or on an interface of ours but in another network namespace. A
+//! card that strips VLAN tags hides them from XDP, and tagged packets would be forwarded as untagged
+//! ones: `ethtool -K <interface> rxvlan off`.
 
 mod iptables;
+mod links;
 mod nftables;
+mod reverse_path;
 mod rules;
 mod tc;
 mod watch;
@@ -26,7 +31,7 @@ pub use watch::Watch;
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
 use crate::netlink::socket::{NetlinkError, NetlinkSocket};
-use crate::netlink::state::{CONF_ALL, IfIndex};
+use crate::netlink::state::IfIndex;
 
 /// Something that forwarding past the kernel would ignore; its text says what and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +63,8 @@ pub fn check(
     collect(&mut found, "tc", tc::obstacles(requests, &names));
     collect(&mut found, "policy rules", rules::obstacles(requests));
     collect(&mut found, "IPsec policies", xfrm::obstacles());
-    found.extend(reverse_path(state, &names));
+    found.extend(links::obstacles(state, &names));
+    found.extend(reverse_path::obstacles(state, &names));
     found.sort();
     found.dedup();
     found
@@ -76,19 +82,4 @@ fn collect(into: &mut Vec<Obstacle>, what: &str, found: Result<Vec<Obstacle>, Ne
         Err(error) if error.is_unsupported() => tracing::debug!(what, %error, "not in this kernel"),
         Err(error) => into.push(Obstacle(format!("{what} cannot be read: {error}"))),
     }
-}
-
-fn reverse_path(state: &KernelState, ours: &[Named<'_>]) -> Vec<Obstacle> {
-    const STRICT: u32 = 1;
-    let all = state.conf.get(&CONF_ALL).copied().unwrap_or_default().rp_filter;
-    let strict = |(index, name): &Named<'_>| {
-        let own = state.conf_of(*index).rp_filter;
-        (own.max(all) == STRICT).then(|| {
-            let whose = if own == STRICT { name } else { "all" };
-            Obstacle(format!(
-                "strict reverse-path filter on {name}: net.ipv4.conf.{whose}.rp_filter is 1"
-            ))
-        })
-    };
-    ours.iter().filter_map(strict).collect()
 }

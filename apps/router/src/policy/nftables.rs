@@ -43,6 +43,8 @@ struct BaseChain {
     key: Key,
     hook: u32,
     devices: Vec<String>,
+    /// Bound to devices in a way we cannot read, such as by a prefix of their names.
+    any_device: bool,
     drops: bool,
 }
 
@@ -73,7 +75,10 @@ pub(super) fn obstacles(ours: &[Named<'_>]) -> Result<Vec<Obstacle>, NetlinkErro
 
 /// The name of the hook, if packets that we forward would have passed it.
 fn forwarding_hook(chain: &BaseChain, ours: &[Named<'_>]) -> Option<&'static str> {
-    let on_ours = || chain.devices.iter().any(|device| ours.iter().any(|(_, name)| name == device));
+    let on_ours = || {
+        chain.any_device
+            || chain.devices.iter().any(|device| ours.iter().any(|(_, name)| name == device))
+    };
     match (chain.key.0, chain.hook) {
         (NFPROTO_INET | NFPROTO_IPV4, 0) => Some("prerouting"),
         (NFPROTO_INET | NFPROTO_IPV4, 2) => Some("forward"),
@@ -97,7 +102,7 @@ fn family_name(family: u8) -> &'static str {
 fn base_chain(raw: Raw<'_>) -> Option<BaseChain> {
     let family = *raw.payload.first()?;
     let (mut table, mut name) = (String::new(), String::new());
-    let (mut hook, mut devices, mut drops) = (None, Vec::new(), false);
+    let (mut hook, mut devices, mut any_device, mut drops) = (None, Vec::new(), false, false);
     for (kind, value) in attributes(raw.payload.get(HEADER_BYTES..)?) {
         match kind {
             NFTA_CHAIN_TABLE => table = text(value),
@@ -108,11 +113,14 @@ fn base_chain(raw: Raw<'_>) -> Option<BaseChain> {
                     match kind {
                         NFTA_HOOK_HOOKNUM => hook = be32_at(value, 0),
                         NFTA_HOOK_DEV => devices.push(text(value)),
-                        NFTA_HOOK_DEVS => devices.extend(
-                            attributes(value)
-                                .filter(|(kind, _)| *kind == NFTA_DEVICE_NAME)
-                                .map(|(_, value)| text(value)),
-                        ),
+                        NFTA_HOOK_DEVS => {
+                            for (kind, value) in attributes(value) {
+                                match kind {
+                                    NFTA_DEVICE_NAME => devices.push(text(value)),
+                                    _ => any_device = true,
+                                }
+                            }
+                        }
                         _ => {}
                     }
                 }
@@ -120,7 +128,7 @@ fn base_chain(raw: Raw<'_>) -> Option<BaseChain> {
             _ => {}
         }
     }
-    Some(BaseChain { key: (family, table, name), hook: hook?, devices, drops })
+    Some(BaseChain { key: (family, table, name), hook: hook?, devices, any_device, drops })
 }
 
 fn rule(raw: Raw<'_>) -> Option<Key> {
@@ -133,4 +141,37 @@ fn rule(raw: Raw<'_>) -> Option<Key> {
         }
     }
     Some((*raw.payload.first()?, table?, chain?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(value.len() + 4).expect("short");
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_chain_bound_in_an_unknown_way_counts_as_bound_to_ours() {
+        let ours = [(2, "spa")];
+        for (name, device, expected) in [
+            ("ours", attribute(NFTA_DEVICE_NAME, b"spa\0"), Some("ingress")),
+            ("another", attribute(NFTA_DEVICE_NAME, b"spb\0"), None),
+            ("a prefix", attribute(2, b"sp"), Some("ingress")),
+            ("none", Vec::new(), None),
+        ] {
+            let number = attribute(NFTA_HOOK_HOOKNUM, &0_u32.to_be_bytes());
+            let hook = [number, attribute(NFTA_HOOK_DEVS, &device)].concat();
+            let mut payload = vec![NFPROTO_NETDEV, 0, 0, 0];
+            payload.extend(attribute(NFTA_CHAIN_HOOK, &hook));
+            let raw = Raw { kind: 0, flags: 0, sequence: 0, payload: &payload };
+            let chain = base_chain(raw).expect("a chain with a hook");
+            assert_eq!(forwarding_hook(&chain, &ours), expected, "{name}");
+        }
+    }
 }

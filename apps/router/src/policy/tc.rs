@@ -1,4 +1,7 @@
-//! Traffic control: filters on our interfaces.
+//! Traffic control on our interfaces: filters, and queueing disciplines that shape, police or delay.
+//!
+//! What the adapters send goes past the queueing disciplines, so only those are let be that merely
+//! order packets.
 
 use super::{Named, Obstacle};
 use crate::netlink::socket::{NetlinkError, NetlinkSocket};
@@ -15,6 +18,10 @@ const TCA_KIND: u16 = 1;
 /// Where the filters of a clsact queueing discipline hang (linux/pkt_sched.h).
 const CLSACT: [(u32, &str); 2] = [(0xffff_fff2, "ingress"), (0xffff_fff3, "egress")];
 
+/// What an interface has by itself, or what only orders packets. `clsact` and `ingress` hold filters.
+const HARMLESS: [&str; 9] =
+    ["noqueue", "mq", "pfifo_fast", "fq", "fq_codel", "pfifo", "bfifo", "clsact", "ingress"];
+
 struct Qdisc {
     interface: IfIndex,
     handle: u32,
@@ -30,6 +37,10 @@ pub(super) fn obstacles(
     let mut found = Vec::new();
     for (index, name) in ours {
         for qdisc in qdiscs.iter().filter(|qdisc| qdisc.interface == *index) {
+            if !HARMLESS.contains(&qdisc.kind.as_str()) {
+                let kind = &qdisc.kind;
+                found.push(Obstacle(format!("queueing discipline {kind} on {name}")));
+            }
             for (parent, place) in places(qdisc) {
                 if has_filters(requests, *index, parent)? {
                     found.push(Obstacle(format!("tc filter on {name} at its {place}")));

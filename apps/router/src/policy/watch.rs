@@ -65,7 +65,7 @@ impl Watch {
         }
         if now >= self.next_look {
             self.next_look = now + IPTABLES_INTERVAL;
-            due |= iptables::is_present();
+            due |= iptables::may_be_present();
         }
         due
     }

@@ -12,7 +12,6 @@ use spine_fib::Half;
 use super::*;
 use crate::claims::ClassifierError;
 use crate::fib::{Action, NextHop};
-use crate::netlink::state::IfIndex;
 use crate::testing::support::{in_namespace, run};
 use crate::testing::{Echo, HeapRegion};
 
@@ -69,7 +68,10 @@ struct Bench {
 
 impl Bench {
     fn new(bypass_kernel_policy: bool) -> Self {
-        let mirror = Mirror::open().expect("a mirror");
+        Self::with(Mirror::open().expect("a mirror"), bypass_kernel_policy)
+    }
+
+    fn with(mirror: Mirror, bypass_kernel_policy: bool) -> Self {
         let index = |name| mirror.state().link_named(name).expect("the veth").0;
         let (spa, spb) = (index("spa"), index("spb"));
         let (told, said) = (Rc::default(), Rc::default());
@@ -167,6 +169,94 @@ fn table_and_claims_follow_the_kernel() {
         bench.after("ip link set spa down");
         assert_eq!(bench.outcome(destination), NextHop::NO_ROUTE, "the kernel dropped the route");
         assert!(!bench.claimed(destination));
+    });
+}
+
+#[test]
+fn what_changed_since_the_mirror_was_opened_is_known_at_the_start() {
+    in_namespace(|| {
+        let mirror = Mirror::open().expect("a mirror");
+        run("sysctl -qw net.ipv4.ip_forward=1");
+        run("ip neigh add 10.1.1.2 lladdr 02:00:00:00:00:02 dev spa");
+        run("ip route add 10.9.0.0/16 via 10.1.1.2");
+        let bench = Bench::with(mirror, false);
+        assert_eq!(bench.outcome([10, 9, 1, 1]).action, Action::Forward);
+        assert!(bench.claimed([10, 9, 1, 1]));
+        assert_eq!(bench.told.borrow().enabled, BTreeSet::from([bench.spa, bench.spb]));
+    });
+}
+
+#[test]
+fn one_of_two_routes_that_differ_in_who_made_them_is_left_when_the_other_goes() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.ip_forward=1");
+        run("ip neigh add 10.1.1.2 lladdr 02:00:00:00:00:02 dev spa");
+        let mut bench = Bench::new(false);
+        bench.after("ip route add 10.9.0.0/16 via 10.1.1.2 proto static");
+        bench.after("ip route append 10.9.0.0/16 via 10.1.1.2 proto bird");
+        bench.after("ip route del 10.9.0.0/16 proto static");
+        assert_eq!(bench.outcome([10, 9, 1, 1]).action, Action::Forward);
+        bench.after("ip route del 10.9.0.0/16 proto bird");
+        assert_eq!(bench.outcome([10, 9, 1, 1]), NextHop::NO_ROUTE);
+    });
+}
+
+#[test]
+fn adapters_stop_before_the_routes_of_the_same_batch_are_followed() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.ip_forward=1");
+        let mut bench = Bench::new(false);
+        // A dump is due, since an address goes; policy does not wait for it.
+        run("ip route add 10.9.0.0/16 via 10.1.1.2");
+        bench.router.step(Instant::now()).expect("a step");
+        run("ip rule add from 10.3.0.0/16 table 100 && ip addr del 10.1.1.1/24 dev spa");
+        bench.router.step(Instant::now()).expect("a step");
+        assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
+        let dumps = bench.router.mirror.dumps;
+        assert!(bench.router.mirror.deadline().is_some_and(|due| due <= Instant::now()));
+        bench.router.step(Instant::now()).expect("a step");
+        assert!(bench.router.mirror.dumps > dumps, "made up for");
+        assert_eq!(bench.outcome([10, 9, 1, 1]), NextHop::NO_ROUTE);
+    });
+}
+
+#[test]
+fn a_deleted_interface_is_named_once() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.ip_forward=1");
+        let mut bench = Bench::new(false);
+        bench.said();
+        // Both ends go, and come back as others.
+        bench.after("ip link del spa");
+        bench.after("ip link add spa type veth peer name spb");
+        let mut said = bench.said();
+        said.sort();
+        let sentence = |name| {
+            format!(
+                "interface {name} was deleted: when it returns, restart spine-router to forward on \
+                 it again"
+            )
+        };
+        assert_eq!(said, [sentence("spa"), sentence("spb")]);
+        assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
+    });
+}
+
+#[test]
+fn a_full_table_is_said_once_and_counted() {
+    in_namespace(|| {
+        let mut bench = Bench::new(false);
+        bench.said();
+        bench.router.table = Table::new(crate::fib::FIRST_GROUP, NEXT_HOPS);
+        bench.after("ip route add 10.9.0.0/16 via 10.1.1.2");
+        bench.after("ip route add 10.8.0.0/16 via 10.1.1.3");
+        let sentence = "the table is full: prefixes without room in it, 1 at first, are left to the \
+                        kernel";
+        assert_eq!(bench.said(), [sentence]);
+        assert!(!bench.claimed([10, 9, 1, 1]));
+        bench.after("ip route flush proto boot");
+        assert_eq!(bench.router.table().unrepresented(), 0);
+        assert_eq!(bench.router.most_unrepresented(), 2);
     });
 }
 

@@ -12,7 +12,7 @@ use crate::claims::{ClaimChange, Claims};
 use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
-use crate::netlink::state::{Change, Conf, Hop, NextHopObject, Placement, RouteKind, Via};
+use crate::netlink::state::{Change, Conf, Hop, NextHopObject, Origin, Placement, RouteKind, Via};
 use crate::testing::{Echo, HeapRegion, NEIGHBOURS, OURS, addresses, ordinary, prefix, step};
 
 /// What may happen to a packet, and whether the classifier should claim it.
@@ -49,7 +49,7 @@ fn lost(state: &KernelState, interface: u32) -> bool {
 fn best(state: &KernelState, address: Ipv4Addr) -> Option<(Ipv4Net, &Route)> {
     let usable = |route: &Route| {
         let hops = hops_of(state, &route.via, 4);
-        hops.is_empty() || !hops.iter().all(|hop| lost(state, hop.interface))
+        hops.is_empty() || !hops.iter().all(|hop| hop.dead || lost(state, hop.interface))
     };
     let all: Vec<(Ipv4Net, usize, &Route)> = state
         .routes
@@ -95,9 +95,10 @@ fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
         (RouteKind::Local | RouteKind::Broadcast, _) => return kernel(Reason::Local),
         (RouteKind::Throw | RouteKind::Other, _) => return kernel(Reason::NotOurs),
     }
-    let hops = hops_of(state, &route.via, 4);
+    let mut hops = hops_of(state, &route.via, 4);
+    hops.retain(|hop| !hop.dead);
     let ours = |hop: &Hop| OURS.contains(&hop.interface) && !hop.foreign;
-    if !hops.iter().any(ours) || hops.iter().any(|hop| hop.foreign) {
+    if hops.is_empty() || !hops.iter().all(ours) {
         return kernel(Reason::NotOurs);
     }
     let distinct: BTreeSet<(u32, Option<Ipv4Addr>)> =
@@ -123,7 +124,7 @@ fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
         .filter(|(interface, _)| !any_alive || alive(*interface))
         .map(|(interface, gateway)| outcome(state, route, *interface, gateway.or(single)))
         .collect();
-    let ours = net.prefix_len() == 32 || hops.iter().any(|hop| hop.gateway.is_some());
+    let ours = net.prefix_len() == 32 || hops.iter().all(|hop| hop.gateway.is_some());
     Expected { outcomes, ours }
 }
 
@@ -181,8 +182,8 @@ impl Host {
 
     fn carry_out(&mut self, update: &Update) {
         let starved = self.fib.apply(&update.operations, &mut self.adapters).expect("echoes");
-        assert!(starved.is_empty());
-        for news in self.claims.update(self.table.painted(), &update.changed) {
+        let starving = self.table.settle(starved);
+        for news in self.claims.update(&self.table, &update.changed, &starving) {
             match news {
                 ClaimChange::Set(net, ours) => drop(self.told.insert(net, ours)),
                 ClaimChange::Remove(net) => assert!(self.told.remove(&net).is_some(), "{net}"),
@@ -210,6 +211,11 @@ impl Host {
             }
         }
         all
+    }
+
+    fn claims(&self, address: [u8; 4]) -> bool {
+        let host = Ipv4Net::from(Ipv4Addr::from(address));
+        self.told.get_lpm(&host).is_some_and(|(_, ours)| *ours)
     }
 
     fn check(&self) {
@@ -309,7 +315,7 @@ fn up(index: u32) -> Change {
             mtu: 1500,
             up: true,
             carrier: true,
-            kind: None,
+            ..Default::default()
         }),
     )
 }
@@ -327,10 +333,12 @@ fn route(hops: &[(u32, Option<u8>)]) -> Route {
             gateway: gateway.map(|last| Ipv4Addr::new(10, 1, 0, last)),
             weight: 1,
             foreign: false,
+            dead: false,
         })
         .collect();
     let via = Via::Hops(hops);
-    Route { table: 254, tos: 0, metric: 0, kind: RouteKind::Unicast, via, mtu: None }
+    let origin = Origin::default();
+    Route { table: 254, tos: 0, metric: 0, kind: RouteKind::Unicast, via, mtu: None, origin }
 }
 
 fn add(net: &str, route: Route) -> Change {
@@ -411,14 +419,91 @@ fn prefixes_without_numbers_left_are_the_kernels() {
     }
     host.apply(add("10.7.0.0/16", route(&[(2, Some(5))])));
     host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
-    assert_eq!(host.table.unrepresented, 1);
+    assert_eq!(host.table.unrepresented(), 1);
     let lost = host.outcomes(0, Ipv4Addr::new(10, 8, 0, 1));
     assert_eq!(lost, [NextHop::NO_ROUTE]);
+    assert!(host.claims([10, 7, 0, 1]));
+    assert!(!host.claims([10, 8, 0, 1]), "the kernel would get it by a detour");
     // The numbers come back with the route that had them.
     host.apply(Change::RemoveRoute(prefix("10.7.0.0/16"), route(&[(2, Some(5))])));
-    host.apply(Change::RemoveRoute(prefix("10.8.0.0/16"), route(&[(2, Some(7))])));
-    host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
+    assert_eq!(host.table.unrepresented(), 0);
     assert_eq!(host.outcomes(0, Ipv4Addr::new(10, 8, 0, 1))[0].action, Action::Forward);
+    assert!(host.claims([10, 8, 0, 1]));
+    assert!(!host.claims([10, 7, 0, 1]));
+}
+
+#[test]
+fn prefixes_without_next_hops_left_wait_for_one() {
+    let mut host = Host::new();
+    host.table = Table::new(GROUPS, FIRST_NEXT_HOP + 1);
+    for change in [up(2), add("10.7.0.0/16", route(&[(2, Some(5))]))] {
+        host.apply(change);
+    }
+    host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
+    host.apply(add("10.9.0.0/16", route(&[(2, Some(7))])));
+    assert_eq!(host.table.unrepresented(), 2);
+    // Redirected, not removed: its next hop comes free all the same, and does not suffice for it.
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(7))])));
+    assert_eq!(host.table.unrepresented(), 0);
+    for second in [7, 8, 9] {
+        assert!(host.claims([10, second, 0, 1]), "10.{second}.0.0/16");
+    }
+}
+
+#[test]
+fn a_starved_net_is_not_claimed_until_there_is_room() {
+    let mut host = with_default_route();
+    // One is taken by the neighbours.
+    let nets: Vec<Ipv4Net> = (0..spine_fib::layout::TBL8S)
+        .map(|n| prefix(&format!("20.{}.{}.128/25", n / 256, n % 256)))
+        .collect();
+    let mut dirty = Dirty::default();
+    for net in &nets {
+        let change = Change::AddRoute(*net, route(&[(3, Some(7))]), Placement::Replace);
+        host.state.apply(change, &mut dirty);
+    }
+    host.follow(&dirty);
+    assert_eq!(host.table.unrepresented(), 1);
+    let [starved] = host.table.starved().iter().copied().collect::<Vec<_>>()[..] else {
+        panic!("one starved /24")
+    };
+    let (low, high) = (starved.network().octets(), starved.broadcast().octets());
+    assert!(!host.claims(low) && !host.claims(high), "not even the default route's part");
+    assert!(host.claims([20, 0, 0, 200]) && host.claims([20, 0, 0, 1]));
+    // Claims around it change; it stays the kernel's.
+    host.apply(Change::RemoveRoute(prefix("0.0.0.0/0"), route(&[(2, Some(5))])));
+    assert!(!host.claims(low) && !host.claims(high));
+    host.apply(add("0.0.0.0/0", route(&[(2, Some(5))])));
+    assert!(!host.claims(low) && !host.claims(high));
+
+    host.apply(Change::RemoveRoute(prefix("20.0.0.128/25"), route(&[(3, Some(7))])));
+    assert_eq!(host.table.unrepresented(), 0);
+    assert!(host.claims(low) && host.claims(high));
+    let unresolved = NextHop::without_way(Action::Kernel(Reason::Unresolved));
+    assert_eq!(host.outcomes(1, high.into()), [unresolved], "the longer route");
+    assert_eq!(host.outcomes(1, low.into())[0].action, Action::Forward);
+}
+
+#[test]
+fn a_multipath_route_is_claimed_only_if_all_its_hops_are_ours() {
+    let mut host = with_default_route();
+    for (name, hops, ours) in [
+        ("both ours", [(2, Some(5)), (3, Some(7))], true),
+        ("one elsewhere", [(2, Some(5)), (4, Some(7))], false),
+        ("one straight onto the link", [(2, Some(5)), (3, None)], false),
+    ] {
+        host.apply(add("10.7.0.0/16", route(&hops)));
+        assert_eq!(host.claims([10, 7, 0, 1]), ours, "{name}");
+        host.check();
+    }
+    // A dead hop does not count, neither for nor against.
+    let mut dying = route(&[(2, Some(5)), (4, Some(7))]);
+    if let Via::Hops(hops) = &mut dying.via {
+        hops[1].dead = true;
+    }
+    host.apply(add("10.7.0.0/16", dying));
+    assert!(host.claims([10, 7, 0, 1]));
+    host.check();
 }
 
 #[test]

@@ -172,8 +172,14 @@ fn the_maps_decide_about_live_packets() {
         expect(&classifier, "without a port", Counter::NoSocket);
         classifier.set_port_enabled(ifindex, true).expect_err("there is no port");
 
-        let port =
-            Port { first_socket: 3, queues: 1, mac: MAC, handler: HandlerNumber(1), enabled: true };
+        let port = Port {
+            first_socket: 3,
+            queues: 1,
+            mac: MAC,
+            handler: HandlerNumber(1),
+            enabled: true,
+            unfinished_checksums: false,
+        };
         classifier.set_port(ifindex, port).unwrap();
         expect(&classifier, "without a claim", Counter::NotOurs);
         classifier.set_claim(Ipv4Addr::new(10, 77, 0, 0), 24, true).unwrap();
