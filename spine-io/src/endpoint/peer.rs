@@ -39,10 +39,16 @@ pub struct Peer {
 /// What an adapter knows of the others: its own place is empty.
 pub type Peers = Vec<Option<Peer>>;
 
-struct Way {
-    packets: (Producer<Frame>, Consumer<Frame>),
-    home: (Producer<Frame>, Consumer<Frame>),
-    messages: (Producer<Message>, Consumer<Message>),
+struct Sending {
+    packets: Producer<Frame>,
+    home: Producer<Frame>,
+    messages: Producer<Message>,
+}
+
+struct Receiving {
+    from: Consumer<Frame>,
+    returned: Consumer<Frame>,
+    received: Consumer<Message>,
 }
 
 /// Connects adapters with each other: `bells[i]` wakes the processor of adapter `i`; `frames` is how
@@ -50,35 +56,29 @@ struct Way {
 pub fn mesh(bells: &[Arc<Doorbell>], frames: usize) -> Vec<Peers> {
     let count = bells.len();
     let mut sets: Vec<Peers> = (0..count).map(|_| (0..count).map(|_| None).collect()).collect();
-    let way = || Way {
-        packets: RingBuffer::new(PEER_PACKETS),
-        home: RingBuffer::new(frames.max(1)),
-        messages: RingBuffer::new(PEER_MESSAGES),
-    };
     for a in 0..count {
         for b in a + 1..count {
-            let (ab, ba) = (way(), way());
-            sets[a][b] = Some(Peer {
-                packets: ab.packets.0,
-                home: ab.home.0,
-                messages: ab.messages.0,
-                doorbell: Arc::clone(&bells[b]),
-                from: ba.packets.1,
-                returned: ba.home.1,
-                received: ba.messages.1,
-            });
-            sets[b][a] = Some(Peer {
-                packets: ba.packets.0,
-                home: ba.home.0,
-                messages: ba.messages.0,
-                doorbell: Arc::clone(&bells[a]),
-                from: ab.packets.1,
-                returned: ab.home.1,
-                received: ab.messages.1,
-            });
+            let ((to_b, from_a), (to_a, from_b)) = (way(frames), way(frames));
+            sets[a][b] = Some(side(to_b, from_b, &bells[b]));
+            sets[b][a] = Some(side(to_a, from_a, &bells[a]));
         }
     }
     sets
+}
+
+/// The rings of one direction, by their ends.
+fn way(frames: usize) -> (Sending, Receiving) {
+    let (packets, from) = RingBuffer::new(PEER_PACKETS);
+    let (home, returned) = RingBuffer::new(frames.max(1));
+    let (messages, received) = RingBuffer::new(PEER_MESSAGES);
+    (Sending { packets, home, messages }, Receiving { from, returned, received })
+}
+
+fn side(sending: Sending, receiving: Receiving, doorbell: &Arc<Doorbell>) -> Peer {
+    let Sending { packets, home, messages } = sending;
+    let Receiving { from, returned, received } = receiving;
+    let doorbell = Arc::clone(doorbell);
+    Peer { packets, home, messages, doorbell, from, returned, received }
 }
 
 impl Peer {

@@ -8,7 +8,6 @@
 //! After every stop the shadow stack's pointer is put back: a stopped handler does not do it, and
 //! 2000 of them leaked 64 KiB before (each later call then traps).
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use spine_abi::interface::{Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER};
@@ -20,6 +19,7 @@ use super::image::{ImageError, TrustedKey, Verified};
 use super::imports;
 use super::judge::Judge;
 use super::outcome::{Body, Ending, Outcome, Pending};
+use super::region::RegionSource;
 use super::state::{Handler, Phase, State};
 use super::sys::{self, CheckedRegion};
 use crate::buffer::reference::Kept;
@@ -41,15 +41,6 @@ impl Default for Budget {
         use spine_abi::limits::{FUEL_PER_MESSAGE, STRIKES};
         Self { message: FUEL_PER_MESSAGE, entry: 8 * FUEL_PER_MESSAGE, strikes: STRIKES }
     }
-}
-
-/// A region the application shares: a sealed memory file.
-#[derive(Debug)]
-pub struct RegionSource {
-    /// The file.
-    pub file: OwnedFd,
-    /// Its length in bytes, a multiple of 64 KiB.
-    pub bytes: usize,
 }
 
 /// Why an extension was not loaded.

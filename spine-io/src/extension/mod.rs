@@ -10,9 +10,11 @@ mod imports;
 pub mod instance;
 mod judge;
 pub mod outcome;
+mod region;
 mod state;
 mod sys;
 
 pub use image::{ImageError, TrustedKey};
-pub use instance::{Budget, Instance, LoadError, Loaded, RegionSource};
+pub use instance::{Budget, Instance, LoadError, Loaded};
 pub use outcome::{Outcome, Pending};
+pub use region::RegionSource;

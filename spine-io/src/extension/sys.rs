@@ -12,7 +12,7 @@ use spine_abi::limits::{PAGE_BYTES, REGION_BYTES};
 use wasmtime::{Engine, Memory, Module, Store};
 
 use super::image::Verified;
-use super::instance::RegionSource;
+use super::region::RegionSource;
 
 /// Makes the module of a verified image.
 ///
