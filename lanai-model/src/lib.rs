@@ -1,0 +1,1 @@
+//! The adapter of the paper: a Myricom LANai 4 board, in virtual time.

@@ -1,0 +1,1 @@
+//! The daemon that owns interfaces and lets several applications load extensions.
