@@ -19,7 +19,7 @@ use spine_fib::{Load, Store, Used, Writer};
 
 use crate::adapters::{Adapter, AdapterError};
 
-pub use spine_fib::{Action, NextHop};
+pub use spine_fib::{Action, Addresses, NextHop};
 
 /// Longest list of buckets of a group.
 pub const BUCKETS: usize = layout::BUCKETS;

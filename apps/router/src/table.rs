@@ -19,7 +19,8 @@ use spine_abi::Reason;
 
 use crate::buckets;
 use crate::fib::{
-    Action, FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, GROUP_NO_ROUTE, NextHop, Operation,
+    Action, Addresses, FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, GROUP_NO_ROUTE, NextHop,
+    Operation,
 };
 use crate::netlink::Dirty;
 use crate::netlink::state::{IfIndex, Neighbour, Route, TABLE_DEFAULT, TABLE_LOCAL};
@@ -487,7 +488,8 @@ fn forward(rib: Rib<'_>, hop: &TargetHop) -> Result<NextHop, Reason> {
     let destination = neighbour.and_then(Neighbour::usable).ok_or(Reason::Unresolved)?;
     let limit = hop.mtu.filter(|mtu| *mtu != 0).unwrap_or(u32::MAX).min(link.mtu);
     let mtu = u16::try_from(limit).unwrap_or(u16::MAX);
-    Ok(NextHop { action: Action::Forward, peer, mtu, source, destination })
+    let addresses = Addresses::new(destination, source);
+    Ok(NextHop { action: Action::Forward, peer, mtu, addresses })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use spine_abi::{Endpoint, HandlerNumber, Message, Verdict};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
-use spine_fib::{Action, NextHop, Writer};
+use spine_fib::{Action, Addresses, NextHop, Writer};
 use spine_io::buffer::FrameMemory;
 use spine_io::nic::loopback::Generator;
 use spine_io::runtime::Adapter;
@@ -35,8 +35,7 @@ pub(crate) fn table() -> TableRegion {
             action: Action::Forward,
             peer: 1,
             mtu: 1500,
-            source: [2, 0, 0, 0, 0, 1],
-            destination: [2, 0, 0, 0, 0, 2],
+            addresses: Addresses::new([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]),
         };
         writer.set_next_hop(1, &hop);
         writer.set_group(spine_fib::layout::FIRST_GROUP, &[1]);

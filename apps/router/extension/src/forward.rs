@@ -23,13 +23,12 @@ const UDP: u8 = 17;
 /// next hop. The TTL is not zero: [`classify`](crate::classify::classify) saw to that.
 #[inline]
 pub fn rewrite(headers: &mut [u8; HEADER_BYTES], hop: &NextHop) {
-    headers[0..6].copy_from_slice(&hop.destination);
-    headers[6..12].copy_from_slice(&hop.source);
+    if let Some(addresses) = headers.first_chunk_mut() {
+        hop.addresses.write(addresses);
+    }
     headers[TTL] = headers[TTL].wrapping_sub(1);
     let old = u16::from_le_bytes([headers[CHECKSUM], headers[CHECKSUM + 1]]);
-    let new = one_hop_less(old).to_le_bytes();
-    headers[CHECKSUM] = new[0];
-    headers[CHECKSUM + 1] = new[1];
+    headers[CHECKSUM..CHECKSUM + 2].copy_from_slice(&one_hop_less(old).to_le_bytes());
 }
 
 /// The header checksum after the TTL has gone down by one (RFC 1141, RFC 1624).

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
-use spine_fib::{Action, NextHop, Used, Writer, layout};
+use spine_fib::{Action, Addresses, NextHop, Used, Writer, layout};
 use spine_sdk::manifest::Manifest;
 use spine_sdk::testing::{self, Call, Outcome};
 use spine_sdk::{
@@ -84,8 +84,7 @@ fn loaded() -> Region {
         action: Action::Forward,
         peer,
         mtu: 1500,
-        source: OURS,
-        destination: NEIGHBOUR,
+        addresses: Addresses::new(NEIGHBOUR, OURS),
     };
     let mut writer = Writer::new(Table(region), 1);
     writer.set_next_hop(1, &forward(THERE));

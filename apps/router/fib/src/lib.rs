@@ -32,7 +32,7 @@ mod reader;
 #[cfg(any(test, feature = "writer"))]
 mod writer;
 
-pub use next_hop::{Action, NextHop};
+pub use next_hop::{Action, Addresses, NextHop};
 pub use reader::{Half, Used, flow_hash};
 #[cfg(any(test, feature = "writer"))]
 pub use writer::{Exhausted, Writer};

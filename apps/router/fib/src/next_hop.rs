@@ -42,10 +42,51 @@ pub struct NextHop {
     pub peer: u16,
     /// Bytes of an IP packet that this way takes, at most.
     pub mtu: u16,
-    /// Our link-layer address on that wire.
-    pub source: [u8; 6],
-    /// The neighbour's.
-    pub destination: [u8; 6],
+    /// The neighbour's link-layer address and ours.
+    pub addresses: Addresses,
+}
+
+/// The first twelve bytes of an Ethernet header, in three little-endian words: what is loaded so from
+/// the table is stored so to the packet. (As twelve bytes, a third of the extension's instructions after
+/// the lookup took them apart and put them together again.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Addresses([u32; 3]);
+
+impl Addresses {
+    /// No addresses.
+    pub const NONE: Self = Self([0; 3]);
+
+    /// Where a frame goes, and where it comes from.
+    pub const fn new(destination: [u8; 6], source: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = destination;
+        let [g, h, i, j, k, l] = source;
+        Self([
+            u32::from_le_bytes([a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+            u32::from_le_bytes([i, j, k, l]),
+        ])
+    }
+
+    /// The neighbour's: where a frame goes.
+    pub const fn destination(self) -> [u8; 6] {
+        let [[a, b, c, d], [e, f, ..]] = [self.0[0].to_le_bytes(), self.0[1].to_le_bytes()];
+        [a, b, c, d, e, f]
+    }
+
+    /// Ours: where it comes from.
+    pub const fn source(self) -> [u8; 6] {
+        let [[.., g, h], [i, j, k, l]] = [self.0[1].to_le_bytes(), self.0[2].to_le_bytes()];
+        [g, h, i, j, k, l]
+    }
+
+    /// As they stand in the header.
+    #[inline(always)]
+    pub fn write(self, header: &mut [u8; 12]) {
+        let (words, _) = header.as_chunks_mut::<4>();
+        for (to, word) in words.iter_mut().zip(self.0) {
+            *to = word.to_le_bytes();
+        }
+    }
 }
 
 impl NextHop {
@@ -54,7 +95,7 @@ impl NextHop {
 
     /// A next hop that sends nothing.
     pub const fn without_way(action: Action) -> Self {
-        Self { action, peer: 0, mtu: 0, source: [0; 6], destination: [0; 6] }
+        Self { action, peer: 0, mtu: 0, addresses: Addresses::NONE }
     }
 
     /// Reads the next hop at `offset`. Any bytes are one: what makes no sense is [`Self::NO_ROUTE`].
@@ -62,17 +103,12 @@ impl NextHop {
     pub(crate) fn load(region: &impl Load, offset: usize) -> Self {
         let [action, reason, peer_low, peer_high] = region.u32_at(offset).to_le_bytes();
         match action {
-            FORWARD => {
-                let addresses = [8, 12, 16].map(|at| region.u32_at(offset + at).to_le_bytes());
-                let [[a, b, c, d], [e, f, g, h], [i, j, k, l]] = addresses;
-                Self {
-                    action: Action::Forward,
-                    peer: u16::from_le_bytes([peer_low, peer_high]),
-                    mtu: region.u16_at(offset + 4),
-                    source: [g, h, i, j, k, l],
-                    destination: [a, b, c, d, e, f],
-                }
-            }
+            FORWARD => Self {
+                action: Action::Forward,
+                peer: u16::from_le_bytes([peer_low, peer_high]),
+                mtu: region.u16_at(offset + 4),
+                addresses: Addresses([8, 12, 16].map(|at| region.u32_at(offset + at))),
+            },
             KERNEL => match Reason::from_number(reason) {
                 Some(reason) => Self::without_way(Action::Kernel(reason)),
                 None => Self::NO_ROUTE,
@@ -99,8 +135,9 @@ impl NextHop {
         if self.action == Action::Forward {
             bytes[2..4].copy_from_slice(&self.peer.to_le_bytes());
             bytes[4..6].copy_from_slice(&self.mtu.to_le_bytes());
-            bytes[8..14].copy_from_slice(&self.destination);
-            bytes[14..20].copy_from_slice(&self.source);
+            if let Some(header) = bytes[8..].first_chunk_mut() {
+                self.addresses.write(header);
+            }
         }
         let (words, _) = bytes.as_chunks::<4>();
         for (i, word) in words.iter().enumerate() {
@@ -121,8 +158,7 @@ mod tests {
             action: Action::Forward,
             peer: 4095,
             mtu: 1500,
-            source: [1, 2, 3, 4, 5, 6],
-            destination: [7, 8, 9, 10, 11, 12],
+            addresses: Addresses::new([7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6]),
         };
         let others = Reason::ALL.iter().flat_map(|reason| {
             [Action::Kernel(*reason), Action::Drop(*reason)].map(NextHop::without_way)
@@ -142,8 +178,7 @@ mod tests {
             action: Action::Forward,
             peer: 3,
             mtu: 9000,
-            source: [0xff; 6],
-            destination: [0xff; 6],
+            addresses: Addresses::new([0xff; 6], [0xff; 6]),
         };
         forward.store(&region, 0);
         NextHop::without_way(Action::Drop(Reason::Blackhole)).store(&region, 0);

@@ -134,19 +134,19 @@ fn table_and_claims_follow_the_kernel() {
         bench.after("ip neigh add 10.1.1.2 lladdr 02:00:00:00:00:02 dev spa");
         let resolved = bench.outcome(destination);
         assert_eq!(resolved.action, Action::Forward);
-        assert_eq!(resolved.destination, [2, 0, 0, 0, 0, 2]);
+        assert_eq!(resolved.addresses.destination(), [2, 0, 0, 0, 0, 2]);
         assert_eq!((resolved.peer, resolved.mtu), (0, 1500));
         assert!(bench.claimed([10, 1, 1, 2]), "the neighbour itself");
         assert!(!bench.claimed([10, 1, 1, 3]), "the kernel resolves who is not known");
 
         bench.after("ip neigh replace 10.1.1.2 lladdr 02:00:00:00:00:03 dev spa");
-        assert_eq!(bench.outcome(destination).destination, [2, 0, 0, 0, 0, 3]);
+        assert_eq!(bench.outcome(destination).addresses.destination(), [2, 0, 0, 0, 0, 3]);
 
         // The kernel forgets the neighbours of an interface whose address changes.
         bench.after("ip link set spa address 02:00:00:00:00:0b");
         assert_eq!(bench.outcome(destination), unresolved);
         bench.after("ip neigh replace 10.1.1.2 lladdr 02:00:00:00:00:03 dev spa");
-        assert_eq!(bench.outcome(destination).source, [2, 0, 0, 0, 0, 0x0b]);
+        assert_eq!(bench.outcome(destination).addresses.source(), [2, 0, 0, 0, 0, 0x0b]);
         assert_eq!(bench.told.borrow().macs[&bench.spa], [2, 0, 0, 0, 0, 0x0b]);
 
         bench.after("ip route add blackhole 10.9.1.0/24");

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use spine_fib::Half;
+use spine_fib::{Addresses, Half};
 
 use super::*;
 use crate::adapters::Adapter;
@@ -140,8 +140,7 @@ fn outcome(state: &KernelState, route: &Route, interface: u32, to: Option<Ipv4Ad
             action: Action::Forward,
             peer: u16::try_from(peer).expect("two interfaces"),
             mtu: u16::try_from(route.mtu.unwrap_or(link.mtu).min(link.mtu)).expect("small"),
-            source: link.mac.expect("random links are Ethernet"),
-            destination,
+            addresses: Addresses::new(destination, link.mac.expect("random links are Ethernet")),
         },
         _ => stays(Reason::Unresolved),
     }

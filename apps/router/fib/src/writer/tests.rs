@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::layout::{NO_ROUTE_GROUP, TBL8S};
 use crate::memory::Memory;
-use crate::{Action, Half, Load};
+use crate::{Action, Addresses, Half, Load};
 use spine_abi::Reason;
 
 /// The oracle: routes by length and prefix, searched one by one.
@@ -148,8 +148,7 @@ fn flows_go_to_the_buckets_and_single_ways_ask_for_no_hash() {
             action: Action::Forward,
             peer,
             mtu: 1500,
-            source: [2; 6],
-            destination: [4; 6],
+            addresses: Addresses::new([4; 6], [2; 6]),
         };
         writer.set_next_hop(peer, &hop);
     }
