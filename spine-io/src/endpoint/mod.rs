@@ -5,6 +5,7 @@ pub mod kernel;
 pub mod network;
 mod outlets;
 pub mod peer;
+pub mod remote;
 
 pub(crate) use outlets::Outlets;
 

@@ -8,6 +8,7 @@
 //! Left out: packets larger than a frame.
 
 pub mod capture;
+pub mod fault;
 pub mod loopback;
 pub mod multiqueue;
 pub mod packet;
