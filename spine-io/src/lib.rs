@@ -19,6 +19,7 @@ pub mod nic;
 pub mod processor;
 pub mod runtime;
 pub mod stats;
+pub mod trace;
 pub mod watchdog;
 
 pub use endpoint::host::{AdapterHandle, ExtensionId};

@@ -1,11 +1,22 @@
 //! The one processing loop of an adapter: all work is an event (SPINE 3.2).
 //!
-//! A turn posts an event for every source that has something, then runs events by priority until
-//! none is ready; an extension that has more to do than its share waits for the next turn. A burst goes through about six: receive, dispatch, handle, send, and on the peer
-//! arrivals and complete. Nothing here blocks, allocates in steady state, or reads a clock.
+//! [`Adapter::turn`] is the loop: look at the sources, and run one event after the other until none is
+//! ready. Which kinds of events there are, which may run together and what they cost, the backend's
+//! [plan](spine_abi::event) says; which of the ready ones runs, its policy. On a plan of bursts a packet
+//! shares about six events with 63 others: receive, dispatch, handle, send, and on the peer arrive and
+//! complete. On the plan of the paper's card it has 22 to itself.
+//!
+//! Two kinds of time. Where events are *measured*, a turn happens at the time it is given, and ends
+//! when nothing is ready. Where they are *modelled*, each takes what the plan says; engines work beside
+//! them and are noticed when an event ends; with nothing ready the processor polls; and a turn ends when
+//! the adapter's clock has come to the time given. Nothing else differs.
+//!
+//! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
+//! allocates in steady state, or reads a clock.
 
 use std::sync::mpsc::Receiver;
 
+use spine_abi::event::{Cost, EventPlan, Policy, STAGES, Stage, TraceRecord};
 use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
@@ -13,12 +24,13 @@ use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
 use crate::clock::Nanos;
 use crate::dispatcher::share::Share;
-use crate::dispatcher::{EventQueue, HandlerTable, Target, Work};
+use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
 use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::outcome::Body;
 use crate::extension::{LoadError, Loaded, Pending};
 use crate::stats::{Counters, Statistics};
+use crate::trace::Trace;
 use crate::watchdog::Strikes;
 
 /// Messages that wait for one extension at most; more are dropped and counted.
@@ -49,18 +61,38 @@ pub struct Adapter {
     burst_limit: usize,
     /// Messages that wait for one extension at most: no more than a quarter of our frames.
     waiting_limit: usize,
-    send_posted: bool,
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
     now: Nanos,
+    plan: EventPlan,
+    /// Where messages enter each stage: a kind of the plan.
+    entries: [u8; STAGES],
+    /// Events on their way to the work of each stage.
+    posted: [usize; STAGES],
+    /// What the host asked for and was not done yet.
+    request: Option<Control>,
+    /// The message of the event that runs, and the newest number given to one.
+    message: u64,
+    newest: u64,
+    /// Whether each event carries one message, so that every message needs its own.
+    singly: bool,
+    /// In a model's time: how far this turn goes, what runs when nothing is ready, and the fuel that
+    /// the last handlers used.
+    modelled: bool,
+    until: Nanos,
+    idle: Option<Event>,
+    used: u64,
+    trace: Option<Box<Trace>>,
 }
 
 impl Adapter {
     pub(crate) fn new(out: Outlets, control: Receiver<Control>, unstamped: HandlerNumber) -> Self {
-        let plan = out.nic.plan();
+        let plan = *out.nic.plan();
+        // A plan has every stage but the idle one.
+        let entry = |stage| plan.entry(stage).and_then(|kind| u8::try_from(kind).ok());
         let mut adapter = Self {
-            events: EventQueue::new(plan),
+            events: EventQueue::new(&plan),
             burst_limit: plan.burst.clamp(1, BURST),
             waiting_limit: (out.pool.total() / 4).clamp(BURST, WAITING),
             out,
@@ -71,73 +103,189 @@ impl Adapter {
             generations: Generations::default(),
             received: Vec::with_capacity(BURST),
             burst: Vec::with_capacity(BURST),
-            send_posted: false,
             again: Vec::new(),
             now: Nanos(0),
+            entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
+            posted: [0; STAGES],
+            request: None,
+            message: 0,
+            newest: 0,
+            singly: plan.burst == 1,
+            modelled: plan.is_modelled(),
+            until: Nanos(0),
+            idle: None,
+            used: 0,
+            trace: None,
+            plan,
         };
-        adapter.out.reclaim();
+        if adapter.modelled {
+            let poll = |kind| Event { kind, extension: 0, message: 0, ready: Nanos(0) };
+            adapter.idle = entry(Stage::Idle).map(poll);
+        }
+        adapter.out.reclaim(usize::MAX);
         adapter
     }
 
-    /// One turn of the loop at time `now`; says whether any message moved.
+    /// One turn of the loop at time `now` (in a model's time: until then); says whether any message
+    /// moved.
     pub fn turn(&mut self, now: Nanos) -> bool {
-        self.now = now;
+        self.until = now;
+        if !self.modelled {
+            self.now = now;
+        }
         self.poll_sources();
         let mut worked = false;
-        while let Some(work) = self.events.pop() {
-            worked |= self.run(work);
+        while let Some(event) = self.next() {
+            worked |= self.run(event);
         }
         worked
     }
 
+    /// The event that runs next, by the policy; `None` when the turn is over.
+    #[inline]
+    fn next(&mut self) -> Option<Event> {
+        if self.modelled {
+            if self.now >= self.until {
+                return None;
+            }
+            self.notice();
+        }
+        self.events.pop(self.now).or(self.idle)
+    }
+
     /// Posts an event for each source that may have something.
     fn poll_sources(&mut self) {
-        self.events.post(Work::Control);
-        self.events.post(Work::Complete);
-        if self.out.has_arrivals() {
-            self.events.post(Work::Arrivals);
+        if self.request.is_none() {
+            self.request = self.control.try_recv().ok();
         }
+        self.need(Stage::Control, usize::from(self.request.is_some()), None);
+        if self.singly {
+            self.need(Stage::Arrive, self.out.arrived(), None);
+        } else if self.out.has_arrivals() {
+            self.need(Stage::Arrive, 1, None);
+        }
+        if self.modelled {
+            return;
+        }
+        self.need(Stage::Complete, 1, None);
         if self.out.waiting() {
-            self.post_send();
+            self.need(Stage::Send, 1, None);
         }
-        self.events.post(Work::Receive);
+        self.need(Stage::Receive, 1, None);
+        self.serve_again();
+    }
+
+    /// In a model's time, after each event: posts what follows from engines that have finished.
+    fn notice(&mut self) {
+        self.events.notice(self.now);
+        let now = self.now;
+        let received = self.out.nic.engines().map_or(0, |engines| engines.received(now));
+        self.need(Stage::Receive, received, None);
+        self.need(Stage::Complete, self.out.ended, None);
+        self.serve_again();
+    }
+
+    /// Posts an event for each extension that had more to do than its share.
+    #[inline]
+    fn serve_again(&mut self) {
         for extension in std::mem::take(&mut self.again) {
-            self.events.post(Work::Handle(extension));
+            let message = self.number(None);
+            self.post(Stage::Handle, extension, message);
         }
+    }
+
+    /// Sees to it that an event is on its way to a stage's work for so many messages: one for all of
+    /// them, or one for each where events carry one. `message` is whose it is; without one it is new.
+    #[inline]
+    fn need(&mut self, stage: Stage, messages: usize, message: Option<u64>) {
+        let events = if self.singly { messages } else { messages.min(1) };
+        while self.posted[stage as usize] < events {
+            self.posted[stage as usize] += 1;
+            let message = self.number(message);
+            self.post(stage, 0, message);
+        }
+    }
+
+    fn number(&mut self, message: Option<u64>) -> u64 {
+        message.unwrap_or_else(|| {
+            self.newest += 1;
+            self.newest
+        })
+    }
+
+    #[inline]
+    fn post(&mut self, stage: Stage, extension: u16, message: u64) {
+        let kind = self.entries[stage as usize];
+        self.events.post(Event { kind, extension, message, ready: self.now });
     }
 
     /// Runs one event; says whether it moved anything.
-    fn run(&mut self, work: Work) -> bool {
-        if let Some(stage) = work.stage() {
-            self.out.counters.events[stage as usize] += 1;
+    #[inline]
+    fn run(&mut self, event: Event) -> bool {
+        let kind = self.plan.kinds()[usize::from(event.kind)];
+        self.out.counters.events[kind.stage as usize] += 1;
+        self.message = event.message;
+        let start = self.trace.as_ref().map_or(self.now, |trace| trace.now(self.now));
+        let bytes = if self.modelled { self.out.next_bytes() } else { 0 };
+        let moved = kind.works && self.work(kind.stage, event.extension);
+        if self.modelled {
+            self.pass(&event, bytes);
         }
-        match work {
-            Work::Control => self.control(),
-            Work::Complete => {
-                self.out.reclaim();
+        if let Some(trace) = &mut self.trace {
+            let nanos = u32::try_from(trace.now(self.now).since(start)).unwrap_or(u32::MAX);
+            let (start, message) = (start.0, event.message);
+            trace.record(TraceRecord { start, nanos, kind: event.kind, message });
+        }
+        moved
+    }
+
+    /// In a model's time: lets an event's time pass, has the backend do its part (`bytes` is the length of
+    /// the packet being sent), and posts what follows for the same message.
+    fn pass(&mut self, event: &Event, bytes: usize) {
+        let kind = self.plan.kinds()[usize::from(event.kind)];
+        self.now.0 += match kind.cost {
+            Cost::Measured => 0,
+            Cost::Fixed(nanos) => u64::from(nanos),
+            Cost::Fuel => std::mem::take(&mut self.used) * self.plan.picoseconds_per_fuel / 1000,
+        };
+        let now = self.now;
+        let engines = self.out.nic.engines();
+        let done = engines.and_then(|engines| engines.step(usize::from(event.kind), bytes, now));
+        let next = Event { kind: event.kind + 1, ready: done.unwrap_or(now), ..*event };
+        match (kind.chained, done) {
+            (false, _) => {}
+            (true, None) => self.events.post(next),
+            (true, Some(_)) => self.events.wait(next),
+        }
+        self.events.ended(event, now);
+    }
+
+    /// Does the runtime's own work of a stage; says whether that moved anything.
+    #[inline]
+    fn work(&mut self, stage: Stage, extension: u16) -> bool {
+        self.posted[stage as usize] = self.posted[stage as usize].saturating_sub(1);
+        match stage {
+            Stage::Control => self.control(),
+            Stage::Complete => {
+                let most = if self.singly { 1 } else { usize::MAX };
+                if self.modelled {
+                    self.out.homecoming();
+                }
+                self.out.reclaim(most);
                 false
             }
-            Work::Arrivals => self.arrivals(),
-            Work::Receive => self.receive(),
-            Work::Dispatch => {
+            Stage::Arrive => self.arrivals(),
+            Stage::Receive => self.receive(),
+            Stage::Dispatch => {
                 self.dispatch();
                 true
             }
-            Work::Handle(extension) => {
+            Stage::Handle => {
                 self.handle(extension);
                 true
             }
-            Work::Send => {
-                self.send_posted = false;
-                self.out.send()
-            }
-        }
-    }
-
-    fn post_send(&mut self) {
-        if !self.send_posted {
-            self.send_posted = true;
-            self.events.post(Work::Send);
+            Stage::Send => self.out.send(if self.singly { 1 } else { usize::MAX }),
+            Stage::Idle => false,
         }
     }
 
@@ -145,14 +293,15 @@ impl Adapter {
         if self.out.nic.receive(&mut self.received, self.burst_limit) == 0 {
             return false;
         }
-        self.events.post(Work::Dispatch);
+        self.need(Stage::Dispatch, self.received.len(), Some(self.message));
         true
     }
 
     /// Finds the extension of each packet received, and posts a handle event for it.
     fn dispatch(&mut self) {
         let mut received = std::mem::take(&mut self.received);
-        for frame in received.drain(..) {
+        let count = received.len().min(self.burst_limit);
+        for frame in received.drain(..count) {
             let stamped = frame.handler();
             let number = if stamped.is_some() { stamped } else { self.unstamped };
             let Some(target) = self.table.find(number) else {
@@ -176,9 +325,9 @@ impl Adapter {
             return self.refuse(body, Reason::QueueFull);
         }
         installed.waiting.push(Pending { handler: target.handler, hops: 0, source, body });
-        if !installed.posted {
+        if !installed.posted || self.singly {
             installed.posted = true;
-            self.events.post(Work::Handle(target.extension));
+            self.post(Stage::Handle, target.extension, self.message);
         }
     }
 
@@ -193,6 +342,9 @@ impl Adapter {
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
         installed.posted = false;
+        if installed.waiting.is_empty() {
+            return;
+        }
         let budget = installed.instance.budget();
         let allowed = installed.share.begin(budget.entry);
         let mut struck_out = false;
@@ -215,6 +367,7 @@ impl Adapter {
                 std::mem::swap(&mut self.burst, &mut installed.waiting);
             }
             installed.share.end(used);
+            self.used = used;
             self.out.counters.entries += 1;
             self.out.counters.fuel += used;
             self.out.counters.strikes += u64::from(ending.is_strike());
@@ -231,16 +384,18 @@ impl Adapter {
             );
             self.out.counters.unloaded += 1;
             self.unload(extension);
-        } else if !installed.waiting.is_empty() {
+        } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly) {
             installed.posted = true;
             self.again.push(extension);
         }
-        self.post_send();
+        let sends = if self.singly { self.out.queued() } else { 1 };
+        self.need(Stage::Send, sends, Some(self.message));
     }
 
     fn arrivals(&mut self) -> bool {
         let mut messages = Vec::new();
-        let moved = self.out.arrivals(|from, message| messages.push((from, message)));
+        let most = if self.singly { 1 } else { 4 * BURST };
+        let moved = self.out.arrivals(most, |from, message| messages.push((from, message)));
         for (from, message) in messages {
             self.deliver(message, Endpoint::Peer(from));
         }
@@ -261,8 +416,9 @@ impl Adapter {
 
     fn control(&mut self) -> bool {
         let mut worked = false;
-        for _ in 0..BURST {
-            let Ok(request) = self.control.try_recv() else { break };
+        for _ in 0..self.plan.burst {
+            let next = self.request.take().or_else(|| self.control.try_recv().ok());
+            let Some(request) = next else { break };
             worked = true;
             // Whoever asked may have gone; then nobody wants the answer.
             match request {
@@ -280,6 +436,11 @@ impl Adapter {
                     let _ = reply.send(self.statistics());
                 }
             }
+        }
+        if self.modelled {
+            // A card that is never idle never begins a turn: it looks again when it has served one.
+            self.request = self.control.try_recv().ok();
+            self.need(Stage::Control, usize::from(self.request.is_some()), None);
         }
         worked
     }
@@ -333,7 +494,8 @@ impl Adapter {
         true
     }
 
-    fn statistics(&mut self) -> Statistics {
+    /// A copy of all that was counted.
+    pub fn statistics(&mut self) -> Statistics {
         Statistics {
             name: self.out.nic.name().to_owned(),
             mode: self.out.nic.mode().to_owned(),
@@ -347,6 +509,21 @@ impl Adapter {
     /// Messages that one event carries at most from now on, between 1 and what the plan allows.
     pub fn set_burst(&mut self, most: usize) {
         self.burst_limit = most.clamp(1, self.out.nic.plan().burst.min(BURST));
+    }
+
+    /// Picks events by another policy from now on.
+    pub fn set_policy(&mut self, policy: &Policy) {
+        self.events.set_policy(&self.plan, policy);
+    }
+
+    /// Traces every event from now on.
+    pub fn set_trace(&mut self, trace: Trace) {
+        self.trace = Some(Box::new(trace));
+    }
+
+    /// The adapter's time: of its last turn, or its model's own.
+    pub fn now(&self) -> Nanos {
+        self.now
     }
 
     /// The counters as they stand.

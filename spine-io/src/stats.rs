@@ -5,6 +5,7 @@
 //! or the kernel refuses after that is counted by them, beside it.
 
 use spine_abi::Reason;
+use spine_abi::event::STAGES;
 
 use crate::nic::NicStatistics;
 
@@ -77,7 +78,7 @@ pub struct Counters {
     /// Checksums completed.
     pub checksums_completed: u64,
     /// Events run, by stage.
-    pub events: [u64; 6],
+    pub events: [u64; STAGES],
 }
 
 /// A copy of everything an adapter knows of itself.

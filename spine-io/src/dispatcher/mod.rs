@@ -1,11 +1,12 @@
 //! The dispatcher: what runs next, and which handler a message is for (SPINE 3.2).
 //!
-//! [`queue`] holds the events that are ready and gives out the most urgent; [`table`] finds the
+//! [`queue`] holds the events that are ready and gives out the next by a [`policy`]; [`table`] finds the
 //! extension of a handler number; [`share`] serves extensions in turn.
 
+pub mod policy;
 pub mod queue;
 pub mod share;
 pub mod table;
 
-pub use queue::{EventQueue, Work};
+pub use queue::{Event, EventQueue};
 pub use table::{HandlerTable, Target};

@@ -41,6 +41,8 @@ pub(crate) struct Outlets {
     /// Frames of others, on their way home.
     homeward: Vec<VecDeque<Frame>>,
     scratch: Vec<Frame>,
+    /// Packets that ended here and whose buffers are not lent to the wire again yet.
+    pub(crate) ended: usize,
 }
 
 impl Outlets {
@@ -65,6 +67,7 @@ impl Outlets {
             counters: Counters::default(),
             wire: VecDeque::with_capacity(BACKLOG),
             scratch: Vec::with_capacity(4 * BURST),
+            ended: 0,
         }
     }
 
@@ -79,6 +82,7 @@ impl Outlets {
     /// A packet that an extension was finished with.
     pub(crate) fn consume(&mut self, frame: Frame) {
         self.counters.consumed += 1;
+        self.ended += 1;
         self.free(frame);
     }
 
@@ -86,6 +90,7 @@ impl Outlets {
     #[inline]
     pub(crate) fn drop(&mut self, frame: Frame, reason: Reason) {
         self.counters.dropped.add(reason, 1);
+        self.ended += 1;
         self.free(frame);
     }
 
@@ -152,6 +157,7 @@ impl Outlets {
         let packet = self.memory.packet(&frame);
         if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
             self.counters.to_kernel.add(reason, 1);
+            self.ended += 1;
             self.free(frame);
         } else {
             self.drop(frame, Reason::KernelFull);
@@ -174,9 +180,20 @@ impl Outlets {
             || self.homeward.iter().any(|queue| !queue.is_empty())
     }
 
-    /// The send event: moves every queue on, and rings for peers that sleep. Says whether anything
-    /// moved.
-    pub(crate) fn send(&mut self) -> bool {
+    /// Packets that wait for a send event.
+    pub(crate) fn queued(&self) -> usize {
+        self.wire.len() + self.to_peer.iter().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Bytes of the packet that the next send event moves; zero when there is none.
+    pub(crate) fn next_bytes(&self) -> usize {
+        let next = self.to_peer.iter().find_map(VecDeque::front).or_else(|| self.wire.front());
+        next.map_or(0, |frame| usize::from(frame.len()))
+    }
+
+    /// The send event: moves every queue on by `most` packets together, and rings for peers that sleep.
+    /// Says whether anything moved.
+    pub(crate) fn send(&mut self, mut most: usize) -> bool {
         let mut moved = false;
         for index in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[index] else { continue };
@@ -185,11 +202,16 @@ impl Outlets {
                 continue;
             }
             if !peer.packets.is_abandoned() {
-                moved |= push(&mut peer.packets, packets) + push(&mut peer.home, home) > 0;
+                let sent = push(&mut peer.packets, packets, most);
+                most -= sent;
+                moved |= sent + push(&mut peer.home, home, usize::MAX) > 0;
                 peer.doorbell.ring();
             }
             // What the ring had no room for is dropped now, so that it cannot grow old here.
-            while let Some(frame) = self.to_peer[index].pop_front() {
+            while most > 0
+                && let Some(frame) = self.to_peer[index].pop_front()
+            {
+                most -= 1;
                 self.drop(frame, Reason::PeerFull);
                 moved = true;
             }
@@ -212,28 +234,18 @@ impl Outlets {
         moved
     }
 
-    /// The arrivals event: what peers forwarded goes to the wire, what they return goes home, and
-    /// their messages to `deliver`. Says whether anything moved.
-    pub(crate) fn arrivals(&mut self, mut deliver: impl FnMut(u16, Message)) -> bool {
-        let mut moved = false;
+    /// The arrivals event: what peers forwarded (`most` packets of each) goes to the wire, what they
+    /// return goes home, and their messages to `deliver`. Says whether anything moved.
+    pub(crate) fn arrivals(&mut self, most: usize, mut deliver: impl FnMut(u16, Message)) -> bool {
+        let mut moved = self.homecoming();
         for index in 0..self.peers.len() {
             let room = BACKLOG.saturating_sub(self.wire.len());
             let Some(peer) = &mut self.peers[index] else { continue };
-            let count = peer.from.slots().min(room).min(4 * BURST);
+            let count = peer.from.slots().min(room).min(most);
             if let Ok(chunk) = peer.from.read_chunk(count) {
                 self.counters.forwarded += count as u64;
                 moved |= count > 0;
                 self.wire.extend(chunk);
-            }
-            let count = peer.returned.slots();
-            moved |= count > 0;
-            if let Ok(chunk) = peer.returned.read_chunk(count) {
-                for frame in chunk {
-                    // A frame returned to the wrong home is sent on rather than lost.
-                    if let Some(stranger) = self.pool.put(frame) {
-                        self.homeward[usize::from(stranger.home())].push_back(stranger);
-                    }
-                }
             }
             while let Ok(message) = peer.received.pop() {
                 let from = u16::try_from(index).unwrap_or(u16::MAX);
@@ -245,8 +257,28 @@ impl Outlets {
         moved | self.transmit()
     }
 
-    /// The complete event: takes back what was sent, and lends empty frames to the wire.
-    pub(crate) fn reclaim(&mut self) {
+    /// Frames that peers return go home. Says whether there were any.
+    pub(crate) fn homecoming(&mut self) -> bool {
+        let mut moved = false;
+        for peer in self.peers.iter_mut().flatten() {
+            let count = peer.returned.slots();
+            moved |= count > 0;
+            if let Ok(chunk) = peer.returned.read_chunk(count) {
+                for frame in chunk {
+                    // A frame returned to the wrong home is sent on rather than lost.
+                    if let Some(stranger) = self.pool.put(frame) {
+                        self.homeward[usize::from(stranger.home())].push_back(stranger);
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    /// The complete event: takes back what was sent, and lends empty frames to the wire, for `most`
+    /// packets that ended here.
+    pub(crate) fn reclaim(&mut self, most: usize) {
+        self.ended = self.ended.saturating_sub(most);
         let mut done = std::mem::take(&mut self.scratch);
         self.nic.complete(&mut done, 4 * BURST);
         for frame in done.drain(..) {
@@ -289,16 +321,22 @@ impl Outlets {
         }
     }
 
+    /// Packets and messages that peers have for us.
+    pub(crate) fn arrived(&self) -> usize {
+        let peers = self.peers.iter().flatten();
+        peers.map(|peer| peer.from.slots() + peer.received.slots()).sum()
+    }
+
     /// Whether a peer has something for us.
     pub(crate) fn has_arrivals(&self) -> bool {
         self.peers.iter().flatten().any(Peer::has_something)
     }
 }
 
-/// Moves as much of a queue into a ring as there is room for, and says how much.
+/// Moves as much of a queue into a ring as there is room for, and at most `most`; says how much.
 #[inline]
-fn push(ring: &mut Producer<Frame>, queue: &mut VecDeque<Frame>) -> usize {
-    let count = ring.slots().min(queue.len());
+fn push(ring: &mut Producer<Frame>, queue: &mut VecDeque<Frame>, most: usize) -> usize {
+    let count = ring.slots().min(queue.len()).min(most);
     match ring.write_chunk_uninit(count) {
         Ok(chunk) if count > 0 => chunk.fill_from_iter(queue.drain(..count)),
         _ => 0,

@@ -24,7 +24,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use spine_abi::event::EventPlan;
 use spine_abi::limits::{BURST, FRAME_BYTES};
 
-use super::{Nic, NicStatistics};
+use super::{Engines, Nic, NicStatistics};
 use crate::buffer::{Frame, FrameMemory};
 
 /// What is captured, and how much may wait for the disk.
@@ -229,8 +229,12 @@ impl<N: Nic> Nic for Capture<N> {
         self.inner.mode()
     }
 
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         self.inner.plan()
+    }
+
+    fn engines(&mut self) -> Option<&mut dyn Engines> {
+        self.inner.engines()
     }
 
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {

@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub mod fault;
+pub mod lanai;
 pub mod loopback;
 pub mod multiqueue;
 pub mod packet;
@@ -18,9 +19,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use spine_abi::event::{Class, Cost, EventKind, EventPlan, Stage};
+use spine_abi::event::{Class, EventKind, EventPlan, Stage};
 
 use crate::buffer::Frame;
+use crate::clock::Nanos;
 
 /// What a backend has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,8 +65,13 @@ pub trait Nic: Send {
     fn mode(&self) -> &str;
 
     /// The steps its work is broken into.
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         &PACKET_PLAN
+    }
+
+    /// The engines behind a plan in a model's time; `None` where time is measured.
+    fn engines(&mut self) -> Option<&mut dyn Engines> {
+        None
     }
 
     /// Moves at most `most` received packets to the end of `into`, and says how many.
@@ -116,6 +123,18 @@ pub trait Nic: Send {
     fn statistics(&mut self) -> NicStatistics;
 }
 
+/// What works beside the processor of a model: engines, whose time the events of its plan start and wait
+/// for.
+pub trait Engines {
+    /// How many packets have been received by `now` and not been taken with [`Nic::receive`].
+    fn received(&mut self, now: Nanos) -> usize;
+
+    /// The backend's part of an event, as it ends at `now`; `bytes` is the length of the packet being
+    /// sent (zero in other stages). If the event started an engine, the time at which it will be done:
+    /// what follows in the chain waits for it.
+    fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Option<Nanos>;
+}
+
 /// A packet shorter than its Ethernet header is no packet: no backend hands it to the wire.
 pub(crate) const ETHERNET_BYTES: u16 = 14;
 
@@ -128,8 +147,12 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
         (**self).mode()
     }
 
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         (**self).plan()
+    }
+
+    fn engines(&mut self) -> Option<&mut dyn Engines> {
+        (**self).engines()
     }
 
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
@@ -178,19 +201,19 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 }
 
 /// The plan of every backend that moves packets by bursts on a general-purpose processor.
-pub static PACKET_PLAN: EventPlan = EventPlan {
-    name: "packet",
-    kinds: &[
-        kind("receive", Stage::Receive, Class::In),
-        kind("dispatch", Stage::Dispatch, Class::On),
-        kind("handle", Stage::Handle, Class::On),
-        kind("send", Stage::Send, Class::Out),
-        kind("complete", Stage::Complete, Class::Out),
-        kind("idle", Stage::Idle, Class::In),
+pub static PACKET_PLAN: EventPlan = EventPlan::new(
+    "packet",
+    &[
+        EventKind::measured("receive", Stage::Receive, Class::In),
+        EventKind::measured("dispatch", Stage::Dispatch, Class::On),
+        EventKind::measured("handle", Stage::Handle, Class::On),
+        EventKind::measured("send", Stage::Send, Class::Out),
+        EventKind::measured("arrive", Stage::Arrive, Class::Out),
+        EventKind::measured("complete", Stage::Complete, Class::Out),
+        EventKind::measured("control", Stage::Control, Class::Control),
+        EventKind::measured("idle", Stage::Idle, Class::In),
     ],
-    burst: spine_abi::limits::BURST,
-};
-
-const fn kind(name: &'static str, stage: Stage, class: Class) -> EventKind {
-    EventKind { name, stage, class, cost: Cost::Measured }
-}
+    spine_abi::limits::BURST,
+    crate::dispatcher::policy::FINISH_FIRST,
+    0,
+);

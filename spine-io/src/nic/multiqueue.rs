@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 
 use spine_abi::event::EventPlan;
 
-use super::{Nic, NicStatistics};
+use super::{Engines, Nic, NicStatistics};
 use crate::buffer::Frame;
 
 /// All queues of an interface.
@@ -55,8 +55,12 @@ impl<N: Nic> Nic for MultiQueue<N> {
         self.first.mode()
     }
 
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         self.first.plan()
+    }
+
+    fn engines(&mut self) -> Option<&mut dyn Engines> {
+        self.first.engines()
     }
 
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {

@@ -1,0 +1,3 @@
+//! The paper's constants, each with its source.
+
+pub mod plan;
