@@ -18,12 +18,13 @@ use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, Policy, STAGES, Stage, TraceRecord};
 use spine_abi::limits::{BURST, EXTENSIONS};
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
 
 use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
 use crate::clock::Nanos;
-use crate::dispatcher::share::Share;
+use crate::dispatcher::share::{FrameShares, Share};
+use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
 use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
@@ -33,17 +34,24 @@ use crate::stats::{Counters, Statistics};
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
 
-/// Messages that wait for one extension at most; more are dropped and counted.
-const WAITING: usize = 16 * BURST;
-
 /// An extension as installed.
 struct Installed {
     instance: Loaded,
-    waiting: Vec<Pending>,
+    waiting: Waiting,
     share: Share,
     strikes: Strikes,
     /// Whether a handle event for it is posted.
     posted: bool,
+    /// The turn in which it was entered last.
+    served: u64,
+}
+
+impl Installed {
+    /// Frames that wait for it or that it keeps.
+    #[inline]
+    fn frames(&self) -> usize {
+        self.waiting.packets() + self.instance.keeps()
+    }
 }
 
 /// One adapter: a network interface, its dispatcher and its extensions.
@@ -58,12 +66,16 @@ pub struct Adapter {
     generations: Generations,
     received: Vec<Frame>,
     burst: Vec<Pending>,
+    /// What an entry passes on to another handler of the same extension.
+    passed: Vec<Pending>,
     burst_limit: usize,
-    /// Messages that wait for one extension at most: no more than a quarter of our frames.
-    waiting_limit: usize,
+    /// Who has how many of our frames.
+    frames: FrameShares,
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
+    /// Turns so far.
+    turns: u64,
     now: Nanos,
     plan: EventPlan,
     /// Where messages enter each stage: a kind of the plan.
@@ -94,7 +106,7 @@ impl Adapter {
         let mut adapter = Self {
             events: EventQueue::new(&plan),
             burst_limit: plan.burst.clamp(1, BURST),
-            waiting_limit: (out.pool.total() / 4).clamp(BURST, WAITING),
+            frames: FrameShares::new(out.pool.total()),
             out,
             control,
             unstamped,
@@ -103,7 +115,9 @@ impl Adapter {
             generations: Generations::default(),
             received: Vec::with_capacity(BURST),
             burst: Vec::with_capacity(BURST),
+            passed: Vec::with_capacity(BURST),
             again: Vec::new(),
+            turns: 0,
             now: Nanos(0),
             entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
             posted: [0; STAGES],
@@ -133,6 +147,8 @@ impl Adapter {
         if !self.modelled {
             self.now = now;
         }
+        self.turns += 1;
+        self.out.send_notices();
         self.poll_sources();
         let mut worked = false;
         while let Some(event) = self.next() {
@@ -321,10 +337,13 @@ impl Adapter {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
         };
-        if installed.waiting.len() >= self.waiting_limit {
-            return self.refuse(body, Reason::QueueFull);
+        let message = Pending { handler: target.handler, hops: 0, source, body };
+        let frames = installed.frames();
+        if !installed.waiting.admits(&message, frames, &self.frames) {
+            return self.refuse(message.body, Reason::QueueFull);
         }
-        installed.waiting.push(Pending { handler: target.handler, hops: 0, source, body });
+        installed.waiting.push(message);
+        self.frames.change(frames, installed.frames());
         if !installed.posted || self.singly {
             installed.posted = true;
             self.post(Stage::Handle, target.extension, self.message);
@@ -338,52 +357,58 @@ impl Adapter {
         }
     }
 
-    /// Enters an extension with as much of its queue as a burst and its share allow.
+    /// Enters an extension with as much of its queue as a burst and its share allow; once in a turn,
+    /// where an event carries a burst.
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
+        if !self.singly && installed.served == self.turns {
+            // It stays posted: what came since waits for the next turn.
+            return self.again.push(extension);
+        }
+        installed.served = self.turns;
         installed.posted = false;
         if installed.waiting.is_empty() {
             return;
         }
         let budget = installed.instance.budget();
         let allowed = installed.share.begin(budget.entry);
-        let mut struck_out = false;
+        let mut struck_out = None;
         if allowed > 0 {
-            if installed.waiting.len() <= self.burst_limit {
-                std::mem::swap(&mut self.burst, &mut installed.waiting);
-            } else {
-                self.burst.extend(installed.waiting.drain(..self.burst_limit));
-            }
+            let frames = installed.frames();
+            installed.instance.kept().set_limit(self.frames.may_keep(frames));
+            installed.waiting.take(&mut self.burst, self.burst_limit);
             let out = &mut self.out;
             let (used, ending) = installed.instance.enter(
                 &mut self.burst,
-                &mut installed.waiting,
+                &mut self.passed,
                 allowed,
-                |kept, pending, outcome| out.settle(kept, pending, outcome),
+                |kept, pending, outcome| out.settle(extension, kept, pending, outcome),
             );
-            if !self.burst.is_empty() {
-                // What the share did not reach is older than what waits.
-                self.burst.append(&mut installed.waiting);
-                std::mem::swap(&mut self.burst, &mut installed.waiting);
-            }
+            installed.waiting.put_back(&mut self.burst, &mut self.passed);
+            self.frames.change(frames, installed.frames());
             installed.share.end(used);
             self.used = used;
             self.out.counters.entries += 1;
             self.out.counters.fuel += used;
             self.out.counters.strikes += u64::from(ending.is_strike());
-            struck_out = installed.strikes.note(ending, budget.strikes, self.now);
+            struck_out = ending
+                .offence()
+                .filter(|_| installed.strikes.note(ending, budget.strikes, self.now));
             if installed.instance.has_sent() {
-                self.out.collect(&mut installed.instance);
+                self.out.collect(extension, &mut installed.instance);
             }
         }
-        if struck_out {
+        if let Some(offence) = struck_out {
+            let strikes = installed.strikes.count();
             tracing::warn!(
                 extension = installed.instance.name(),
-                strikes = installed.strikes.count(),
-                "unloaded an extension that was stopped too often"
+                strikes,
+                "unloaded an extension: its handlers {}",
+                offence.text()
             );
             self.out.counters.unloaded += 1;
             self.unload(extension);
+            self.out.notify(Notice::Unloaded { extension, offence, strikes });
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly) {
             installed.posted = true;
             self.again.push(extension);
@@ -467,10 +492,12 @@ impl Adapter {
         instance.installed_as(number);
         let installed = Some(Installed {
             instance,
-            waiting: Vec::with_capacity(WAITING),
+            waiting: Waiting::new(),
             share: Share::default(),
             strikes: Strikes::default(),
             posted: false,
+            // Not this one: what is installed in it may run in it.
+            served: self.turns.wrapping_sub(1),
         });
         match free {
             Some(place) => self.extensions[place] = installed,
@@ -484,10 +511,12 @@ impl Adapter {
         let place = self.extensions.get_mut(usize::from(extension));
         let Some(mut installed) = place.and_then(Option::take) else { return false };
         self.table.remove(extension);
-        for pending in installed.waiting.drain(..) {
+        self.again.retain(|number| *number != extension);
+        self.frames.change(installed.frames(), 0);
+        for pending in installed.waiting.drain() {
             self.refuse(pending.body, Reason::Unloaded);
         }
-        self.out.collect(&mut installed.instance);
+        self.out.collect(extension, &mut installed.instance);
         for frame in installed.instance.kept().drain() {
             self.out.consume(frame);
         }
@@ -537,10 +566,13 @@ impl Adapter {
     }
 
     /// Whether the processor should look again soon although nothing wakes it: packets that the wire
-    /// would not take yet, or frames that are out while few are at home.
+    /// would not take yet, frames that are out while few are at home, or a notice that the host has no
+    /// room for.
     pub(crate) fn is_owed(&self) -> bool {
         let nic = &self.out.nic;
-        nic.unflushed() > 0 || nic.in_flight() > 0 && self.out.pool.free() < BURST
+        nic.unflushed() > 0
+            || nic.in_flight() > 0 && self.out.pool.free() < BURST
+            || self.out.owes_notices()
     }
 
     /// Whether there is anything to do without waiting: asked before the processor sleeps.

@@ -4,9 +4,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{COMMAND, FORWARD, KERNEL_QUEUE, MESSAGE, PACKET, Rig, extension, packet, wait_until};
+use common::{
+    COMMAND, FORWARD, FRAMES, KERNEL_QUEUE, MESSAGE, PACKET, Rig, extension, packet, wait_until,
+};
 use spine_abi::interface::Domain;
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::notice::Offence;
+use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
 use spine_io::extension::ImageError;
 use spine_io::{Budget, LoadError};
 
@@ -121,11 +124,14 @@ fn after_a_hundred_thousand_stops_in_nested_frames_a_normal_message_is_handled()
 fn too_many_strikes_unload_the_extension_and_take_everything_back() {
     let mut rig = Rig::new(1);
     let budget = Budget { strikes: 10, ..Budget::default() };
-    rig.load_with(&misbehaving("", "(unreachable)"), budget);
+    let id = rig.load_with(&misbehaving("", "(unreachable)"), budget);
     for _ in 0..10 {
         rig.send(&packet(60, 1));
     }
     wait_until("the extension's end", || rig.statistics(0).counters.unloaded == 1);
+    let notice = rig.adapter(0).receive(Duration::from_secs(5)).expect("the application is told");
+    let told = Notice::Unloaded { extension: id.0, offence: Offence::Trapped, strikes: 10 };
+    assert_eq!(Notice::from_message(&notice), Some(told));
     rig.send(&packet(60, 0));
     rig.wait_for_drops(Reason::NoHandler, 1);
     // Its handler numbers are free again.
@@ -272,13 +278,15 @@ fn kept_buffers_are_readable_until_released_bounded_and_taken_back_at_the_end() 
 
     assert!(rig.adapter(0).unload(id).unwrap());
 
-    // Ten times 256 buffers are more than the adapter has frames: they do come back.
+    // An eighth of the frames may be kept. Ten times as many are more than the adapter has: they do
+    // come back.
+    let share = FRAMES / 8;
     for round in 1..=10 {
         let id = rig.load(&image);
         for _ in 0..300 {
             rig.send(&packet(60, 0));
         }
-        rig.wait_for_drops(Reason::QueueFull, round * (300 - 256));
+        rig.wait_for_drops(Reason::OverShare, round * (300 - share));
         wait_until("all to be handled", || rig.statistics(0).counters.handled >= 2 + round * 300);
         assert!(rig.adapter(0).unload(id).unwrap());
     }

@@ -5,7 +5,7 @@
 //! the crate has no `unsafe`, no allocation and no dependency, and compiles for the host and wasm32.
 //!
 //! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`interface`], [`manifest`],
-//! [`image`], [`event`], [`error`], [`limits`], [`metadata`].
+//! [`image`], [`event`], [`error`], [`limits`], [`metadata`], [`notice`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod limits;
 pub mod manifest;
 pub mod message;
 pub mod metadata;
+pub mod notice;
 pub mod reason;
 pub mod verdict;
 
@@ -29,5 +30,6 @@ pub use endpoint::Endpoint;
 pub use error::ErrorCode;
 pub use handler::HandlerNumber;
 pub use message::{Header, Kind, Message};
+pub use notice::Notice;
 pub use reason::Reason;
 pub use verdict::Verdict;

@@ -83,6 +83,9 @@ reasons! {
     Unloaded = 75, "unloaded";
     /// Waiting messages of an extension over its bound.
     QueueFull = 76, "queue_full";
+    /// More than the extension's share of what others use, too: buffers kept, messages in one entry or
+    /// in the queue to a peer or the host, packets in the queue to the kernel.
+    OverShare = 80, "over_share";
 }
 
 #[cfg(test)]

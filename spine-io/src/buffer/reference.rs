@@ -9,7 +9,8 @@ use spine_abi::{BufferRef, ErrorCode};
 
 use super::Frame;
 
-/// Frames one extension may keep: what it could be given in four bursts.
+/// Frames one extension may keep: what it could be given in four bursts, or less if its share of the
+/// adapter's frames is less.
 pub const KEPT: usize = 4 * BURST;
 
 /// Gives out generations.
@@ -27,17 +28,30 @@ impl Generations {
 }
 
 /// The frames an extension keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kept {
     frames: Vec<(BufferRef, Frame)>,
     newest: u32,
+    limit: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { frames: Vec::new(), newest: 0, limit: KEPT }
+    }
 }
 
 impl Kept {
+    /// Lets so many be kept from now on, and [`KEPT`] at most; what is kept already stays.
+    #[inline]
+    pub fn set_limit(&mut self, frames: usize) {
+        self.limit = frames.min(KEPT);
+    }
+
     /// Keeps a frame under the reference it was handed out with; a frame over the bound comes back.
     pub fn keep(&mut self, reference: BufferRef, frame: Frame) -> Result<(), Frame> {
         self.newest = self.newest.max(reference.generation);
-        if self.frames.len() >= KEPT {
+        if self.frames.len() >= self.limit {
             return Err(frame);
         }
         self.frames.push((reference, frame));

@@ -1,8 +1,28 @@
-//! Fair shares: extensions on an adapter are served by deficit round robin on fuel.
+//! Fair shares: of an adapter's time, of its frames, of the queues that lead out of it.
 //!
-//! Each time it is an extension's turn it may spend one entry's budget, less the overdraft of its last
-//! turn (the last message of an entry may go over). Nothing is saved up: an entry that ends for want of
-//! messages, or with the burst, leaves nothing for a longer one later.
+//! **Time**: extensions are served by deficit round robin on fuel ([`Share`]). Each turn of the loop
+//! enters an extension once at most, with one entry's budget, less the overdraft of its last turn (the
+//! last message of an entry may go over). Nothing is saved up: an entry that ends for want of messages,
+//! or with the burst, leaves nothing for a longer one later.
+//!
+//! **Room**: frames, and the queues to the host, to peers and to the kernel, are one pool each that all
+//! extensions of an adapter use. An extension may have so many times what is free at the moment
+//! ([`Threshold`]; dynamic thresholds, Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2),
+//! 1998). Why not a fixed share each? With 64 possible extensions it would be too small for the one that
+//! is there. Why not all of it to who comes first? Then a flood takes everything, and the neighbours'
+//! messages are lost. So a lone extension gets most of a queue, N greedy ones the same each, and
+//! something is left for who comes next: with 4 times what is free, 4/5 for one, 4/(1+4N) for each of N.
+//! Whoever wants more loses its own messages, counted under `over_share` (frames: `queue_full`).
+//!
+//! **Messages** to a handler are bounded by where they come from (`waiting`), so that packets, the
+//! application and each peer adapter have room of their own; and an entry may send 128 at most.
+//!
+//! Left out: the wire. An extension sends no packet that it was not given, so who receives more sends
+//! more; shaping that is the application's business.
+
+use std::collections::VecDeque;
+
+use spine_abi::limits::BURST;
 
 /// What one extension may still spend.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +41,97 @@ impl Share {
     /// Ends a turn in which `used` was spent.
     pub fn end(&mut self, used: u64) {
         self.deficit = self.deficit.saturating_sub(i64::try_from(used).unwrap_or(i64::MAX)).min(0);
+    }
+}
+
+/// A bound on what one user may have of a common pool: a multiple of what is free in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Threshold {
+    times: usize,
+    per: usize,
+}
+
+impl Threshold {
+    /// For queues that lead out of the adapter.
+    pub const QUEUE: Self = Self { times: 4, per: 1 };
+    /// For frames: a quarter of all for one, so that the wire always has some to receive into.
+    pub const FRAMES: Self = Self { times: 1, per: 3 };
+
+    /// Whether a user who has `own` may have one more, when `free` are left.
+    #[inline]
+    pub const fn allows(self, own: usize, free: usize) -> bool {
+        own * self.per < free * self.times
+    }
+}
+
+/// Who has what in a queue that somebody else empties, in the order of its entries.
+///
+/// An entry that left is known by the queue being shorter. A number that is given to another extension
+/// later inherits what its predecessor still has in the queue.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    owners: VecDeque<u16>,
+    held: Vec<usize>,
+}
+
+impl Ledger {
+    /// Whether `owner` may put one more entry into the queue, which has `waiting` of `capacity` now.
+    pub fn admits(&mut self, owner: u16, waiting: usize, capacity: usize) -> bool {
+        while self.owners.len() > waiting {
+            let Some(gone) = self.owners.pop_front() else { break };
+            self.held[usize::from(gone)] -= 1;
+        }
+        let own = self.held.get(usize::from(owner)).copied().unwrap_or(0);
+        Threshold::QUEUE.allows(own, capacity.saturating_sub(waiting))
+    }
+
+    /// Notes that `owner` put an entry into the queue.
+    pub fn note(&mut self, owner: u16) {
+        let place = usize::from(owner);
+        if self.held.len() <= place {
+            self.held.resize(place + 1, 0);
+        }
+        self.held[place] += 1;
+        self.owners.push_back(owner);
+    }
+}
+
+/// The frames of an adapter that are with its extensions: waiting for them, or kept.
+#[derive(Debug)]
+pub struct FrameShares {
+    total: usize,
+    held: usize,
+}
+
+impl FrameShares {
+    /// None is held of `total`.
+    pub fn new(total: usize) -> Self {
+        Self { total, held: 0 }
+    }
+
+    /// Whether an extension that has `own` may be given one more.
+    #[inline]
+    pub fn admits(&self, own: usize) -> bool {
+        let free = self.total - self.held;
+        // One burst for anybody while half is free, however few there are.
+        Threshold::FRAMES.allows(own, free) || own < BURST && 2 * free > self.total
+    }
+
+    /// How many of them an extension that has `own` may keep: half of what it may have at all, so that
+    /// there is room for the messages after which it releases them.
+    pub fn may_keep(&self, own: usize) -> usize {
+        (self.total - self.held + own) / 8
+    }
+
+    /// Notes that an extension that had `before` has `after` now.
+    #[inline]
+    pub fn change(&mut self, before: usize, after: usize) {
+        self.held = (self.held + after).saturating_sub(before).min(self.total);
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -57,5 +168,64 @@ mod tests {
             share.end(1);
         }
         assert_eq!(share.begin(100), 100);
+    }
+
+    /// Every user takes as much as it may until nobody may have more.
+    fn greedy(users: usize, capacity: usize) -> Vec<usize> {
+        let (mut queue, mut ledger, mut held) = (0, Ledger::default(), vec![0; users]);
+        for round in 0..capacity {
+            for (user, held) in (0..).zip(&mut held) {
+                if ledger.admits(user, queue, capacity) {
+                    ledger.note(user);
+                    queue += 1;
+                    *held += 1;
+                }
+            }
+            assert!(queue <= capacity, "round {round}");
+        }
+        held
+    }
+
+    #[test]
+    fn a_queue_is_shared_evenly_and_never_full_of_a_flood() {
+        assert_eq!(greedy(1, 100), [80]);
+        assert_eq!(greedy(2, 90), [40, 40]);
+        let sixty_four = greedy(64, 2570);
+        assert!(sixty_four.iter().all(|held| *held == 40), "{sixty_four:?}");
+    }
+
+    #[test]
+    fn what_left_the_queue_is_no_longer_held() {
+        let mut ledger = Ledger::default();
+        for waiting in 0..8 {
+            assert!(ledger.admits(7, waiting, 10));
+            ledger.note(7);
+        }
+        assert!(!ledger.admits(7, 8, 10));
+        assert!(ledger.admits(3, 8, 10), "a neighbour has room");
+        assert!(ledger.admits(7, 4, 10), "four were taken");
+    }
+
+    #[test]
+    fn one_extension_has_a_quarter_of_the_frames_and_several_leave_some() {
+        for extensions in [1, 2, 8, 60] {
+            let mut frames = FrameShares::new(1024);
+            let mut own = vec![0; extensions];
+            for _ in 0..1024 {
+                for own in &mut own {
+                    if frames.admits(*own) {
+                        frames.change(*own, *own + 1);
+                        *own += 1;
+                    }
+                }
+            }
+            let (least, most) = (own.iter().min().unwrap(), own.iter().max().unwrap());
+            assert!(most - least <= 1 || *most <= BURST, "{own:?}");
+            assert!(frames.held() < 1024, "{extensions} leave nothing");
+            if extensions == 1 {
+                assert_eq!(own, [256]);
+                assert_eq!(frames.may_keep(256), 128);
+            }
+        }
     }
 }

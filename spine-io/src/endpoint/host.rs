@@ -5,6 +5,7 @@
 //! of the adapter never wait for it. Queues are bounded where the adapter fills them; what does not
 //! fit is dropped and counted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use spine_abi::Message;
 use spine_abi::limits::HOST_FIFO;
 use wasmtime::Engine;
 
+use super::Queue;
 use crate::buffer::FrameMemory;
 use crate::extension::instance::Ingredients;
 use crate::extension::{Budget, Instance, LoadError, Loaded, RegionSource, TrustedKey};
@@ -40,7 +42,29 @@ pub(crate) struct HostPort {
     /// What the application asks for.
     pub(crate) control: Receiver<Control>,
     /// Messages to the application.
-    pub(crate) messages: SyncSender<Message>,
+    pub(crate) messages: ToHost,
+}
+
+/// The adapter's end of the queue to the application, which knows how full it is.
+pub(crate) struct ToHost {
+    channel: SyncSender<Message>,
+    sent: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+impl ToHost {
+    /// Puts a message into the queue, if there is room.
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), ()> {
+        self.channel.try_send(message).map_err(|_| ())?;
+        self.sent = self.sent.wrapping_add(1);
+        Ok(())
+    }
+
+    /// How full it is. Messages the application is taking at this moment may still be counted.
+    pub(crate) fn queue(&self) -> Queue {
+        let waiting = self.sent.wrapping_sub(self.taken.load(Ordering::Relaxed));
+        Queue { waiting: waiting.min(HOST_FIFO), capacity: HOST_FIFO }
+    }
 }
 
 /// The application's side: one adapter.
@@ -49,6 +73,7 @@ pub struct AdapterHandle {
     index: u16,
     control: SyncSender<Control>,
     messages: Mutex<Receiver<Message>>,
+    taken: Arc<AtomicUsize>,
     doorbell: Arc<Doorbell>,
     frames: Arc<FrameMemory>,
     engine: Engine,
@@ -69,6 +94,8 @@ pub(crate) fn endpoint(
 ) -> (AdapterHandle, HostPort) {
     let (control, requests) = sync_channel(HOST_FIFO);
     let (messages, inbox) = sync_channel(HOST_FIFO);
+    let taken = Arc::new(AtomicUsize::new(0));
+    let messages = ToHost { channel: messages, sent: 0, taken: Arc::clone(&taken) };
     let name = name.to_owned();
     let messages_in = Mutex::new(inbox);
     let handle = AdapterHandle {
@@ -76,6 +103,7 @@ pub(crate) fn endpoint(
         index,
         control,
         messages: messages_in,
+        taken,
         doorbell,
         frames,
         engine,
@@ -165,10 +193,13 @@ impl AdapterHandle {
         if self.ask(Control::Deliver(Box::new(message))) { Ok(()) } else { Err(self.stopped()) }
     }
 
-    /// The next message from one of its extensions; `None` when none comes in time.
+    /// The next message from one of its extensions, or a notice of the adapter itself
+    /// ([`spine_abi::Notice`]); `None` when none comes in time.
     pub fn receive(&self, timeout: Duration) -> Option<Message> {
         let inbox = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.recv_timeout(timeout).ok()
+        let message = inbox.recv_timeout(timeout).ok()?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(message)
     }
 
     /// A copy of its counters.

@@ -215,6 +215,12 @@ impl KernelPort for KernelSender {
     fn hand_over(&mut self, packet: &[u8]) -> bool {
         self.try_send(packet).is_ok()
     }
+
+    fn queue(&self) -> Option<super::Queue> {
+        // Every buffer is in the queue, with the helper, or spent.
+        let waiting = QUEUE.saturating_sub(self.spent.slots());
+        Some(super::Queue { waiting, capacity: QUEUE })
+    }
 }
 
 /// Both ends of a new queue; all of its buffers are with the sender.

@@ -5,18 +5,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use rtrb::Producer;
-use spine_abi::limits::BURST;
+use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::verdict::Finish;
-use spine_abi::{Message, Reason, Verdict};
+use spine_abi::{Message, Notice, Reason, Verdict};
 
 use super::KernelPort;
+use super::host::ToHost;
 use super::network::complete_checksum;
-use super::peer::{Peer, Peers};
+use super::peer::{PEER_MESSAGES, Peer, Peers};
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory, Pool};
+use crate::dispatcher::share::Ledger;
 use crate::extension::outcome::Body;
 use crate::extension::{Instance, Outcome, Pending};
 use crate::nic::Nic;
@@ -24,6 +25,8 @@ use crate::stats::Counters;
 
 /// Packets that wait for a full transmit queue at most.
 const BACKLOG: usize = 1024;
+/// Notices that wait for a full queue to the host at most: one for each extension there can be.
+const NOTICES: usize = EXTENSIONS;
 
 /// The ways out of one adapter.
 pub(crate) struct Outlets {
@@ -32,7 +35,7 @@ pub(crate) struct Outlets {
     pub(crate) pool: Pool,
     pub(crate) peers: Peers,
     pub(crate) kernel: Option<Box<dyn KernelPort>>,
-    pub(crate) host: SyncSender<Message>,
+    host: ToHost,
     pub(crate) counters: Counters,
     /// For our own wire.
     wire: VecDeque<Frame>,
@@ -43,6 +46,12 @@ pub(crate) struct Outlets {
     scratch: Vec<Frame>,
     /// Packets that ended here and whose buffers are not lent to the wire again yet.
     pub(crate) ended: usize,
+    /// Which extension has what in the queues to the host, to each peer and to the kernel.
+    in_host: Ledger,
+    in_peer: Vec<Ledger>,
+    in_kernel: Ledger,
+    /// What the runtime tells the application, before everything else.
+    notices: VecDeque<Message>,
 }
 
 impl Outlets {
@@ -52,10 +61,14 @@ impl Outlets {
         pool: Pool,
         peers: Peers,
         kernel: Option<Box<dyn KernelPort>>,
-        host: SyncSender<Message>,
+        host: ToHost,
     ) -> Self {
         let queues = || (0..peers.len()).map(|_| VecDeque::with_capacity(BURST)).collect();
         Self {
+            in_host: Ledger::default(),
+            in_peer: (0..peers.len()).map(|_| Ledger::default()).collect(),
+            in_kernel: Ledger::default(),
+            notices: VecDeque::new(),
             to_peer: queues(),
             homeward: queues(),
             nic,
@@ -94,9 +107,15 @@ impl Outlets {
         self.free(frame);
     }
 
-    /// Does what an outcome says.
+    /// Does what an outcome of this extension says.
     #[inline]
-    pub(crate) fn settle(&mut self, kept: &mut Kept, pending: Pending, outcome: Outcome) {
+    pub(crate) fn settle(
+        &mut self,
+        extension: u16,
+        kept: &mut Kept,
+        pending: Pending,
+        outcome: Outcome,
+    ) {
         self.counters.handled += 1;
         let Body::Bulk(frame, reference) = pending.body else {
             if let Some(reason) = outcome.drop_reason() {
@@ -114,11 +133,11 @@ impl Outlets {
                 self.queue_for_wire(frame);
             }
             Outcome::Returned(Verdict::Kernel { reason, finish }) => {
-                self.hand_over(frame, reason, finish);
+                self.hand_over(extension, frame, reason, finish);
             }
             Outcome::Returned(Verdict::Keep) => {
                 if let Err(frame) = kept.keep(reference, frame) {
-                    self.drop(frame, Reason::QueueFull);
+                    self.drop(frame, Reason::OverShare);
                 }
             }
             Outcome::Returned(Verdict::Done | Verdict::Next(_)) | Outcome::Passed => {
@@ -152,12 +171,22 @@ impl Outlets {
         }
     }
 
-    fn hand_over(&mut self, mut frame: Frame, reason: Reason, finish: Finish) {
+    fn hand_over(&mut self, extension: u16, mut frame: Frame, reason: Reason, finish: Finish) {
+        let queue = self.kernel.as_ref().and_then(|kernel| kernel.queue());
+        if let Some(queue) = queue
+            && queue.waiting < queue.capacity
+            && !self.in_kernel.admits(extension, queue.waiting, queue.capacity)
+        {
+            return self.drop(frame, Reason::OverShare);
+        }
         self.finish(&mut frame, finish);
         let packet = self.memory.packet(&frame);
         if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
             self.counters.to_kernel.add(reason, 1);
             self.ended += 1;
+            if queue.is_some() {
+                self.in_kernel.note(extension);
+            }
             self.free(frame);
         } else {
             self.drop(frame, Reason::KernelFull);
@@ -247,7 +276,9 @@ impl Outlets {
                 moved |= count > 0;
                 self.wire.extend(chunk);
             }
-            while let Ok(message) = peer.received.pop() {
+            // No more than were there: a peer that keeps sending does not keep us here.
+            for _ in 0..peer.received.slots() {
+                let Ok(message) = peer.received.pop() else { break };
                 let from = u16::try_from(index).unwrap_or(u16::MAX);
                 self.counters.from_peer += 1;
                 moved = true;
@@ -289,17 +320,15 @@ impl Outlets {
     }
 
     /// Takes what an extension sent and released in its last entry.
-    pub(crate) fn collect(&mut self, instance: &mut Instance) {
+    pub(crate) fn collect(&mut self, extension: u16, instance: &mut Instance) {
         let (to_host, to_peer) = instance.take_sent();
         for message in to_host {
-            match self.host.try_send(message) {
-                Ok(()) => self.counters.to_host += 1,
-                Err(_) => self.counters.messages_dropped.add(Reason::HostFull, 1),
-            }
+            self.message_to_host(extension, message);
         }
         for (peer, message) in to_peer {
-            self.message_to_peer(peer, message);
+            self.message_to_peer(extension, peer, message);
         }
+        self.counters.messages_dropped.add(Reason::OverShare, instance.take_refused());
         let mut released = std::mem::take(&mut self.scratch);
         instance.take_released(&mut released);
         for frame in released.drain(..) {
@@ -308,17 +337,68 @@ impl Outlets {
         self.scratch = released;
     }
 
-    fn message_to_peer(&mut self, peer: u16, message: Message) {
-        let Some(Some(peer)) = self.peers.get_mut(usize::from(peer)) else {
+    fn message_to_host(&mut self, extension: u16, message: Message) {
+        let queue = self.host.queue();
+        let reason = if queue.waiting >= queue.capacity {
+            Reason::HostFull
+        } else if !self.in_host.admits(extension, queue.waiting, queue.capacity) {
+            Reason::OverShare
+        } else if self.host.send(message).is_ok() {
+            self.in_host.note(extension);
+            self.counters.to_host += 1;
+            return;
+        } else {
+            Reason::HostFull
+        };
+        self.counters.messages_dropped.add(reason, 1);
+    }
+
+    fn message_to_peer(&mut self, extension: u16, peer: u16, message: Message) {
+        let place = usize::from(peer);
+        let Some(Some(peer)) = self.peers.get_mut(place) else {
             self.counters.messages_dropped.add(Reason::NoPeer, 1);
             return;
         };
-        if peer.messages.push(message).is_ok() {
+        let waiting = PEER_MESSAGES - peer.messages.slots();
+        let reason = if waiting == PEER_MESSAGES {
+            Reason::PeerFull
+        } else if !self.in_peer[place].admits(extension, waiting, PEER_MESSAGES) {
+            Reason::OverShare
+        } else if peer.messages.push(message).is_ok() {
+            self.in_peer[place].note(extension);
             self.counters.to_peer += 1;
             peer.doorbell.ring();
+            return;
         } else {
-            self.counters.messages_dropped.add(Reason::PeerFull, 1);
+            Reason::PeerFull
+        };
+        self.counters.messages_dropped.add(reason, 1);
+    }
+
+    /// Tells the application something; what does not fit now is tried again in each turn.
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        if self.notices.len() == NOTICES {
+            self.notices.pop_front();
+            self.counters.messages_dropped.add(Reason::HostFull, 1);
         }
+        self.notices.push_back(notice.to_message());
+        self.send_notices();
+    }
+
+    /// Sends the notices that wait.
+    #[inline]
+    pub(crate) fn send_notices(&mut self) {
+        while let Some(notice) = self.notices.front() {
+            if self.host.send(notice.clone()).is_err() {
+                return;
+            }
+            self.notices.pop_front();
+        }
+    }
+
+    /// Whether a notice waits for room in the queue to the host.
+    pub(crate) fn owes_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// Packets and messages that peers have for us.

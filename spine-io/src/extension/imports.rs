@@ -139,7 +139,7 @@ fn release(mut caller: Caller<'_, State>, buffer: i64) -> Result<i32> {
 
 /// The small message at `address`, with the runtime's word on who sent it.
 fn outgoing(
-    state: &State,
+    state: &mut State,
     address: i32,
     source: Endpoint,
 ) -> core::result::Result<Message, ErrorCode> {
@@ -147,6 +147,7 @@ fn outgoing(
         return Err(ErrorCode::NotNow);
     }
     if state.to_host.len() + state.to_peer.len() >= OUTBOX {
+        state.refused += 1;
         return Err(ErrorCode::Full);
     }
     let mut bytes = [0; MESSAGE_BYTES];

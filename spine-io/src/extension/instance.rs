@@ -350,6 +350,12 @@ impl Instance {
         }
     }
 
+    /// How many frames it keeps.
+    #[inline]
+    pub(crate) fn keeps(&self) -> usize {
+        self.store.data().kept.len()
+    }
+
     /// The frames it keeps.
     pub(crate) fn kept(&mut self) -> &mut Kept {
         &mut self.store.data_mut().kept
@@ -366,10 +372,18 @@ impl Instance {
         (std::mem::take(&mut state.to_host), std::mem::take(&mut state.to_peer))
     }
 
-    /// Whether it has sent anything.
+    /// Messages it tried to send beyond what one entry may, since the last call.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.store.data_mut().refused)
+    }
+
+    /// Whether it has sent anything, or tried to.
     pub(crate) fn has_sent(&self) -> bool {
         let state = self.store.data();
-        !state.to_host.is_empty() || !state.to_peer.is_empty() || !state.released.is_empty()
+        !state.to_host.is_empty()
+            || !state.to_peer.is_empty()
+            || !state.released.is_empty()
+            || state.refused > 0
     }
 }
 
@@ -411,6 +425,7 @@ fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
         released: Vec::new(),
         to_host: Vec::new(),
         to_peer: Vec::new(),
+        refused: 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an extension is given, and what became of it.
 
+use spine_abi::notice::Offence;
 use spine_abi::{BufferRef, Endpoint, Message, Reason, Verdict};
 
 use crate::buffer::Frame;
@@ -68,5 +69,15 @@ impl Ending {
     /// Whether this counts against the extension.
     pub fn is_strike(self) -> bool {
         self != Self::Finished
+    }
+
+    /// What the application is told if this was the last strike.
+    pub fn offence(self) -> Option<Offence> {
+        match self {
+            Self::Finished => None,
+            Self::OutOfFuel => Some(Offence::OutOfFuel),
+            Self::Trapped => Some(Offence::Trapped),
+            Self::ReturnedEarly => Some(Offence::ReturnedEarly),
+        }
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) released: Vec<Frame>,
     pub(super) to_host: Vec<Message>,
     pub(super) to_peer: Vec<(u16, Message)>,
+    /// Messages it may not send in this entry any more, and tried to.
+    pub(super) refused: u64,
 }
 
 impl State {

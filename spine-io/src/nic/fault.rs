@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use spine_abi::event::EventPlan;
 
-use super::{Nic, NicStatistics};
+use super::{Engines, Nic, NicStatistics};
 use crate::buffer::{Frame, FrameMemory};
 
 /// Empty frames kept for repeating packets.
@@ -126,8 +126,12 @@ impl<N: Nic> Nic for Fault<N> {
         self.inner.mode()
     }
 
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         self.inner.plan()
+    }
+
+    fn engines(&mut self) -> Option<&mut dyn Engines> {
+        self.inner.engines()
     }
 
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {

@@ -84,13 +84,15 @@ pub(crate) struct Rig {
     sent: u64,
 }
 
+/// Frames of each adapter.
+pub(crate) const FRAMES: u64 = 512;
 /// Packets a wire holds.
 const WIRE: usize = 1024;
 /// Packets a kernel takes.
 pub(crate) const KERNEL_QUEUE: usize = 64;
 
 impl Rig {
-    /// Two adapters with 512 frames each, on one processor or on two.
+    /// Two adapters with [`FRAMES`] frames each, on one processor or on two.
     pub(crate) fn new(processors: usize) -> Self {
         let (memory, dealt) = FrameMemory::anonymous(1024, 2048, 2).expect("memory");
         let (mut setups, mut wires, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
