@@ -116,9 +116,10 @@ impl Outlets {
                     self.drop(frame, Reason::QueueFull);
                 }
             }
-            Outcome::Returned(Verdict::Done | Verdict::Next(_)) | Outcome::Passed => {
-                self.consume(frame);
-            }
+            Outcome::Returned(
+                Verdict::Done | Verdict::Next(_) | Verdict::Dma(_) | Verdict::Publish { .. },
+            )
+            | Outcome::Passed => self.consume(frame),
             Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, reason),
             Outcome::Stopped => self.drop(frame, Reason::Stopped),
             Outcome::Refused => self.drop(frame, Reason::BadVerdict),
