@@ -14,6 +14,7 @@ use crate::buffer::reference::Generations;
 use crate::clock::Nanos;
 use crate::dispatcher::share::Share;
 use crate::dispatcher::{EventQueue, HandlerTable, Target, Work};
+use crate::dma::{GrantError, Windows};
 use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::outcome::Body;
@@ -193,10 +194,13 @@ impl Adapter {
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
         installed.posted = false;
+        if let Some(windows) = installed.instance.windows() {
+            windows.turn(self.now);
+        }
         let budget = installed.instance.budget();
         let allowed = installed.share.begin(budget.entry);
         let mut struck_out = false;
-        if allowed > 0 {
+        if allowed > 0 && !installed.waiting.is_empty() {
             if installed.waiting.len() <= self.burst_limit {
                 std::mem::swap(&mut self.burst, &mut installed.waiting);
             } else {
@@ -231,7 +235,7 @@ impl Adapter {
             );
             self.out.counters.unloaded += 1;
             self.unload(extension);
-        } else if !installed.waiting.is_empty() {
+        } else if !installed.waiting.is_empty() || installed.instance.is_repairing() {
             installed.posted = true;
             self.again.push(extension);
         }
@@ -279,9 +283,28 @@ impl Adapter {
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
                 }
+                Control::Grant(extension, prepared, reply) => match self.windows(extension) {
+                    Ok(windows) => windows.grant(*prepared, reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Control::Revoke(extension, window, reply) => match self.windows(extension) {
+                    Ok(windows) => windows.revoke(window, &reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
             }
         }
         worked
+    }
+
+    /// The windows of an extension, if it may have any.
+    fn windows(&mut self, extension: ExtensionId) -> Result<&mut Windows, GrantError> {
+        let extension = extension.0;
+        let place = self.extensions.get_mut(usize::from(extension)).and_then(Option::as_mut);
+        let installed = place.ok_or_else(|| GrantError::NoExtension {
+            extension,
+            adapter: self.out.nic.name().to_owned(),
+        })?;
+        installed.instance.windows().ok_or(GrantError::NotGranted { extension })
     }
 
     /// Installs an extension that was prepared for this adapter.

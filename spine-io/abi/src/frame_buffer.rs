@@ -118,7 +118,7 @@ pub const REPAIRED: u32 = 2;
 
 /// What the adapter counts for each window, 64 bits each, by their position behind [`counters`].
 pub mod counter {
-    /// Frames published with every byte. Shown and overwritten ones together, once all are taken.
+    /// Frames published with every byte. These and the repaired ones are, in the end, taken or overwritten.
     pub const COMPLETE: usize = 0;
     /// Published frames that the application had not taken when the next came.
     pub const OVERWRITTEN: usize = 8;
@@ -126,7 +126,7 @@ pub mod counter {
     pub const INCOMPLETE: usize = 16;
     /// Frames thrown away for what was missing, or for want of a slot to repair them in.
     pub const DROPPED: usize = 24;
-    /// Incomplete frames published after a repair.
+    /// Incomplete frames shown all the same: after a repair, or on a screen, where they are seen anyway.
     pub const REPAIRED: usize = 32;
     /// Bytes moved into the window.
     pub const BYTES: usize = 40;

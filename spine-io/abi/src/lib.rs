@@ -20,6 +20,7 @@ pub mod handler;
 pub mod image;
 pub mod interface;
 pub mod limits;
+pub mod mailbox;
 pub mod manifest;
 pub mod message;
 pub mod metadata;

@@ -16,7 +16,7 @@
 //! | 8..16 | window |
 //! | 16..21 | elements of the list (DMA) |
 //! | 24..28 | flags (DMA): source is scratch, elements are strided, publish before, publish after |
-//! | 32..64 | tag of the frame |
+//! | 32..64 | tag of the frame (DMA) |
 //!
 //! The checksum fields ask for what a network card calls transmit checksum offload: complete the
 //! one's complement sum from `start` to the end and store it at `start + offset`.
@@ -96,8 +96,6 @@ pub enum Verdict {
     Publish {
         /// The window.
         window: u8,
-        /// The frame's number, of the extension's choice: the slot's header shows it.
-        tag: u32,
     },
 }
 
@@ -116,7 +114,6 @@ const REASON: u64 = 0xff << 8;
 const TARGET: u64 = 0xffff << 16;
 const FINISH: u64 = 0xffff_ffff << 32;
 const WINDOW: u64 = 0xff << 8;
-const TAG: u64 = 0xffff_ffff << 32;
 
 impl Verdict {
     /// To the kernel, unchanged.
@@ -137,10 +134,14 @@ impl Verdict {
             Self::Keep => KEEP,
             Self::Next(handler) => NEXT | ((handler.0 as u64) << 16),
             Self::Dma(transfer) => DMA | transfer.to_bits(),
-            Self::Publish { window, tag } => {
-                PUBLISH | ((window as u64) << 8) | ((tag as u64) << 32)
-            }
+            Self::Publish { window } => PUBLISH | ((window as u64) << 8),
         }
+    }
+
+    /// Whether these bits, if they are a verdict at all, ask something of a frame buffer.
+    #[inline]
+    pub const fn is_frame_buffer(bits: u64) -> bool {
+        matches!(bits & KIND, DMA | PUBLISH)
     }
 
     /// Reads a verdict an extension gave.
@@ -160,7 +161,7 @@ impl Verdict {
             KERNEL => KIND | REASON | FINISH,
             NEXT => KIND | TARGET,
             DMA => KIND | Transfer::BITS,
-            PUBLISH => KIND | WINDOW | TAG,
+            PUBLISH => KIND | WINDOW,
             _ => return BAD,
         };
         if bits & !used != 0 {
@@ -173,8 +174,8 @@ impl Verdict {
             };
         }
         if kind as u64 == PUBLISH {
-            let [_, window, _, _, tag @ ..] = bits.to_le_bytes();
-            return Ok(Self::Publish { window, tag: u32::from_le_bytes(tag) });
+            let [_, window, ..] = bits.to_le_bytes();
+            return Ok(Self::Publish { window });
         }
         if start == 0 && offset != 0 {
             return BAD;
@@ -217,7 +218,7 @@ mod tests {
             Verdict::Kernel { reason: Reason::TooBig, finish },
             Verdict::Keep,
             Verdict::Next(HandlerNumber(12)),
-            Verdict::Publish { window: 15, tag: u32::MAX },
+            Verdict::Publish { window: 15 },
         ] {
             assert_eq!(Verdict::from_bits(verdict.to_bits()), Ok(verdict));
         }

@@ -14,6 +14,7 @@ use spine_abi::limits::HOST_FIFO;
 use wasmtime::Engine;
 
 use crate::buffer::FrameMemory;
+use crate::dma::{Acknowledgement, Answer, Grant, GrantError, Prepared};
 use crate::extension::instance::Ingredients;
 use crate::extension::{Budget, Instance, LoadError, Loaded, RegionSource, TrustedKey};
 use crate::processor::doorbell::Doorbell;
@@ -33,6 +34,10 @@ pub(crate) enum Control {
     Deliver(Box<Message>),
     /// A copy of its counters.
     Statistics(SyncSender<Statistics>),
+    /// A window for an extension.
+    Grant(ExtensionId, Box<Prepared>, SyncSender<Answer>),
+    /// A window to be taken from an extension.
+    Revoke(ExtensionId, u8, SyncSender<Answer>),
 }
 
 /// The adapter's side.
@@ -169,6 +174,47 @@ impl AdapterHandle {
     pub fn receive(&self, timeout: Duration) -> Option<Message> {
         let inbox = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.recv_timeout(timeout).ok()
+    }
+
+    /// Gives an extension a frame buffer, or a rectangle of one, to fill as one of its windows. Checked and
+    /// mapped here, in the caller's thread; the [`Acknowledgement`] says when it has begun, and that
+    /// nothing is written any more to what the window had before.
+    ///
+    /// # Errors
+    /// [`GrantError`] for what can be seen here; the rest by the acknowledgement.
+    pub fn grant(
+        &self,
+        extension: ExtensionId,
+        grant: Grant,
+    ) -> Result<Acknowledgement, GrantError> {
+        let prepared = Box::new(Prepared::new(grant)?);
+        let (reply, acknowledgement) = Acknowledgement::pending();
+        self.ask_for_window(Control::Grant(extension, prepared, reply), acknowledgement)
+    }
+
+    /// Takes a window from an extension. Once that is acknowledged nothing is written there; what still
+    /// comes for it is counted and lost.
+    ///
+    /// # Errors
+    /// [`GrantError::Stopped`]; the rest by the acknowledgement.
+    pub fn revoke(
+        &self,
+        extension: ExtensionId,
+        window: u8,
+    ) -> Result<Acknowledgement, GrantError> {
+        let (reply, acknowledgement) = Acknowledgement::pending();
+        self.ask_for_window(Control::Revoke(extension, window, reply), acknowledgement)
+    }
+
+    fn ask_for_window(
+        &self,
+        control: Control,
+        acknowledgement: Acknowledgement,
+    ) -> Result<Acknowledgement, GrantError> {
+        match self.ask(control) {
+            true => Ok(acknowledgement),
+            false => Err(GrantError::Stopped(self.name.clone())),
+        }
     }
 
     /// A copy of its counters.
