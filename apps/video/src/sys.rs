@@ -5,6 +5,12 @@ use std::io;
 use std::mem::size_of;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::AtomicU32;
+
+use memmap2::{MmapOptions, MmapRaw};
+use spine_abi::frame_buffer::{self, Geometry};
+use spine_abi::mailbox::Reader;
+use spine_os::memory::Region;
 
 /// Sets a socket option whose value is a plain structure of the C library's.
 fn set<T: Copy>(socket: impl AsFd, level: i32, option: i32, value: &T) -> io::Result<()> {
@@ -75,4 +81,63 @@ pub(crate) fn drop_all(socket: &UdpSocket) -> io::Result<()> {
     let mut program = [libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: 0 }];
     let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+}
+
+/// A window's buffer as the application has it: the slot that is ours, as pixels.
+///
+/// Invariants: the file cannot shrink (it is a [`Region`]'s, sealed); whoever fills the buffer keeps to the
+/// mailbox (`spine_abi::mailbox`: checked by a model there), so that the slot named by our `Reader` is
+/// written by nobody while we have it.
+pub(crate) struct Slots {
+    mapping: MmapRaw,
+    geometry: Geometry,
+    reader: Reader,
+}
+
+impl Slots {
+    /// Maps the buffer.
+    ///
+    /// # Errors
+    /// The region is smaller than the geometry says; what the system says.
+    pub(crate) fn new(region: &Region, geometry: Geometry) -> io::Result<Self> {
+        if region.len() < geometry.bytes() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mapping = MmapOptions::new().len(geometry.bytes()).map_raw(region.file())?;
+        Ok(Self { mapping, geometry, reader: Reader::new(geometry.slots()) })
+    }
+
+    /// The form of the buffer.
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Which slot is ours.
+    pub(crate) fn front(&self) -> usize {
+        self.reader.front()
+    }
+
+    /// Takes the newest frame, if there is a new one; the slot that was ours until now is given back, so
+    /// there must be no user of it left outside of this process either.
+    pub(crate) fn take(&mut self) -> bool {
+        const { assert!(frame_buffer::MAILBOX.is_multiple_of(4)) };
+        const { assert!(frame_buffer::MAILBOX + 4 <= frame_buffer::HEADER_BYTES) };
+        // SAFETY: the header page is in every mapping (`new`), and the mailbox word in the header page.
+        let word = unsafe { self.mapping.as_mut_ptr().add(frame_buffer::MAILBOX) };
+        // SAFETY: aligned (a mapping starts on a page), backed while `self` lives (invariant), and
+        // reached as an atomic by everybody.
+        let word = unsafe { AtomicU32::from_ptr(word.cast()) };
+        self.reader.take(word)
+    }
+
+    /// The pixels of our slot: `0x..RRGGBB`, line after line, without gaps.
+    pub(crate) fn pixels(&self) -> &[u32] {
+        let length = self.geometry.pixel_bytes() / 4;
+        // SAFETY: a slot is inside the mapping (`new` checked its length against the geometry, and a
+        // reader's slot is one of the geometry's); page aligned, so aligned for u32.
+        let start = unsafe { self.mapping.as_ptr().add(self.geometry.pixels(self.reader.front())) };
+        // SAFETY: as above, and any bits are pixels; nobody writes the slot while it is ours (invariant),
+        // and giving it back (`take`) needs `&mut self`, which ends this borrow first.
+        unsafe { std::slice::from_raw_parts(start.cast(), length) }
+    }
 }
