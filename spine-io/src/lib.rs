@@ -12,6 +12,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod dispatcher;
+pub mod dma;
 pub mod endpoint;
 pub mod extension;
 pub mod machine;

@@ -26,6 +26,7 @@ use crate::clock::Nanos;
 use crate::dispatcher::share::{FrameShares, Share};
 use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
+use crate::dma::{GrantError, Windows};
 use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::outcome::Body;
@@ -367,11 +368,15 @@ impl Adapter {
         }
         installed.served = self.turns;
         installed.posted = false;
-        if installed.waiting.is_empty() {
+        if let Some(windows) = installed.instance.windows() {
+            windows.turn(self.now);
+        }
+        let idle = installed.waiting.is_empty();
+        if idle && !installed.instance.is_repairing() {
             return;
         }
         let budget = installed.instance.budget();
-        let allowed = installed.share.begin(budget.entry);
+        let allowed = if idle { 0 } else { installed.share.begin(budget.entry) };
         let mut struck_out = None;
         if allowed > 0 {
             let frames = installed.frames();
@@ -409,7 +414,9 @@ impl Adapter {
             self.out.counters.unloaded += 1;
             self.unload(extension);
             self.out.notify(Notice::Unloaded { extension, offence, strikes });
-        } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly) {
+        } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
+            || installed.instance.is_repairing()
+        {
             installed.posted = true;
             self.again.push(extension);
         }
@@ -460,6 +467,14 @@ impl Adapter {
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
                 }
+                Control::Grant(extension, prepared, reply) => match self.windows(extension) {
+                    Ok(windows) => windows.grant(*prepared, reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Control::Revoke(extension, window, reply) => match self.windows(extension) {
+                    Ok(windows) => windows.revoke(window, &reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
             }
         }
         if self.modelled {
@@ -468,6 +483,17 @@ impl Adapter {
             self.need(Stage::Control, usize::from(self.request.is_some()), None);
         }
         worked
+    }
+
+    /// The windows of an extension, if it may have any.
+    fn windows(&mut self, extension: ExtensionId) -> Result<&mut Windows, GrantError> {
+        let extension = extension.0;
+        let place = self.extensions.get_mut(usize::from(extension)).and_then(Option::as_mut);
+        let installed = place.ok_or_else(|| GrantError::NoExtension {
+            extension,
+            adapter: self.out.nic.name().to_owned(),
+        })?;
+        installed.instance.windows().ok_or(GrantError::NotGranted { extension })
     }
 
     /// Installs an extension that was prepared for this adapter.

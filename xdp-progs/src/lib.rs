@@ -29,7 +29,7 @@ pub const PASS_PROGRAM: &str = "pass";
 
 /// Names of the classifier's maps.
 pub mod maps {
-    /// `[0]`: a `u32`, 1 to claim packets, 0 to give the kernel all of them.
+    /// `[0]`: a `u32` as [`control`](super::control) makes it.
     pub const CONTROL: &str = "control";
     /// Interface index (`u32`) to [`Port`](super::Port).
     pub const PORTS: &str = "ports";
@@ -39,6 +39,8 @@ pub mod maps {
     pub const ADDRESSES: &str = "addresses";
     /// [`claim_key`](super::claim_key) to a `u8`: 1 ours, 0 the kernel's.
     pub const CLAIMS: &str = "claims";
+    /// [`flow_key`](super::flow_key) to a handler number (`u32`).
+    pub const FLOWS: &str = "flows";
     /// [`Counter`](super::Counter) (`u32`) to a `u64` for each CPU.
     pub const COUNTERS: &str = "counters";
 }
@@ -51,6 +53,17 @@ pub const PORTS: u32 = 64;
 pub const ADDRESSES: u32 = 4096;
 /// Prefixes it can hold.
 pub const CLAIMS: u32 = 1 << 20;
+/// Claimed UDP ports it can hold, the entries for fragments among them.
+pub const FLOWS: u32 = 1024;
+
+/// The control map's value: whether packets are claimed at all, and whether UDP ports are looked up.
+pub const fn control(claim: bool, flows: bool) -> u32 {
+    match (claim, flows) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => 3,
+    }
+}
 
 /// An interface the classifier claims packets on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +122,18 @@ pub fn claim_key(prefix: Ipv4Addr, length: u8) -> [u8; 8] {
     bytes
 }
 
+/// The flows map's key for a UDP port at a destination address.
+///
+/// Address 0.0.0.0 is any unicast address whose packets are sent to the interface: beside a router name
+/// the address, or what is on its way to somebody else's port is claimed, too. Port 0 with any handler
+/// but zero says that something is claimed at the address, so that fragments to it are counted.
+pub fn flow_key(address: Ipv4Addr, port: u16) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[0..4].copy_from_slice(&address.octets());
+    bytes[4..6].copy_from_slice(&port.to_be_bytes());
+    bytes
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
         /// What became of a packet at the classifier.
@@ -157,6 +182,8 @@ counters! {
     NotOurs = 12, "not_ours";
     /// A tunnel or SCTP, from senders that leave checksums undone.
     UnfinishedChecksums = 13, "unfinished_checksums";
+    /// A fragment to an address where a UDP port is claimed: nobody here puts it together.
+    Fragments = 14, "fragments";
 }
 
 #[cfg(test)]
@@ -210,5 +237,7 @@ mod tests {
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);
         assert_eq!(claim_key(Ipv4Addr::new(10, 1, 0, 0), 16)[4..], [10, 1, 0, 0]);
+        let flow = flow_key(Ipv4Addr::new(239, 1, 2, 3), 5004);
+        assert_eq!(flow, [239, 1, 2, 3, 0x13, 0x8c, 0, 0]);
     }
 }

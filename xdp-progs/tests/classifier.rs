@@ -10,7 +10,10 @@ use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use spine_abi::HandlerNumber;
 use spine_abi::metadata::{self, METADATA_BYTES};
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, claim_key, maps};
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, claim_key, control, maps};
+
+#[path = "classifier/flows.rs"]
+mod flows;
 
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
@@ -93,7 +96,11 @@ impl Classifier {
     }
 
     fn switch(&self, on: bool) {
-        self.update(maps::CONTROL, &0u32.to_ne_bytes(), &u32::from(on).to_ne_bytes());
+        self.control(control(on, false));
+    }
+
+    fn control(&self, value: u32) {
+        self.update(maps::CONTROL, &0u32.to_ne_bytes(), &value.to_ne_bytes());
     }
 
     fn set_port(&self, queues: u32, enabled: bool) {
@@ -153,10 +160,14 @@ fn passed(owner: Counter, frame: &[u8]) -> Outcome {
 
 /// What a claimed one must come to: the stamp in front of the bytes it came with.
 fn claimed(frame: &[u8]) -> Outcome {
+    claimed_for(HANDLER, frame)
+}
+
+fn claimed_for(handler: HandlerNumber, frame: &[u8]) -> Outcome {
     let mut bytes = metadata::MAGIC.to_le_bytes().to_vec();
-    bytes.extend(HANDLER.0.to_le_bytes());
+    bytes.extend(handler.0.to_le_bytes());
     bytes.extend([0, 0]);
-    assert_eq!(metadata::handler(bytes[..8].try_into().unwrap()), Some(HANDLER));
+    assert_eq!(metadata::handler(bytes[..8].try_into().unwrap()), Some(handler));
     bytes.extend(frame);
     Outcome { action: XDP_REDIRECT, owner: Counter::Claimed, bytes }
 }

@@ -25,12 +25,21 @@ pub enum Domain {
     Host = 1 << 4,
     /// Packets to the kernel's stack.
     Kernel = 1 << 5,
+    /// DMA into the frame buffers that the application grants, and publishing them.
+    FrameBuffer = 1 << 6,
 }
 
 impl Domain {
     /// All domains.
-    pub const ALL: &[Self] =
-        &[Self::Core, Self::Buffer, Self::Net, Self::Peer, Self::Host, Self::Kernel];
+    pub const ALL: &[Self] = &[
+        Self::Core,
+        Self::Buffer,
+        Self::Net,
+        Self::Peer,
+        Self::Host,
+        Self::Kernel,
+        Self::FrameBuffer,
+    ];
 
     /// The name after `spine:` in an import.
     pub const fn name(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Domain {
             Self::Peer => "peer",
             Self::Host => "host",
             Self::Kernel => "kernel",
+            Self::FrameBuffer => "framebuffer",
         }
     }
 

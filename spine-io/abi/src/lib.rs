@@ -4,20 +4,23 @@
 //! are little-endian bytes, read and written by the functions beside them; nothing is transmuted, so
 //! the crate has no `unsafe`, no allocation and no dependency, and compiles for the host and wasm32.
 //!
-//! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`interface`], [`manifest`],
-//! [`image`], [`event`], [`error`], [`limits`], [`metadata`], [`notice`].
+//! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`dma`], [`frame_buffer`],
+//! [`interface`], [`manifest`], [`image`], [`event`], [`error`], [`limits`], [`metadata`], [`notice`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod buffer;
 pub mod bytes;
+pub mod dma;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod frame_buffer;
 pub mod handler;
 pub mod image;
 pub mod interface;
 pub mod limits;
+pub mod mailbox;
 pub mod manifest;
 pub mod message;
 pub mod metadata;

@@ -25,6 +25,10 @@ pub const HANDLER_NUMBERS: usize = 1024;
 pub const EXTENSIONS: usize = 64;
 /// Regions one extension may be given.
 pub const REGIONS: usize = 4;
+/// Windows (places in frame buffers) that one extension may fill.
+pub const WINDOWS: usize = 16;
+/// Elements of one DMA list.
+pub const DMA_ELEMENTS: usize = 16;
 /// Adapters of one process.
 pub const ADAPTERS: usize = 64;
 /// Bytes of an extension's name.

@@ -9,10 +9,20 @@
 //! | 40..48 | where in it the checksum stands |
 //! | 48..64 | bytes of the frame that go on, if not all: behind the packet there may be padding |
 //!
+//! DMA and publishing have fields of their own:
+//!
+//! | bits | field |
+//! |---|---|
+//! | 8..16 | window |
+//! | 16..21 | elements of the list (DMA) |
+//! | 24..28 | flags (DMA): source is scratch, elements are strided, publish before, publish after |
+//! | 32..64 | tag of the frame (DMA) |
+//!
 //! The checksum fields ask for what a network card calls transmit checksum offload: complete the
 //! one's complement sum from `start` to the end and store it at `start + offset`.
 //! Packets of a veth peer with offload on arrive with it left to do.
 
+use crate::dma::Transfer;
 use crate::error::ErrorCode;
 use crate::handler::HandlerNumber;
 use crate::reason::Reason;
@@ -79,6 +89,14 @@ pub enum Verdict {
     Keep,
     /// Invoke another handler of the same extension with the same message.
     Next(HandlerNumber),
+    /// Move bytes into a frame buffer, by the list in the slot's arguments; then finished, as
+    /// [`Done`](Self::Done). Needs the `framebuffer` domain.
+    Dma(Transfer),
+    /// Show what DMA has put into a window's frame so far; then finished. Needs the `framebuffer` domain.
+    Publish {
+        /// The window.
+        window: u8,
+    },
 }
 
 const DONE: u64 = 0;
@@ -88,11 +106,14 @@ const TRANSMIT: u64 = 3;
 const KERNEL: u64 = 4;
 const KEEP: u64 = 5;
 const NEXT: u64 = 6;
+const DMA: u64 = 7;
+const PUBLISH: u64 = 8;
 
 const KIND: u64 = 0xff;
 const REASON: u64 = 0xff << 8;
 const TARGET: u64 = 0xffff << 16;
 const FINISH: u64 = 0xffff_ffff << 32;
+const WINDOW: u64 = 0xff << 8;
 
 impl Verdict {
     /// To the kernel, unchanged.
@@ -112,14 +133,22 @@ impl Verdict {
             Self::Kernel { reason, finish } => KERNEL | ((reason as u64) << 8) | finish.to_bits(),
             Self::Keep => KEEP,
             Self::Next(handler) => NEXT | ((handler.0 as u64) << 16),
+            Self::Dma(transfer) => DMA | transfer.to_bits(),
+            Self::Publish { window } => PUBLISH | ((window as u64) << 8),
         }
+    }
+
+    /// Whether these bits, if they are a verdict at all, ask something of a frame buffer.
+    #[inline]
+    pub const fn is_frame_buffer(bits: u64) -> bool {
+        matches!(bits & KIND, DMA | PUBLISH)
     }
 
     /// Reads a verdict an extension gave.
     ///
     /// # Errors
-    /// [`ErrorCode::BadVerdict`]: unknown kind or reason, or bits set where none belong, so that no
-    /// bit is ever ignored today and meant tomorrow.
+    /// [`ErrorCode::BadVerdict`]: unknown kind or reason, more elements than a list can have, or bits
+    /// set where none belong, so that no bit is ever ignored today and meant tomorrow.
     #[inline]
     pub const fn from_bits(bits: u64) -> Result<Self, ErrorCode> {
         const BAD: Result<Verdict, ErrorCode> = Err(ErrorCode::BadVerdict);
@@ -131,9 +160,24 @@ impl Verdict {
             TRANSMIT => KIND | FINISH,
             KERNEL => KIND | REASON | FINISH,
             NEXT => KIND | TARGET,
+            DMA => KIND | Transfer::BITS,
+            PUBLISH => KIND | WINDOW,
             _ => return BAD,
         };
-        if bits & !used != 0 || (start == 0 && offset != 0) {
+        if bits & !used != 0 {
+            return BAD;
+        }
+        if kind as u64 == DMA {
+            return match Transfer::from_bits(bits) {
+                Some(transfer) => Ok(Self::Dma(transfer)),
+                None => BAD,
+            };
+        }
+        if kind as u64 == PUBLISH {
+            let [_, window, ..] = bits.to_le_bytes();
+            return Ok(Self::Publish { window });
+        }
+        if start == 0 && offset != 0 {
             return BAD;
         }
         let target = u16::from_le_bytes([low, high]);
@@ -158,6 +202,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::{Form, Publish, Source};
 
     #[test]
     fn verdicts_survive_packing() {
@@ -173,16 +218,54 @@ mod tests {
             Verdict::Kernel { reason: Reason::TooBig, finish },
             Verdict::Keep,
             Verdict::Next(HandlerNumber(12)),
+            Verdict::Publish { window: 15 },
         ] {
             assert_eq!(Verdict::from_bits(verdict.to_bits()), Ok(verdict));
         }
     }
 
     #[test]
+    fn transfers_survive_packing() {
+        let transfer = Transfer {
+            window: 3,
+            elements: 12,
+            source: Source::Packet,
+            form: Form::Plain,
+            publish: Publish::No,
+            tag: 0x8000_0001,
+        };
+        for publish in [Publish::No, Publish::Before, Publish::After, Publish::Both] {
+            for source in [Source::Packet, Source::Scratch] {
+                for form in [Form::Plain, Form::Strided] {
+                    let verdict = Verdict::Dma(Transfer { source, form, publish, ..transfer });
+                    assert_eq!(Verdict::from_bits(verdict.to_bits()), Ok(verdict));
+                }
+            }
+        }
+        let most = Transfer { elements: 16, ..transfer };
+        assert!(Verdict::from_bits(Verdict::Dma(most).to_bits()).is_ok());
+        for too_many in [
+            Transfer { elements: 17, ..most },
+            Transfer { elements: 13, form: Form::Strided, ..most },
+        ] {
+            let bits = Verdict::Dma(too_many).to_bits();
+            assert_eq!(Verdict::from_bits(bits), Err(ErrorCode::BadVerdict));
+        }
+    }
+
+    #[test]
     fn stray_bits_and_unknown_kinds_are_refused() {
-        for bits in
-            [7, 0xff, 1 | (63 << 8), DONE | (1 << 48), KEEP | (1 << 16), FORWARD | (1 << 40)]
-        {
+        for bits in [
+            9,
+            0xff,
+            1 | (63 << 8),
+            DONE | (1 << 48),
+            KEEP | (1 << 16),
+            FORWARD | (1 << 40),
+            DMA | (1 << 21),
+            DMA | (1 << 28),
+            PUBLISH | (1 << 16),
+        ] {
             assert_eq!(Verdict::from_bits(bits), Err(ErrorCode::BadVerdict), "{bits:#x}");
         }
     }

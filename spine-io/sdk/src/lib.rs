@@ -38,11 +38,12 @@
 //! [`testing`] calls handlers with plain slices. On wasm32 it is `no_std`, without an allocator, and a
 //! panic is a trap without a text: formatting one would cost more than the extension.
 //!
-//! Left out: timers and DMA lists, until the runtime has them.
+//! Left out: timers, until the runtime has them.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod buffer;
 mod declare;
+mod dma;
 mod export;
 mod global;
 mod init;
@@ -55,11 +56,13 @@ pub mod testing;
 
 pub use buffer::Buffer;
 pub use declare::{check, declare};
+pub use dma::{Dma, Scratch};
 pub use global::{Global, RegionCell};
 pub use init::Init;
 pub use message::{Context, Message, handler_number};
 pub use region::Region;
 pub use send::{send_to_host, send_to_peer};
+pub use spine_abi::dma::{Direction, Element, Publish, Source, Strides, Transfer};
 pub use spine_abi::interface::{Domain, Domains};
 pub use spine_abi::manifest::HandlerDeclaration;
 pub use spine_abi::verdict::{ChecksumRequest, Finish};

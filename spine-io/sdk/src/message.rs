@@ -90,6 +90,12 @@ impl<'a> Message<'a> {
         self.slot.get_mut(HEADER_BYTES..end).unwrap_or(&mut [])
     }
 
+    /// The 240 bytes behind the header, whatever is in them.
+    #[inline]
+    pub(crate) fn arguments_mut(&mut self) -> &mut [u8] {
+        self.slot.get_mut(HEADER_BYTES..HEADER_BYTES + ARGUMENT_BYTES).unwrap_or(&mut [])
+    }
+
     /// The buffer with the whole packet; `None` for a small message.
     #[inline]
     pub fn buffer(&self) -> Option<Buffer> {

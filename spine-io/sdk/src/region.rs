@@ -38,6 +38,12 @@ impl Region {
         self.0.load32(offset).unwrap_or(0)
     }
 
+    /// The 64-bit word at `offset`; zero out of range or if `offset` is not a multiple of eight.
+    #[inline]
+    pub fn u64_at(self, offset: usize) -> u64 {
+        self.0.load64(offset).unwrap_or(0)
+    }
+
     /// Writes a byte; nothing out of range.
     #[inline]
     pub fn set_u8(self, offset: usize, value: u8) {
@@ -55,6 +61,12 @@ impl Region {
     pub fn set_u32(self, offset: usize, value: u32) {
         self.0.store32(offset, value);
     }
+
+    /// Writes a 64-bit word; nothing out of range or if `offset` is not a multiple of eight.
+    #[inline]
+    pub fn set_u64(self, offset: usize, value: u64) {
+        self.0.store64(offset, value);
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +83,9 @@ mod tests {
         copy.set_u16(8, 0xffee);
         copy.set_u8(11, 9);
         assert_eq!(region.u32_at(8), 0x0903_ffee);
+        region.set_u64(8, 0x1122_3344_0903_ffee);
+        assert_eq!((copy.u32_at(8), copy.u32_at(12)), (0x0903_ffee, 0x1122_3344));
+        assert_eq!(region.u64_at(8), 0x1122_3344_0903_ffee);
     }
 
     #[test]
@@ -88,6 +103,13 @@ mod tests {
         }
         assert_eq!(region.u32_at(8), 0, "two bytes short");
         assert_eq!((region.u16_at(3), region.u32_at(2)), (0, 0), "not aligned");
+        assert_eq!(
+            (region.u64_at(4), region.u64_at(8)),
+            (0, 0),
+            "not aligned, and two short of ten"
+        );
+        region.set_u64(4, 0);
+        region.set_u64(8, 0);
         region.set_u16(3, 0);
         region.set_u32(2, 0);
         region.set_u32(8, 0);

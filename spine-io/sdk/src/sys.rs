@@ -5,19 +5,19 @@
 #![allow(unsafe_code, reason = "foreign functions, and memory that the runtime and the host share")]
 
 use core::ptr;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod double;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use double::{
-    Cell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
+    Cell, ScratchCell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
 };
 #[cfg(target_arch = "wasm32")]
 pub use wasm::run;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Cell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
+    Cell, ScratchCell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
 };
 
 /// Where a region's words start: enough for the largest word read from one.
@@ -67,6 +67,7 @@ impl Span {
     access!(load8, store8, u8, AtomicU8);
     access!(load16, store16, u16, AtomicU16);
     access!(load32, store32, u32, AtomicU32);
+    access!(load64, store64, u64, AtomicU64);
 
     /// Zeroed memory for tests, never given back.
     #[cfg(not(target_arch = "wasm32"))]
@@ -203,6 +204,29 @@ mod wasm {
         #[inline(always)]
         pub(crate) fn set(&'static self, value: u64) {
             self.0.store(value, Relaxed);
+        }
+    }
+
+    /// Memory of the extension's own, reached by words.
+    #[derive(Debug)]
+    pub(crate) struct ScratchCell<const WORDS: usize>([AtomicU64; WORDS]);
+
+    impl<const WORDS: usize> ScratchCell<WORDS> {
+        pub(crate) const fn new() -> Self {
+            Self([const { AtomicU64::new(0) }; WORDS])
+        }
+
+        #[inline(always)]
+        pub(crate) fn span(&'static self) -> Span {
+            // The words stay for good and are atomic: what a span asks for.
+            let address = self.0.as_ptr().expose_provenance();
+            Span { address, length: WORDS * size_of::<AtomicU64>() }
+        }
+
+        #[inline(always)]
+        #[expect(clippy::cast_possible_truncation, reason = "addresses have 32 bits on wasm32")]
+        pub(crate) fn address(&'static self) -> u32 {
+            self.0.as_ptr().expose_provenance() as u32
         }
     }
 

@@ -19,6 +19,7 @@
 //! harness gives each test a thread, unless told to use only one; so a test that depends on statics
 //! begins with [`fresh`].
 
+use spine_abi::dma::Element;
 use spine_abi::limits::{ARGUMENT_BYTES, HEADER_BYTES, MESSAGE_BYTES};
 use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Verdict};
 
@@ -46,6 +47,15 @@ pub fn context_of(handler: HandlerNumber) -> Option<u32> {
     double::with(|double| double.contexts.get(&handler.0).copied())
 }
 
+/// The bytes of this thread's scratch memory from an address on: what an element with
+/// [`Source::Scratch`](crate::Source::Scratch) would copy.
+///
+/// # Panics
+/// If no scratch has these bytes.
+pub fn scratch(address: u32, length: usize) -> Vec<u8> {
+    double::scratch(address, length)
+}
+
 /// One invocation of a handler, being prepared.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -62,6 +72,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The bytes of the packet that the handler saw, as it left them.
     pub prefix: Vec<u8>,
+    /// The elements of its list, if the verdict is one.
+    pub dma: Vec<Element>,
     /// The messages it sent to the application.
     pub to_host: Vec<spine_abi::Message>,
     /// The messages it sent to other adapters.
@@ -167,11 +179,19 @@ impl Call {
             Outcome {
                 verdict,
                 prefix: slot[HEADER_BYTES..HEADER_BYTES + seen].to_vec(),
+                dma: elements(verdict, &slot[HEADER_BYTES..]),
                 to_host: std::mem::take(&mut double.to_host),
                 to_peers: std::mem::take(&mut double.to_peers),
             }
         })
     }
+}
+
+/// The elements that a verdict says are in the slot's arguments.
+fn elements(verdict: Verdict, arguments: &[u8]) -> Vec<Element> {
+    let Verdict::Dma(transfer) = verdict else { return Vec::new() };
+    let places = arguments.chunks(transfer.form.bytes()).take(usize::from(transfer.elements));
+    places.map(|bytes| Element::parse(transfer.form, bytes).expect("a list of the SDK's")).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use wasmtime::Engine;
 
 use super::Queue;
 use crate::buffer::FrameMemory;
+use crate::dma::{Acknowledgement, Answer, Grant, GrantError, Prepared};
 use crate::extension::instance::Ingredients;
 use crate::extension::{Budget, Instance, LoadError, Loaded, RegionSource, TrustedKey};
 use crate::processor::doorbell::Doorbell;
@@ -35,6 +36,10 @@ pub(crate) enum Control {
     Deliver(Box<Message>),
     /// A copy of its counters.
     Statistics(SyncSender<Statistics>),
+    /// A window for an extension.
+    Grant(ExtensionId, Box<Prepared>, SyncSender<Answer>),
+    /// A window to be taken from an extension.
+    Revoke(ExtensionId, u8, SyncSender<Answer>),
 }
 
 /// The adapter's side.
@@ -200,6 +205,47 @@ impl AdapterHandle {
         let message = inbox.recv_timeout(timeout).ok()?;
         self.taken.fetch_add(1, Ordering::Relaxed);
         Some(message)
+    }
+
+    /// Gives an extension a frame buffer, or a rectangle of one, to fill as one of its windows. Checked and
+    /// mapped here, in the caller's thread; the [`Acknowledgement`] says when it has begun, and that
+    /// nothing is written any more to what the window had before.
+    ///
+    /// # Errors
+    /// [`GrantError`] for what can be seen here; the rest by the acknowledgement.
+    pub fn grant(
+        &self,
+        extension: ExtensionId,
+        grant: Grant,
+    ) -> Result<Acknowledgement, GrantError> {
+        let prepared = Box::new(Prepared::new(grant)?);
+        let (reply, acknowledgement) = Acknowledgement::pending();
+        self.ask_for_window(Control::Grant(extension, prepared, reply), acknowledgement)
+    }
+
+    /// Takes a window from an extension. Once that is acknowledged nothing is written there; what still
+    /// comes for it is counted and lost.
+    ///
+    /// # Errors
+    /// [`GrantError::Stopped`]; the rest by the acknowledgement.
+    pub fn revoke(
+        &self,
+        extension: ExtensionId,
+        window: u8,
+    ) -> Result<Acknowledgement, GrantError> {
+        let (reply, acknowledgement) = Acknowledgement::pending();
+        self.ask_for_window(Control::Revoke(extension, window, reply), acknowledgement)
+    }
+
+    fn ask_for_window(
+        &self,
+        control: Control,
+        acknowledgement: Acknowledgement,
+    ) -> Result<Acknowledgement, GrantError> {
+        match self.ask(control) {
+            true => Ok(acknowledgement),
+            false => Err(GrantError::Stopped(self.name.clone())),
+        }
     }
 
     /// A copy of its counters.

@@ -140,9 +140,10 @@ impl Outlets {
                     self.drop(frame, Reason::OverShare);
                 }
             }
-            Outcome::Returned(Verdict::Done | Verdict::Next(_)) | Outcome::Passed => {
-                self.consume(frame);
-            }
+            Outcome::Returned(
+                Verdict::Done | Verdict::Next(_) | Verdict::Dma(_) | Verdict::Publish { .. },
+            )
+            | Outcome::Passed => self.consume(frame),
             Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, reason),
             Outcome::Stopped => self.drop(frame, Reason::Stopped),
             Outcome::Refused => self.drop(frame, Reason::BadVerdict),

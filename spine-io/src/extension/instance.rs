@@ -10,7 +10,9 @@
 
 use std::sync::Arc;
 
-use spine_abi::interface::{Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER};
+use spine_abi::interface::{
+    Domain, Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
+};
 use spine_abi::limits::{BURST, HEADER_BYTES, MEMORY_BYTES, MESSAGE_BYTES};
 use spine_abi::{HandlerNumber, Header, Kind, Message};
 use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};
@@ -24,6 +26,7 @@ use super::state::{Handler, Phase, State};
 use super::sys::{self, CheckedRegion};
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
+use crate::dma::Windows;
 
 /// How much an extension may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,6 +364,17 @@ impl Instance {
         &mut self.store.data_mut().kept
     }
 
+    /// The frame buffers it may fill; `None` if it was not linked against their domain.
+    pub(crate) fn windows(&mut self) -> Option<&mut Windows> {
+        let state = self.store.data_mut();
+        state.domains.contains(Domain::FrameBuffer).then_some(&mut state.windows)
+    }
+
+    /// Whether one of its frames waits for the next slice of a repair.
+    pub(crate) fn is_repairing(&self) -> bool {
+        self.store.data().windows.is_repairing()
+    }
+
     /// Frames it released since the last call.
     pub(crate) fn take_released(&mut self, into: &mut Vec<Frame>) {
         into.append(&mut self.store.data_mut().released);
@@ -421,6 +435,7 @@ fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
         renewed: 0,
         adapter: from.adapter,
         number: 0,
+        windows: Windows::default(),
         kept: Kept::default(),
         released: Vec::new(),
         to_host: Vec::new(),

@@ -47,6 +47,8 @@ impl Judge<'_> {
             Verdict::Keep => (bulk && self.domains.contains(Domain::Buffer), true),
             Verdict::Kernel { finish, .. } => (bulk && self.may(Domain::Kernel, finish), false),
             Verdict::Next(_) => (pending.hops < MAX_HOPS, bulk),
+            // Done already, when it was handed in (`State::next`), if it was allowed.
+            Verdict::Dma(_) | Verdict::Publish { .. } => return Outcome::Returned(verdict),
         };
         if !allowed || goes_on && !self.write_back(pending, slot) {
             return Outcome::Refused;

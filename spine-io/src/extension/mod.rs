@@ -18,3 +18,4 @@ pub use image::{ImageError, TrustedKey};
 pub use instance::{Budget, Instance, LoadError, Loaded};
 pub use outcome::{Outcome, Pending};
 pub use region::RegionSource;
+pub(crate) use sys::CheckedRegion;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use spine_abi::interface::Domains;
-use spine_abi::limits::BURST;
-use spine_abi::{BufferRef, ErrorCode, Message};
+use spine_abi::dma::{Source, Transfer};
+use spine_abi::interface::{Domain, Domains};
+use spine_abi::limits::{ARGUMENT_BYTES, BURST, HEADER_BYTES};
+use spine_abi::{BufferRef, ErrorCode, Message, Verdict};
 
 use super::outcome::{Body, Pending};
 use super::sys::OwnMemory;
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
+use crate::dma::Windows;
 
 /// Whether the extension is being initialised or runs a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub(super) struct Handler {
 
 /// Messages an extension may have sent in one entry before the runtime takes them.
 pub(super) const OUTBOX: usize = 2 * BURST;
+
+/// What no verdict is: the judge refuses it.
+const REFUSED: u64 = u64::MAX;
 
 /// The data of the extension's store.
 pub(super) struct State {
@@ -61,6 +66,9 @@ pub(super) struct State {
     pub(super) adapter: u16,
     pub(super) number: u16,
 
+    /// The frame buffers it may fill.
+    pub(super) windows: Windows,
+
     pub(super) kept: Kept,
     pub(super) released: Vec<Frame>,
     pub(super) to_host: Vec<Message>,
@@ -75,7 +83,13 @@ impl State {
     /// fuel not used.
     #[inline]
     pub(super) fn next(&mut self, verdict: u64, left: u64) -> Option<u64> {
+        let mut left = left;
         if self.asked > self.answered {
+            let verdict = if Verdict::is_frame_buffer(verdict) {
+                self.fill_window(verdict, &mut left)
+            } else {
+                verdict
+            };
             self.verdicts[self.answered] = verdict;
             self.answered += 1;
         }
@@ -86,6 +100,36 @@ impl State {
         self.renewed = self.fuel;
         self.asked += 1;
         Some(self.answers[self.asked - 1])
+    }
+
+    /// Does what a verdict on the current message asks of frame buffers, at once, and takes its cost from
+    /// `left`. The verdict, or one that is refused if it may not be given.
+    fn fill_window(&mut self, verdict: u64, left: &mut u64) -> u64 {
+        let may = self.domains.contains(Domain::FrameBuffer);
+        let cost = match Verdict::from_bits(verdict) {
+            Ok(Verdict::Dma(transfer)) if may => self.transfer(transfer, *left),
+            Ok(Verdict::Publish { window, .. }) if may => Ok(self.windows.publish(window)),
+            _ => Err(ErrorCode::NotGranted),
+        };
+        match cost {
+            Ok(cost) => {
+                *left = left.saturating_sub(cost);
+                verdict
+            }
+            Err(_) => REFUSED,
+        }
+    }
+
+    fn transfer(&mut self, transfer: Transfer, fuel: u64) -> Result<u64, ErrorCode> {
+        let own = self.own.as_ref().ok_or(ErrorCode::NotNow)?.bytes();
+        let at = self.slots as usize + self.answered * self.stride as usize + HEADER_BYTES;
+        let list = own.get(at..at + ARGUMENT_BYTES).ok_or(ErrorCode::OutOfRange)?;
+        let source = match (transfer.source, self.burst.get(self.answered).map(|p| &p.body)) {
+            (Source::Scratch, _) => own,
+            (Source::Packet, Some(Body::Bulk(frame, _))) => self.frames.packet(frame),
+            (Source::Packet, _) => return Err(ErrorCode::NoBuffer),
+        };
+        self.windows.carry_out(transfer, list, source, fuel)
     }
 
     /// Accounts for the fuel used since it was renewed or last accounted for; `left` remains.

@@ -74,6 +74,15 @@ impl OwnMemory {
         Ok(())
     }
 
+    /// All of it, to copy from. The caller is not running the extension but was called by it, which
+    /// `&self` of the state proves.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: the whole of it is mapped and initialised (the type's invariant: it never shrinks, and
+        // grown pages are zero); nobody writes it meanwhile.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.length) }
+    }
+
     /// The bytes of one slot. The caller is not running the extension, which `&mut self` of the
     /// instance proves.
     ///
@@ -93,14 +102,14 @@ impl OwnMemory {
 
 /// A region whose file cannot shrink under us.
 #[derive(Debug)]
-pub(super) struct CheckedRegion<'a>(&'a RegionSource);
+pub(crate) struct CheckedRegion<'a>(&'a RegionSource);
 
 impl<'a> CheckedRegion<'a> {
     /// Checks size and seals of the file.
     ///
     /// # Errors
     /// A sentence saying what is wrong.
-    pub(super) fn new(region: &'a RegionSource) -> Result<Self, String> {
+    pub(crate) fn new(region: &'a RegionSource) -> Result<Self, String> {
         if region.bytes == 0
             || region.bytes > REGION_BYTES
             || !region.bytes.is_multiple_of(PAGE_BYTES)
@@ -125,6 +134,11 @@ impl<'a> CheckedRegion<'a> {
         } else {
             Err(format!("its file has {size} bytes instead of {}", region.bytes))
         }
+    }
+
+    /// What was checked.
+    pub(crate) fn source(&self) -> &RegionSource {
+        self.0
     }
 }
 

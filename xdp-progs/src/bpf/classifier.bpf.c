@@ -2,17 +2,19 @@
 /*
  * Decides who owns a packet: an adapter, or the kernel.
  *
- * It is no router: it claims IPv4 unicast whose way out is one of our interfaces, and gives the kernel, untouched, all
- * that is not the common case. Who is wrong about a packet is the kernel; a packet claimed wrongly would be lost to it,
+ * It is no router: it claims UDP ports that an extension listens on, and IPv4 unicast whose way out is one of our
+ * interfaces, and gives the kernel, untouched, all that is not the common case. Who is wrong about a packet is the kernel; a packet claimed wrongly would be lost to it,
  * so what is in doubt is not claimed. The header's checksum is left to the extension, which looks at the header anyway.
  */
 #include "spine.h"
 
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/udp.h>
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY); /* [0]: 0 the kernel has all packets, 1 claim */
+	__uint(type, BPF_MAP_TYPE_ARRAY); /* [0]: 0 the kernel has all packets, else SPINE_CLAIM... */
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
@@ -47,6 +49,13 @@ struct {
 	__type(key, struct spine_prefix);
 	__type(value, __u8);
 } claims SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH); /* handler number */
+	__uint(max_entries, SPINE_FLOWS);
+	__type(key, struct spine_flow);
+	__type(value, __u32);
+} flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); /* by enum spine_counter */
@@ -112,6 +121,58 @@ static __always_inline bool is_special(__u32 address)
 static __always_inline bool is_link_local(__u32 address)
 {
 	return address >> 16 == 0xa9fe;
+}
+
+static __always_inline bool is_multicast(__u32 address)
+{
+	return address >> 28 == 0xe;
+}
+
+/* The handler of a claimed port; zero: there is none. An entry for the very address goes before one for any. */
+static __always_inline __u32 find_flow(__be32 address, __be16 port)
+{
+	struct spine_flow key = { .address = address, .port = port };
+	__u32 *handler = bpf_map_lookup_elem(&flows, &key);
+
+	if (handler)
+		return *handler;
+	if (is_multicast(bpf_ntohl(address)))
+		return 0;
+	key.address = 0;
+	handler = bpf_map_lookup_elem(&flows, &key);
+	return handler ? *handler : 0;
+}
+
+/*
+ * The owner by the UDP port: SPINE_CLAIMED and the handler, SPINE_FRAGMENTS, or SPINE_NOT_OURS if no port is claimed
+ * for it. Neither TTL nor options matter to somebody who does not forward.
+ */
+static __always_inline enum spine_counter look_up_flow(struct xdp_md *context, const struct spine_port *port,
+						       __u32 *handler)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+
+	if ((void *)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return SPINE_NOT_OURS;
+	if (ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_UDP)
+		return SPINE_NOT_OURS;
+	/* A group's packet in a group's frame, anything else in one to us. */
+	if (is_multicast(bpf_ntohl(ip->daddr)) ? !(ethernet->h_dest[0] & 1) : !is_same_mac(ethernet->h_dest, port->mac))
+		return SPINE_NOT_OURS;
+	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or not the first */
+		return find_flow(ip->daddr, 0) ? SPINE_FRAGMENTS : SPINE_NOT_OURS;
+
+	struct udphdr *udp = (void *)ip + ip->ihl * 4;
+	__u32 length = bpf_ntohs(ip->tot_len);
+
+	if ((void *)(udp + 1) > end || length < ip->ihl * 4u + sizeof(*udp) || length > end - (void *)ip)
+		return SPINE_NOT_OURS;
+	if (!udp->dest)
+		return SPINE_NOT_OURS;
+	*handler = find_flow(ip->daddr, udp->dest);
+	return *handler ? SPINE_CLAIMED : SPINE_NOT_OURS;
 }
 
 /* The owner by the packet alone: SPINE_CLAIMED if nothing in it speaks for the kernel. */
@@ -183,7 +244,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 	__u32 *on = bpf_map_lookup_elem(&control, &zero);
 	struct spine_port *port = bpf_map_lookup_elem(&ports, &ifindex);
 	__be32 source, destination;
-	enum spine_counter owner;
+	enum spine_counter owner = SPINE_NOT_OURS;
+	__u32 handler;
 
 	if (!on || !*on)
 		return SPINE_SWITCHED_OFF;
@@ -191,16 +253,23 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		return SPINE_NO_SOCKET;
 	if (!port->enabled)
 		return SPINE_SWITCHED_OFF;
-	owner = read_packet(context, port, &source, &destination);
-	if (owner != SPINE_CLAIMED)
+	if (*on & SPINE_CLAIM_FLOWS)
+		owner = look_up_flow(context, port, &handler);
+	if (owner == SPINE_FRAGMENTS)
 		return owner;
-	owner = look_up(source, destination);
-	if (owner != SPINE_CLAIMED)
-		return owner;
+	if (owner != SPINE_CLAIMED) {
+		owner = read_packet(context, port, &source, &destination);
+		if (owner != SPINE_CLAIMED)
+			return owner;
+		owner = look_up(source, destination);
+		if (owner != SPINE_CLAIMED)
+			return owner;
+		handler = port->handler;
+	}
 	/* Only names the target, so that a packet whose queue has no socket is still as it came. */
 	if (bpf_redirect_map(&sockets, port->first_socket + queue, XDP_PASS) != XDP_REDIRECT)
 		return SPINE_NO_SOCKET;
-	stamp(context, port->handler);
+	stamp(context, handler);
 	return SPINE_CLAIMED;
 }
 

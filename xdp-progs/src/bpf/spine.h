@@ -43,6 +43,20 @@ struct spine_prefix {
 	__be32 address;
 };
 
+/*
+ * A UDP port claimed for a handler, whoever routes what: the packets of a stream. Address zero is any unicast address.
+ * Port zero says that something is claimed at this address, so that fragments to it are noticed.
+ */
+struct spine_flow {
+	__be32 address;
+	__be16 port;
+	__u16 zero;
+};
+
+/* What `control[0]` holds. Zero: the kernel has all packets. */
+#define SPINE_CLAIM 1u       /* claim packets */
+#define SPINE_CLAIM_FLOWS 2u /* there are claimed ports to look up */
+
 /* What became of a packet. Everything but the first goes to the kernel. */
 enum spine_counter {
 	SPINE_CLAIMED,
@@ -59,11 +73,13 @@ enum spine_counter {
 	SPINE_LOCAL,            /* to or from an address of this machine */
 	SPINE_NOT_OURS,         /* the way out is not one of our interfaces */
 	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel or SCTP, from a sender that leaves checksums to the card */
+	SPINE_FRAGMENTS,        /* a fragment to an address where a UDP port is claimed: nobody here puts it together */
 	SPINE_COUNTERS,
 };
 
 #define SPINE_SOCKETS 1024
 #define SPINE_ADDRESSES 4096
 #define SPINE_CLAIMS (1 << 20)
+#define SPINE_FLOWS 1024
 
 #endif

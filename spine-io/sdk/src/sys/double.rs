@@ -16,6 +16,8 @@ use super::Span;
 pub(crate) struct Double {
     cells: HashMap<usize, u64>,
     spans: HashMap<usize, Span>,
+    /// Scratch memory and the addresses made up for it.
+    scratch: Vec<(usize, u32, Span)>,
     pub(crate) regions: Vec<Span>,
     pub(crate) contexts: HashMap<u16, u32>,
     pub(crate) buffers: HashMap<BufferRef, Vec<u8>>,
@@ -121,6 +123,51 @@ impl SpanCell {
     pub(crate) fn set(&'static self, span: Span) {
         with(|double| *double.spans.entry(key(&self.0)).or_insert(span));
     }
+}
+
+/// A static's memory: each thread has its own, and a made-up 32-bit address for it. The number is only
+/// there to have an address, the key to both.
+#[derive(Debug)]
+pub(crate) struct ScratchCell<const WORDS: usize>(AtomicU64);
+
+impl<const WORDS: usize> ScratchCell<WORDS> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn find(&'static self) -> (u32, Span) {
+        with(|double| {
+            let known = double.scratch.iter().find(|(of, ..)| *of == key(&self.0));
+            if let Some((_, address, span)) = known {
+                return (*address, *span);
+            }
+            // Far apart, so that a copy over the end of one is not taken for a good one.
+            let address = u32::try_from(double.scratch.len() + 1).map_or(0, |n| n << 20);
+            let span = Span::leak(8 * WORDS);
+            double.scratch.push((key(&self.0), address, span));
+            (address, span)
+        })
+    }
+
+    pub(crate) fn span(&'static self) -> Span {
+        self.find().1
+    }
+
+    pub(crate) fn address(&'static self) -> u32 {
+        self.find().0
+    }
+}
+
+/// The bytes at a made-up address.
+pub(crate) fn scratch(address: u32, length: usize) -> Vec<u8> {
+    let found = with(|double| {
+        let starts = double.scratch.iter().rev();
+        starts.copied().find(|(_, start, _)| *start <= address)
+    });
+    let Some((_, start, span)) = found else { panic!("no scratch has the address {address:#x}") };
+    let at = (address - start) as usize;
+    let byte = |at| span.load8(at).unwrap_or_else(|| panic!("{at} is beyond the scratch's end"));
+    (at..at + length).map(byte).collect()
 }
 
 fn key<T>(cell: &'static T) -> usize {

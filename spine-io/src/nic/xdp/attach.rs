@@ -8,6 +8,7 @@
 //! Which packets are ours is decided by who fills the maps; nothing is claimed until
 //! [`Classifier::set_enabled`]. Sockets, and choosing among modes, belong to the folder's other files.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd};
@@ -21,7 +22,8 @@ use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use libbpf_rs::XdpFlags;
 use nix::errno::Errno;
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, maps};
+use spine_abi::HandlerNumber;
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, control, flow_key, maps};
 
 pub use spine_xdp_progs::{Counter, Port};
 
@@ -120,6 +122,18 @@ pub enum AttachError {
         /// The mode that was tried.
         mode: AttachMode,
     },
+    /// A claim that no packet can meet.
+    #[error(
+        "UDP port {port} at {address} cannot be claimed for handler {handler}: neither may be zero"
+    )]
+    NoFlow {
+        /// The destination.
+        address: Ipv4Addr,
+        /// The port.
+        port: u16,
+        /// Whose packets they would be.
+        handler: HandlerNumber,
+    },
     /// An entry of a map was refused; a full map among others.
     #[error("the classifier's map {map:?} cannot be changed or read: {error}")]
     Map {
@@ -140,7 +154,11 @@ pub struct Classifier {
     sockets: XskMap<MapData>,
     addresses: HashMap<MapData, [u8; 4], u8>,
     claims: LpmTrie<MapData, [u8; 4], u8>,
+    flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,
+    enabled: bool,
+    /// The ports in `flows`.
+    claimed_ports: BTreeSet<(Ipv4Addr, u16)>,
 }
 
 impl fmt::Debug for Classifier {
@@ -169,8 +187,11 @@ impl Classifier {
             sockets: typed(maps::SOCKETS, take(maps::SOCKETS)?)?,
             addresses: typed(maps::ADDRESSES, take(maps::ADDRESSES)?)?,
             claims: typed(maps::CLAIMS, take(maps::CLAIMS)?)?,
+            flows: typed(maps::FLOWS, take(maps::FLOWS)?)?,
             counters: typed(maps::COUNTERS, take(maps::COUNTERS)?)?,
             links: Vec::new(),
+            enabled: false,
+            claimed_ports: BTreeSet::new(),
             program,
         })
     }
@@ -301,7 +322,59 @@ impl Classifier {
     /// # Errors
     /// [`AttachError::Map`].
     pub fn set_enabled(&mut self, enabled: bool) -> Result<(), AttachError> {
-        done(maps::CONTROL, self.control.set(0, u32::from(enabled), 0))
+        self.enabled = enabled;
+        self.set_control()
+    }
+
+    /// Claims the packets to a UDP port for a handler, whatever is routed where; replaces what was said of
+    /// that port before. 0.0.0.0 is any unicast address: see [`flow_key`]. Fragments to the
+    /// address are counted from then on ([`Counter::Fragments`]) and stay the kernel's.
+    ///
+    /// # Errors
+    /// [`AttachError::NoFlow`] for port or handler zero; [`AttachError::Map`], and nothing is claimed.
+    pub fn claim_port(
+        &mut self,
+        address: Ipv4Addr,
+        port: u16,
+        handler: HandlerNumber,
+    ) -> Result<(), AttachError> {
+        if port == 0 || !handler.is_some() {
+            return Err(AttachError::NoFlow { address, port, handler });
+        }
+        done(maps::FLOWS, self.flows.insert(flow_key(address, 0), 1, 0))?;
+        let key = flow_key(address, port);
+        if let Err(error) = done(maps::FLOWS, self.flows.insert(key, u32::from(handler.0), 0)) {
+            self.forget_fragments(address)?;
+            return Err(error);
+        }
+        self.claimed_ports.insert((address, port));
+        self.set_control()
+    }
+
+    /// Takes [`claim_port`](Self::claim_port) back: the packets are the router's or the kernel's again. No
+    /// error if it was never said.
+    ///
+    /// # Errors
+    /// [`AttachError::Map`].
+    pub fn release_port(&mut self, address: Ipv4Addr, port: u16) -> Result<(), AttachError> {
+        if self.claimed_ports.remove(&(address, port)) {
+            gone(maps::FLOWS, self.flows.remove(&flow_key(address, port)))?;
+            self.forget_fragments(address)?;
+        }
+        self.set_control()
+    }
+
+    /// Fragments to an address are of no interest once no port is claimed there.
+    fn forget_fragments(&mut self, address: Ipv4Addr) -> Result<(), AttachError> {
+        if self.claimed_ports.range((address, 0)..=(address, u16::MAX)).next().is_some() {
+            return Ok(());
+        }
+        gone(maps::FLOWS, self.flows.remove(&flow_key(address, 0)))
+    }
+
+    fn set_control(&mut self) -> Result<(), AttachError> {
+        let value = control(self.enabled, !self.claimed_ports.is_empty());
+        done(maps::CONTROL, self.control.set(0, value, 0))
     }
 
     /// Packets by what became of them since [`load`](Self::load), on all interfaces and CPUs.

@@ -202,6 +202,34 @@ fn the_maps_decide_about_live_packets() {
 
         classifier.set_address(STATION).unwrap();
         expect(&classifier, "an address of ours", Counter::Local);
+        for (address, what) in
+            [(STATION, "a claimed port"), (Ipv4Addr::UNSPECIFIED, "at any address")]
+        {
+            classifier.claim_port(address, 10, HandlerNumber(40)).unwrap();
+            expect(&classifier, "another port of the address", Counter::Local);
+            classifier.claim_port(address, 9, HandlerNumber(40)).unwrap();
+            expect(&classifier, what, Counter::Claimed);
+            classifier.release_port(address, 10).unwrap();
+            expect(&classifier, "still claimed", Counter::Claimed);
+            let fragments = |classifier: &Classifier| {
+                let counters = classifier.counters().unwrap();
+                counters.iter().find(|(found, _)| *found == Counter::Fragments).unwrap().1
+            };
+            let before = fragments(&classifier);
+            sender.send_to(&[0; 3000], (STATION, 9)).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while fragments(&classifier) < before + 3 {
+                assert!(Instant::now() < deadline, "{what}: fragments are not counted");
+                thread::sleep(Duration::from_millis(1));
+            }
+            classifier.release_port(address, 9).unwrap();
+            classifier.release_port(address, 9).expect("twice is no error");
+            expect(&classifier, "the port given back", Counter::Local);
+        }
+        for (port, handler) in [(0, HandlerNumber(1)), (9, HandlerNumber::NONE)] {
+            let error = classifier.claim_port(STATION, port, handler).unwrap_err();
+            assert!(matches!(error, AttachError::NoFlow { .. }), "{error}");
+        }
         classifier.remove_address(STATION).unwrap();
         classifier.remove_address(STATION).expect("twice is no error");
         expect(&classifier, "not ours any more", Counter::Claimed);
