@@ -6,6 +6,9 @@
 //! [`memory`] makes the regions that an application shares with its extension; [`signature`] knows
 //! whose code is whose.
 //!
+//! Where a daemon owns the interfaces, [`policy`] says who may load what, [`daemon`] how one talks with
+//! it, and [`client`] is the library that applications do so with.
+//!
 //! Nothing here runs on the packet's way, and nothing here knows `spine-io`: both meet in `spine-abi`.
 //!
 //! ```
@@ -21,10 +24,14 @@
 //! # }
 //! ```
 
+pub mod client;
+pub mod daemon;
 pub mod domain;
 pub mod extension;
+pub mod hex;
 pub mod linker;
 pub mod loader;
 pub mod memory;
+pub mod policy;
 pub mod signature;
 mod sys;

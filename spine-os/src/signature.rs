@@ -31,6 +31,8 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 use spine_abi::image::SIGNATURE_BYTES;
 use thiserror::Error;
 
+use crate::hex;
+
 const SECRET: &str = "spine-secret-key";
 const PUBLIC: &str = "spine-public-key";
 const SIGNATURE: &str = "spine-signature";
@@ -110,7 +112,7 @@ impl SecretKey {
         let key = Self::generate()?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).custom_flags(O_CLOEXEC);
-        let line = format!("{SECRET} {}\n", to_hex(key.0.as_bytes()));
+        let line = format!("{SECRET} {}\n", hex::encode(key.0.as_bytes()));
         options
             .open(path)
             .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
@@ -164,7 +166,7 @@ impl SecretKey {
         let bytes =
             fs::read(wasm).map_err(|error| KeyError::File { path: wasm.to_owned(), error })?;
         let path = signature_path(wasm);
-        fs::write(&path, format!("{SIGNATURE} {}\n", to_hex(&self.sign(&bytes))))
+        fs::write(&path, format!("{SIGNATURE} {}\n", hex::encode(&self.sign(&bytes))))
             .map_err(|error| KeyError::File { path: path.clone(), error })?;
         Ok(path)
     }
@@ -181,6 +183,11 @@ impl PublicKey {
     /// The key with these bytes; `None` where they are no key, or one that checks anything.
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
+    }
+
+    /// The key with these 64 hexadecimal digits, as it stands in a file of keys or in a policy.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        Self::from_bytes(&from_hex(digits)?)
     }
 
     /// The 32 bytes: what an adapter is given.
@@ -203,7 +210,7 @@ impl PublicKey {
 
     /// The line that a file of trusted keys has for this one.
     pub fn to_line(&self) -> String {
-        format!("{PUBLIC} {}", to_hex(&self.to_bytes()))
+        format!("{PUBLIC} {}", hex::encode(&self.to_bytes()))
     }
 
     /// Reads the keys in a file: those whose code its reader trusts. At least one.
@@ -226,7 +233,7 @@ impl PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_hex(&self.to_bytes()))
+        f.write_str(&hex::encode(&self.to_bytes()))
     }
 }
 
@@ -268,21 +275,8 @@ fn values<const N: usize>(text: &str, word: &str) -> impl Iterator<Item = Option
     })
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let digits = digits.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |c: &u8| char::from(*c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        *byte = (digit(pair.first()?)? << 4) | digit(pair.get(1)?)?;
-    }
-    Some(bytes)
+    hex::decode(digits)?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ mod validate;
 use sha2::{Digest, Sha256};
 use spine_abi::ErrorCode;
 use spine_abi::image::{Image, ImageHeader, SIGNATURE_BYTES};
+use spine_abi::interface::Domain;
 use spine_abi::limits::IMAGE_BYTES;
-use spine_abi::manifest::Manifest;
+use spine_abi::manifest::{Manifest, SECTION};
 
 use crate::domain::Policy;
 use crate::signature::{PublicKey, SecretKey};
@@ -31,7 +32,7 @@ use module::Module;
 
 /// Links extensions under one policy, and signs them with one key.
 pub struct Linker {
-    compiler: Compiler,
+    assembler: Assembler,
     key: SecretKey,
     policy: Policy,
 }
@@ -42,7 +43,7 @@ impl Linker {
     /// # Errors
     /// [`LinkError::Engine`] where there is no compiler for this machine.
     pub fn new(key: SecretKey, policy: Policy) -> Result<Self, LinkError> {
-        Ok(Self { compiler: Compiler::new()?, key, policy })
+        Ok(Self { assembler: Assembler::new()?, key, policy })
     }
 
     /// What adapters check images with.
@@ -55,6 +56,30 @@ impl Linker {
     /// # Errors
     /// The first reason to refuse it. See [`LinkError`].
     pub fn link(&self, wasm: &[u8]) -> Result<SignedImage, LinkError> {
+        Ok(self.assembler.assemble(wasm, &self.policy)?.sign(&self.key))
+    }
+}
+
+/// The part of the linker that reads what strangers wrote: everything but the key. For a process of
+/// its own that has nothing to lose.
+pub struct Assembler {
+    compiler: Compiler,
+}
+
+impl Assembler {
+    /// An assembler for this machine.
+    ///
+    /// # Errors
+    /// [`LinkError::Engine`] where there is no compiler for it.
+    pub fn new() -> Result<Self, LinkError> {
+        Ok(Self { compiler: Compiler::new()? })
+    }
+
+    /// Checks, resolves and compiles one module.
+    ///
+    /// # Errors
+    /// The first reason to refuse it. See [`LinkError`].
+    pub fn assemble(&self, wasm: &[u8], policy: &Policy) -> Result<UnsignedImage, LinkError> {
         let module = Module::read(wasm)?;
         let manifest = match module.manifests.as_slice() {
             [bytes] => Manifest::parse(bytes).map_err(|_| LinkError::BadManifest)?,
@@ -62,7 +87,7 @@ impl Linker {
             several => return Err(LinkError::ManyManifests(several.len())),
         };
         let memory_pages = validate::validate(&module)?;
-        let domains = resolve::domains(&manifest, &self.policy)?;
+        let domains = resolve::domains(&manifest, policy)?;
         let interfaces = resolve::resolve(&module, domains)?;
         ephemeral::check(&module, &interfaces)?;
         let code = self.compiler.compile(&export::encode(wasm, &module)?)?;
@@ -82,10 +107,103 @@ impl Linker {
         if bytes.len() + SIGNATURE_BYTES > IMAGE_BYTES {
             return Err(too_large(bytes.len()));
         }
-        let signature = self.key.sign(&bytes);
-        bytes.extend_from_slice(&signature);
-        Ok(SignedImage(bytes))
+        Ok(UnsignedImage(bytes))
     }
+}
+
+/// An image that nobody vouches for yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnsignedImage(Vec<u8>);
+
+impl UnsignedImage {
+    /// Its bytes, to be taken to whoever has the key.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// What another process says is the image of `wasm`. Everything about it that can be checked here
+    /// is: that it is an image, made for this runtime and processor, of these very bytes, with their own
+    /// manifest, and with no domain but those that the manifest asks for and `policy` grants. Its code
+    /// cannot be checked by anybody.
+    ///
+    /// # Errors
+    /// A clause saying what does not fit.
+    pub fn claimed(
+        mut bytes: Vec<u8>,
+        wasm: &[u8],
+        policy: &Policy,
+        compatibility: u64,
+    ) -> Result<Self, &'static str> {
+        let unsigned = bytes.len();
+        bytes.extend_from_slice(&[0; SIGNATURE_BYTES]);
+        let image = Image::parse(&bytes).map_err(|_| "it is not an image")?;
+        let manifest = manifest_of(wasm).map_err(|_| "the module has no such manifest")?;
+        let header = image.header;
+        if header.compatibility != compatibility {
+            return Err("it is for another runtime or processor");
+        }
+        if header.source[..] != Sha256::digest(wasm)[..] {
+            return Err("it is another module's");
+        }
+        if image.manifest.as_bytes() != manifest.as_slice() {
+            return Err("its manifest is not the module's");
+        }
+        let asked = image.manifest.domains().with(Domain::Core);
+        if header.domains != asked || !policy.granted().contains_all(asked) {
+            return Err("it has other domains than were granted");
+        }
+        bytes.truncate(unsigned);
+        Ok(Self(bytes))
+    }
+
+    /// Puts the signature of this machine's linker behind it.
+    pub fn sign(self, key: &SecretKey) -> SignedImage {
+        let Self(mut bytes) = self;
+        let signature = key.sign(&bytes);
+        bytes.extend_from_slice(&signature);
+        SignedImage(bytes)
+    }
+}
+
+impl std::fmt::Debug for UnsignedImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "UnsignedImage({} bytes)", self.0.len())
+    }
+}
+
+/// The manifest in a module, found without looking at anything else in it: what it asks for, before
+/// any work is done for it. It is an allegation of the module's author as much as the rest.
+///
+/// # Errors
+/// [`LinkError`]: no module, or not exactly one sound manifest.
+pub fn manifest_of(wasm: &[u8]) -> Result<Vec<u8>, LinkError> {
+    let mut found = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|error| LinkError::Malformed(error.to_string()))?;
+        if let wasmparser::Payload::CustomSection(section) = payload
+            && section.name() == SECTION
+        {
+            found.push(section.data());
+        }
+    }
+    match found.as_slice() {
+        [bytes] => match Manifest::parse(bytes) {
+            Ok(_) => Ok(bytes.to_vec()),
+            Err(_) => Err(LinkError::BadManifest),
+        },
+        [] => Err(LinkError::NoManifest),
+        several => Err(LinkError::ManyManifests(several.len())),
+    }
+}
+
+/// What images must be compatible with to run on this machine, without a compiler.
+///
+/// # Errors
+/// [`LinkError::Engine`].
+pub fn compatibility() -> Result<u64, LinkError> {
+    let engine = wasmtime::Engine::new(&spine_engine::config())
+        .map_err(|error| LinkError::Engine(format!("{error:#}")))?;
+    Ok(spine_engine::compatibility(&engine))
 }
 
 const fn too_large(bytes: usize) -> LinkError {

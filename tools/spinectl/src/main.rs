@@ -1,1 +1,2 @@
 //! The command line of a running spined.
+fn main() {}

@@ -1,0 +1,379 @@
+//! What is said over the control socket: JSON, one packet a sentence.
+//!
+//! A client sends [`Call`]s: a number of its choice and a [`Request`]. The daemon answers each with that
+//! number, in the order of the calls, and sends [`FromDaemon::Message`] and [`FromDaemon::Ended`] whenever there is one. The
+//! first request is [`Request::Hello`] with the [`VERSION`]; a daemon of another version says so and
+//! hangs up.
+//!
+//! ```text
+//! -> {"id":1,"request":{"hello":{"version":1,"program":"spinectl"}}}
+//! <- {"answer":{"id":1,"answer":{"hello":{"version":1,"daemon":"spined 0.1.0"}}}}
+//! -> {"id":2,"request":{"load":{"interface":"eth1"}}}            with the file descriptor of a .wasm
+//! <- {"refused":{"id":2,"why":"the policy grants alice nothing on eth1, ..."}}
+//! ```
+//!
+//! File descriptors travel beside the packet that needs them: for `load` and `replace` the extension as a
+//! sealed memory file, then the regions' files in the order of the manifest.
+//!
+//! Invariants: [`parse`] takes any bytes, allocates no more than in proportion to them, and what it gives
+//! is within the limits below; unknown fields are refused, so that no word is ever ignored today and
+//! meant tomorrow. Nothing here knows what a request is allowed to do.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use spine_abi::limits::{ARGUMENT_BYTES, REGIONS};
+use thiserror::Error;
+
+/// The version of this language.
+pub const VERSION: u32 = 1;
+/// Bytes of a packet, at most.
+pub const PACKET_BYTES: usize = 64 << 10;
+/// File descriptors beside one packet, at most: the extension and its regions.
+pub const DESCRIPTORS: usize = 1 + REGIONS;
+/// Extensions named in one answer, at most.
+pub const PAGE: usize = 64;
+/// Bytes of any name in a request.
+const NAME_BYTES: usize = 255;
+/// Bytes of an author's signature, as the text of its file.
+const SIGNATURE_BYTES: usize = 4096;
+/// Prefixes that one extension may claim.
+pub const CLAIMS: usize = 64;
+
+/// The number of an extension on a daemon: never given twice while it runs.
+pub type ExtensionNumber = u64;
+
+/// A request, and the number that its answer carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Chosen by the client.
+    pub id: u64,
+    /// What it wants.
+    pub request: Request,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The first one: which language this is.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// What the client calls itself, for the daemon's log.
+        program: String,
+    },
+    /// All adapters.
+    Adapters,
+    /// The extensions with a number above `after`, a [`PAGE`] at a time.
+    Extensions {
+        /// Zero for the first page.
+        after: ExtensionNumber,
+    },
+    /// Load an extension. Beside it: the .wasm, then the regions.
+    Load(Load),
+    /// Unload one's own extension, or one of the same user.
+    Unload {
+        /// Which.
+        extension: ExtensionNumber,
+    },
+    /// Put another version in an extension's place, without losing a message. Beside it: the .wasm; no
+    /// regions, since those of the version before are handed over.
+    Replace {
+        /// Which.
+        extension: ExtensionNumber,
+        /// The author's signature, as the text of its file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+    },
+    /// Hear the messages of an extension of the same user that another connection loaded.
+    Attach {
+        /// Which.
+        extension: ExtensionNumber,
+    },
+    /// A small message for a handler of an extension.
+    Send {
+        /// Which.
+        extension: ExtensionNumber,
+        /// The handler's number.
+        handler: u16,
+        /// Up to 240 bytes.
+        #[serde(with = "hex_bytes")]
+        arguments: Vec<u8>,
+    },
+    /// What an adapter has counted.
+    Statistics {
+        /// Which.
+        interface: String,
+    },
+}
+
+/// An extension to load. What its manifest says is not repeated here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// On which interface's adapter.
+    pub interface: String,
+    /// Whether it stays when the connection ends.
+    #[serde(default)]
+    pub keep: bool,
+    /// Bytes of each region.
+    #[serde(default)]
+    pub regions: Vec<u64>,
+    /// Destinations whose packets it wants to have.
+    #[serde(default)]
+    pub prefixes: Vec<Ipv4Net>,
+    /// Which of its handlers gets them; without it, the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<u16>,
+    /// The only domains it may have, whatever the policy grants; without it, what its manifest asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<Vec<String>>,
+    /// Fuel of one message; without it, the usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// The author's signature, as the text of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// What the daemon says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromDaemon {
+    /// A request was followed.
+    Answer {
+        /// The call's number.
+        id: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// A request was not followed; nothing has changed.
+    Refused {
+        /// The call's number.
+        id: u64,
+        /// One sentence.
+        why: String,
+    },
+    /// A small message from an extension.
+    Message {
+        /// Which.
+        extension: ExtensionNumber,
+        /// The number it was sent to: the application's own.
+        handler: u16,
+        /// Its arguments.
+        #[serde(with = "hex_bytes")]
+        arguments: Vec<u8>,
+    },
+    /// An extension is gone although this client did not unload it.
+    Ended {
+        /// Which.
+        extension: ExtensionNumber,
+        /// One sentence.
+        why: String,
+    },
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Answer {
+    /// Welcome.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The daemon's name and version.
+        daemon: String,
+    },
+    /// All adapters.
+    Adapters(Vec<AdapterInfo>),
+    /// Some extensions, by number.
+    Extensions {
+        /// At most a [`PAGE`] of them.
+        extensions: Vec<ExtensionInfo>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
+    /// It is loaded, or replaced.
+    Loaded(ExtensionInfo),
+    /// Done; there is nothing to say about it.
+    Done,
+    /// What an adapter counted.
+    Statistics(Box<AdapterStatistics>),
+}
+
+/// An adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterInfo {
+    /// Its interface.
+    pub interface: String,
+    /// Its number: what the verdict "forward to peer" names.
+    pub index: u16,
+    /// How packets reach it.
+    pub mode: String,
+    /// Extensions on it.
+    pub extensions: u32,
+}
+
+/// An extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtensionInfo {
+    /// Its number on this daemon.
+    pub number: ExtensionNumber,
+    /// Its name, as its manifest has it.
+    pub name: String,
+    /// Its adapter's interface.
+    pub interface: String,
+    /// Whose it is.
+    pub user: u32,
+    /// Whether it outlives the connection that loaded it.
+    pub keep: bool,
+    /// The numbers of its handlers.
+    pub handlers: Vec<u16>,
+    /// The domains it has.
+    pub domains: Vec<String>,
+    /// Destinations whose packets it has claimed.
+    pub prefixes: Vec<Ipv4Net>,
+    /// Bytes of each of its regions.
+    pub regions: Vec<u64>,
+    /// Versions so far, with replacements: 1 at first.
+    pub version: u32,
+    /// Messages from its application.
+    pub sent: u64,
+    /// Messages to its application.
+    pub received: u64,
+    /// Messages to its application that found no room.
+    pub lost: u64,
+}
+
+/// What an adapter counted since the daemon started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterStatistics {
+    /// Its interface.
+    pub interface: String,
+    /// How packets reach it.
+    pub mode: String,
+    /// Everything that is one number, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Packets dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Small messages dropped, by reason.
+    pub messages_dropped: BTreeMap<String, u64>,
+    /// Packets given to the kernel, by reason.
+    pub to_kernel: BTreeMap<String, u64>,
+    /// Packets at the classifier, by what became of them.
+    pub classifier: BTreeMap<String, u64>,
+}
+
+/// Why a packet is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProtocolError {
+    /// Too large.
+    #[error("a packet of {0} bytes: at most {PACKET_BYTES} are possible")]
+    TooLarge(usize),
+    /// No JSON, or none of this language.
+    #[error("the packet is not understood: {0}")]
+    Malformed(String),
+    /// A field is over its limit.
+    #[error("{what} of {found}: at most {most} are possible")]
+    OverLimit {
+        /// Which, with its unit.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many are possible.
+        most: usize,
+    },
+}
+
+/// Reads a call, whatever the bytes are.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub fn parse(bytes: &[u8]) -> Result<Call, ProtocolError> {
+    let call: Call = read(bytes)?;
+    check(&call.request)?;
+    Ok(call)
+}
+
+/// Reads what a daemon said, whatever the bytes are.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub fn parse_answer(bytes: &[u8]) -> Result<FromDaemon, ProtocolError> {
+    read(bytes)
+}
+
+/// The packet of a call or an answer.
+///
+/// # Errors
+/// [`ProtocolError::TooLarge`].
+pub fn encode(said: &impl Serialize) -> Result<Vec<u8>, ProtocolError> {
+    let bytes =
+        serde_json::to_vec(said).map_err(|error| ProtocolError::Malformed(error.to_string()))?;
+    within(bytes.len())?;
+    Ok(bytes)
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ProtocolError> {
+    within(bytes.len())?;
+    serde_json::from_slice(bytes).map_err(|error| ProtocolError::Malformed(error.to_string()))
+}
+
+fn within(bytes: usize) -> Result<(), ProtocolError> {
+    if bytes > PACKET_BYTES { Err(ProtocolError::TooLarge(bytes)) } else { Ok(()) }
+}
+
+fn check(request: &Request) -> Result<(), ProtocolError> {
+    let at_most = |what, found, most| {
+        if found > most { Err(ProtocolError::OverLimit { what, found, most }) } else { Ok(()) }
+    };
+    let signed = |signature: &Option<String>| {
+        let bytes = signature.as_ref().map_or(0, String::len);
+        at_most("bytes of a signature", bytes, SIGNATURE_BYTES)
+    };
+    let name = |name: &str| at_most("bytes of a name", name.len(), NAME_BYTES);
+    match request {
+        Request::Hello { program, .. } => name(program),
+        Request::Statistics { interface } => name(interface),
+        Request::Send { arguments, .. } => {
+            at_most("bytes of arguments", arguments.len(), ARGUMENT_BYTES)
+        }
+        Request::Replace { signature, .. } => signed(signature),
+        Request::Load(load) => {
+            name(&load.interface)?;
+            at_most("regions", load.regions.len(), REGIONS)?;
+            at_most("prefixes", load.prefixes.len(), CLAIMS)?;
+            at_most("domains", load.domains.as_ref().map_or(0, Vec::len), 32)?;
+            load.domains.iter().flatten().try_for_each(|domain| name(domain))?;
+            signed(&load.signature)
+        }
+        Request::Adapters
+        | Request::Extensions { .. }
+        | Request::Unload { .. }
+        | Request::Attach { .. } => Ok(()),
+    }
+}
+
+/// Bytes as hexadecimal digits.
+mod hex_bytes {
+    use super::{Deserialize, Deserializer, Serializer};
+    use serde::de::Error as _;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&crate::hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let digits = String::deserialize(from)?;
+        crate::hex::decode(&digits).ok_or_else(|| D::Error::custom("not hexadecimal digits"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

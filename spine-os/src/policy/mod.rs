@@ -1,0 +1,244 @@
+//! The policy: who may load what, where, and how much of it (SPINE 3.3.3).
+//!
+//! A [`Policy`] is a list of grants, read from a TOML file. A grant says of somebody (a local user, a
+//! member of a group, the author who signed the extension, or several of these at once) on which
+//! interfaces he may have which domains, which packets his extensions may claim, and his [`Limits`].
+//!
+//! ```toml
+//! [[grant]]
+//! user = "alice"              # a name or a number
+//! interfaces = ["eth1"]       # or ["*"]
+//! domains = ["host", "net"]   # core is always granted
+//! prefixes = ["10.1.0.0/16"]  # destinations whose packets may be claimed; without it, none
+//! ports = ["5000-5999"]       # UDP ports that may be claimed; without it, none
+//! extensions = 4
+//! fuel_per_message = 8000
+//!
+//! [[grant]]
+//! signer = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
+//! group = "media"
+//! interfaces = ["*"]
+//! domains = ["host", "kernel"]
+//! ```
+//!
+//! Invariants: root may do everything, whatever the file says (who can replace the daemon need not be
+//! kept from using it); everybody else has what one single grant allows, never parts of several; without
+//! a file nobody but root has anything. What a file says that is not understood is an error with its
+//! line, never a grant less or more than its author meant.
+//!
+//! Left out: grants that expire, and negative ones.
+
+mod file;
+mod limits;
+
+use ipnet::Ipv4Net;
+use spine_abi::interface::{Domain, Domains};
+use thiserror::Error;
+
+pub use file::PolicyError;
+pub use limits::Limits;
+
+use crate::domain::list;
+use crate::signature::PublicKey;
+
+/// Who may load what: the grants of a policy file.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    grants: Vec<Grant>,
+}
+
+/// One `[[grant]]`.
+#[derive(Debug, Clone)]
+struct Grant {
+    /// The line it begins on.
+    line: usize,
+    subject: Subject,
+    /// `None`: all of them.
+    interfaces: Option<Vec<String>>,
+    domains: Domains,
+    prefixes: Vec<Ipv4Net>,
+    ports: Vec<(u16, u16)>,
+    limits: Limits,
+}
+
+/// Whom a grant is for: everything that is said must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Subject {
+    user: Option<u32>,
+    group: Option<u32>,
+    signer: Option<PublicKey>,
+}
+
+/// Who asks: as the kernel tells it of the other end of a socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The user's number.
+    pub user: u32,
+    /// What to call him in a sentence.
+    pub name: &'a str,
+    /// The numbers of all his groups.
+    pub groups: &'a [u32],
+    /// Whose valid signature the extension carries.
+    pub signer: Option<PublicKey>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The extension's name.
+    pub extension: &'a str,
+    /// The interface to load it on.
+    pub interface: &'a str,
+    /// The domains its manifest wants.
+    pub domains: Domains,
+    /// Destinations it wants to claim.
+    pub prefixes: &'a [Ipv4Net],
+    /// UDP ports it wants to claim.
+    pub ports: &'a [u16],
+}
+
+/// Why a wish was not granted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No grant is about this user, this signature, this interface.
+    #[error(
+        "the policy grants {user} nothing on {interface}, and the extension {extension} asks for the domains {domains}"
+    )]
+    Nobody {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// What he wants to load.
+        extension: String,
+        /// The domains it asks for.
+        domains: String,
+    },
+    /// The grant that comes closest lacks a domain.
+    #[error(
+        "the policy does not grant {user} the domain {domain} on {interface}, which the extension {extension} asks for; granted: {granted} (line {line})"
+    )]
+    Domain {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// What he wants to load.
+        extension: String,
+        /// The first domain that is missing.
+        domain: &'static str,
+        /// Those that are granted.
+        granted: String,
+        /// The grant's line in the file.
+        line: usize,
+    },
+    /// The packets are not his to claim.
+    #[error(
+        "the policy does not let {user} claim packets to {what} on {interface} (line {line} is the grant that comes closest)"
+    )]
+    Claim {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// The prefix or port.
+        what: String,
+        /// The grant's line in the file.
+        line: usize,
+    },
+}
+
+impl Policy {
+    /// Whether anything at all could be granted to this user, whatever he brings: asked before any work
+    /// is done for him.
+    pub fn knows(&self, user: u32, groups: &[u32]) -> bool {
+        user == 0
+            || self.grants.iter().any(|grant| {
+                grant.subject.user.is_none_or(|named| named == user)
+                    && grant.subject.group.is_none_or(|named| groups.contains(&named))
+            })
+    }
+
+    /// The authors it names: the keys to try on a signature.
+    pub fn signers(&self) -> Vec<PublicKey> {
+        let mut keys = Vec::new();
+        for key in self.grants.iter().filter_map(|grant| grant.subject.signer) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// How many grants there are.
+    pub fn grants(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// Whether one grant allows all of the wish; answers its limits.
+    ///
+    /// # Errors
+    /// [`Refusal`]: what the grant that comes closest lacks.
+    pub fn decide(&self, asker: &Asker<'_>, wish: &Wish<'_>) -> Result<Limits, Refusal> {
+        if asker.user == 0 {
+            return Ok(Limits::MOST);
+        }
+        let mut nearest: Option<(u8, Refusal)> = None;
+        for grant in self.grants.iter().filter(|grant| grant.is_about(asker, wish.interface)) {
+            match grant.lacks(asker, wish) {
+                None => return Ok(grant.limits),
+                Some((distance, refusal)) => {
+                    if nearest.as_ref().is_none_or(|(least, _)| distance < *least) {
+                        nearest = Some((distance, refusal));
+                    }
+                }
+            }
+        }
+        Err(nearest.map_or_else(
+            || Refusal::Nobody {
+                user: asker.name.to_owned(),
+                interface: wish.interface.to_owned(),
+                extension: wish.extension.to_owned(),
+                domains: list(wish.domains.with(Domain::Core)),
+            },
+            |(_, refusal)| refusal,
+        ))
+    }
+}
+
+impl Grant {
+    fn is_about(&self, asker: &Asker<'_>, interface: &str) -> bool {
+        let Subject { user, group, signer } = self.subject;
+        user.is_none_or(|named| named == asker.user)
+            && group.is_none_or(|named| asker.groups.contains(&named))
+            && signer.is_none_or(|key| asker.signer == Some(key))
+            && self.interfaces.as_ref().is_none_or(|names| names.iter().any(|n| n == interface))
+    }
+
+    /// What is missing, and how far that is from enough: a domain is farther than a claim.
+    fn lacks(&self, asker: &Asker<'_>, wish: &Wish<'_>) -> Option<(u8, Refusal)> {
+        let (user, interface) = (asker.name.to_owned(), wish.interface.to_owned());
+        let granted = self.domains.with(Domain::Core);
+        if let Some(domain) = wish.domains.iter().find(|domain| !granted.contains(*domain)) {
+            let refusal = Refusal::Domain {
+                user,
+                interface,
+                extension: wish.extension.to_owned(),
+                domain: domain.name(),
+                granted: list(granted),
+                line: self.line,
+            };
+            return Some((2, refusal));
+        }
+        let inside = |wanted: &&Ipv4Net| !self.prefixes.iter().any(|ours| ours.contains(*wanted));
+        let among =
+            |wanted: &&u16| !self.ports.iter().any(|(first, last)| (first..=last).contains(wanted));
+        let prefix = wish.prefixes.iter().find(inside).map(ToString::to_string);
+        let port = wish.ports.iter().find(among).map(|port| format!("UDP port {port}"));
+        let what = prefix.or(port)?;
+        Some((1, Refusal::Claim { user, interface, what, line: self.line }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
