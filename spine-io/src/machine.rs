@@ -14,6 +14,7 @@ use wasmtime::Engine;
 use crate::buffer::{Frame, FrameMemory, Pool};
 use crate::clock::Monotonic;
 use crate::endpoint::host::{self, AdapterHandle};
+use crate::endpoint::remote::{RemoteSetup, Remotes};
 use crate::endpoint::{KernelPort, Outlets, peer};
 use crate::extension::TrustedKey;
 use crate::nic::Nic;
@@ -32,6 +33,9 @@ pub struct AdapterSetup {
     pub unstamped: HandlerNumber,
     /// Which processor runs it: an index into the machine's cores.
     pub processor: usize,
+    /// Endpoints on other machines that are reached by its wire. To its extensions they are peers,
+    /// numbered after the adapters of this machine.
+    pub remotes: Vec<RemoteSetup>,
 }
 
 /// Why there is no machine.
@@ -205,6 +209,7 @@ fn assemble(
             Arc::clone(memory),
             Pool::new(index, setup.frames),
             peers,
+            Remotes::new(setup.remotes),
             setup.kernel,
             port.messages,
         );

@@ -185,7 +185,7 @@ impl Adapter {
             return;
         }
         self.need(Stage::Complete, 1, None);
-        if self.out.waiting() {
+        if self.out.waiting(self.now) {
             self.need(Stage::Send, 1, None);
         }
         self.need(Stage::Receive, 1, None);
@@ -301,7 +301,10 @@ impl Adapter {
                 self.handle(extension);
                 true
             }
-            Stage::Send => self.out.send(if self.singly { 1 } else { usize::MAX }),
+            Stage::Send => {
+                let most = if self.singly { 1 } else { usize::MAX };
+                self.out.send(most, self.now)
+            }
             Stage::Idle => false,
         }
     }
@@ -319,6 +322,7 @@ impl Adapter {
         let mut received = std::mem::take(&mut self.received);
         let count = received.len().min(self.burst_limit);
         for frame in received.drain(..count) {
+            let Some(frame) = self.out.from_remote(frame, self.now) else { continue };
             let stamped = frame.handler();
             let number = if stamped.is_some() { stamped } else { self.unstamped };
             let Some(target) = self.table.find(number) else {
@@ -330,6 +334,7 @@ impl Adapter {
             self.enqueue(target, Endpoint::Network, body);
         }
         self.received = received;
+        self.deliver_from_remotes();
     }
 
     /// Puts a message in its extension's queue.
@@ -431,7 +436,35 @@ impl Adapter {
         for (from, message) in messages {
             self.deliver(message, Endpoint::Peer(from));
         }
+        moved | self.deliver_from_remotes()
+    }
+
+    /// Gives what arrived from other machines to its handlers, in order. What a handler's queue has no
+    /// room for stays where it is, and its sender gets no credit for it.
+    fn deliver_from_remotes(&mut self) -> bool {
+        if !self.out.remotes.has_arrived() {
+            return false;
+        }
+        let first = self.out.peers.len();
+        let mut remotes = std::mem::take(&mut self.out.remotes);
+        let moved = remotes.deliver(|index, message| {
+            let from = u16::try_from(first + index).unwrap_or(u16::MAX);
+            self.has_room(message, Endpoint::Peer(from)) && {
+                self.out.counters.from_peer += 1;
+                self.deliver(message.clone(), Endpoint::Peer(from));
+                true
+            }
+        });
+        self.out.remotes = remotes;
         moved
+    }
+
+    /// Whether the handler that a small message names could take it now. One that names nobody can be
+    /// dropped at once.
+    fn has_room(&self, message: &Message, source: Endpoint) -> bool {
+        let Some(target) = self.table.find(message.header().handler) else { return true };
+        let installed = self.extensions.get(usize::from(target.extension));
+        installed.and_then(Option::as_ref).is_none_or(|it| it.waiting.has_room_from(source))
     }
 
     /// Gives a small message to the handler it names.
@@ -557,6 +590,7 @@ impl Adapter {
             counters: self.out.counters.clone(),
             nic: self.out.nic.statistics(),
             processor_syscalls: 0,
+            remotes: self.out.remotes.statistics().collect(),
             frames: (self.out.pool.free(), self.out.pool.total()),
         }
     }
@@ -603,6 +637,12 @@ impl Adapter {
 
     /// Whether there is anything to do without waiting: asked before the processor sleeps.
     pub(crate) fn has_work(&self) -> bool {
-        !self.again.is_empty() || self.out.has_arrivals() || self.out.waiting()
+        !self.again.is_empty() || self.out.has_arrivals() || self.out.waiting(self.now)
+    }
+
+    /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before
+    /// something does.
+    pub(crate) fn due_in(&self) -> Option<u64> {
+        Some(self.out.remotes.deadline(self.now)?.since(self.now))
     }
 }

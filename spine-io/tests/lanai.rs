@@ -46,6 +46,7 @@ fn run(card: Card, count: u64, gap: f64) -> Run {
     sink.limit(0);
     let nics: [Box<dyn Nic>; 2] = [Box::new(ingress), Box::new(sink)];
     let setups = nics.into_iter().zip(dealt).map(|(nic, frames)| AdapterSetup {
+        remotes: Vec::new(),
         nic,
         frames,
         kernel: None,

@@ -56,12 +56,12 @@ pub const CLAIMS: u32 = 1 << 20;
 /// Claimed UDP ports it can hold, the entries for fragments among them.
 pub const FLOWS: u32 = 1024;
 
-/// The control map's value: whether packets are claimed at all, and whether UDP ports are looked up.
-pub const fn control(claim: bool, flows: bool) -> u32 {
-    match (claim, flows) {
-        (false, _) => 0,
-        (true, false) => 1,
-        (true, true) => 3,
+/// The control map's value: whether packets are claimed at all, whether UDP ports are looked up, and
+/// whether messages between hosts on a link are claimed.
+pub const fn control(claim: bool, flows: bool, hosts: bool) -> u32 {
+    match claim {
+        false => 0,
+        true => 1 | (flows as u32) << 1 | (hosts as u32) << 2,
     }
 }
 

@@ -96,7 +96,7 @@ impl Classifier {
     }
 
     fn switch(&self, on: bool) {
-        self.control(control(on, false));
+        self.control(control(on, false, false));
     }
 
     fn control(&self, value: u32) {

@@ -183,6 +183,7 @@ impl DataPath {
             attached.set_port(ifindex, port)?;
             ports.push((ifindex, port));
             setups.push(AdapterSetup {
+                remotes: Vec::new(),
                 nic: stack(sockets, interface, &memory, options.capture)?,
                 frames,
                 kernel: Some(Box::new(kernel.sender(ifindex))),

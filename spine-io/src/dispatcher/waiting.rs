@@ -50,12 +50,15 @@ impl Waiting {
     pub(crate) fn admits(&self, message: &Pending, own: usize, frames: &FrameShares) -> bool {
         match (&message.body, message.source) {
             (Body::Bulk(..), _) => self.packets() < PACKETS && frames.admits(own),
-            (Body::Small(_), Endpoint::Peer(peer)) => {
-                let waiting = self.from_peer.get(usize::from(peer));
-                waiting.is_none_or(|waiting| *waiting < FROM_PEER)
-            }
-            (Body::Small(_), _) => self.from_host < FROM_HOST,
+            (Body::Small(_), source) => self.has_room_from(source),
         }
+    }
+
+    /// Whether there is room for one more small message from there.
+    #[inline]
+    pub(crate) fn has_room_from(&self, source: Endpoint) -> bool {
+        let Endpoint::Peer(peer) = source else { return self.from_host < FROM_HOST };
+        self.from_peer.get(usize::from(peer)).is_none_or(|waiting| *waiting < FROM_PEER)
     }
 
     /// Puts a message at the end.

@@ -15,8 +15,10 @@ use super::KernelPort;
 use super::host::ToHost;
 use super::network::complete_checksum;
 use super::peer::{PEER_MESSAGES, Peer, Peers};
+use super::remote::Remotes;
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory, Pool};
+use crate::clock::Nanos;
 use crate::dispatcher::share::Ledger;
 use crate::extension::outcome::Body;
 use crate::extension::{Instance, Outcome, Pending};
@@ -34,6 +36,8 @@ pub(crate) struct Outlets {
     pub(crate) memory: Arc<FrameMemory>,
     pub(crate) pool: Pool,
     pub(crate) peers: Peers,
+    /// Endpoints on other machines: more peers, numbered after the local ones.
+    pub(crate) remotes: Remotes,
     pub(crate) kernel: Option<Box<dyn KernelPort>>,
     host: ToHost,
     pub(crate) counters: Counters,
@@ -60,13 +64,14 @@ impl Outlets {
         memory: Arc<FrameMemory>,
         pool: Pool,
         peers: Peers,
+        remotes: Remotes,
         kernel: Option<Box<dyn KernelPort>>,
         host: ToHost,
     ) -> Self {
         let queues = || (0..peers.len()).map(|_| VecDeque::with_capacity(BURST)).collect();
         Self {
             in_host: Ledger::default(),
-            in_peer: (0..peers.len()).map(|_| Ledger::default()).collect(),
+            in_peer: (0..peers.len() + remotes.len()).map(|_| Ledger::default()).collect(),
             in_kernel: Ledger::default(),
             notices: VecDeque::new(),
             to_peer: queues(),
@@ -75,6 +80,7 @@ impl Outlets {
             memory,
             pool,
             peers,
+            remotes,
             kernel,
             host,
             counters: Counters::default(),
@@ -204,8 +210,9 @@ impl Outlets {
     }
 
     /// Whether anything waits for a send event.
-    pub(crate) fn waiting(&self) -> bool {
+    pub(crate) fn waiting(&self, now: Nanos) -> bool {
         !self.wire.is_empty()
+            || self.remotes.deadline(now).is_some_and(|due| due <= now)
             || self.to_peer.iter().any(|queue| !queue.is_empty())
             || self.homeward.iter().any(|queue| !queue.is_empty())
     }
@@ -223,8 +230,8 @@ impl Outlets {
 
     /// The send event: moves every queue on by `most` packets together, and rings for peers that sleep.
     /// Says whether anything moved.
-    pub(crate) fn send(&mut self, mut most: usize) -> bool {
-        let mut moved = false;
+    pub(crate) fn send(&mut self, mut most: usize, now: Nanos) -> bool {
+        let mut moved = self.send_to_remotes(now);
         for index in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[index] else { continue };
             let (packets, home) = (&mut self.to_peer[index], &mut self.homeward[index]);
@@ -247,6 +254,36 @@ impl Outlets {
             }
         }
         moved | self.transmit()
+    }
+
+    /// Packets with messages for other machines, and what keeps their sessions going.
+    fn send_to_remotes(&mut self, now: Nanos) -> bool {
+        if self.remotes.is_empty() {
+            return false;
+        }
+        let Self { remotes, pool, memory, wire, .. } = self;
+        remotes.poll(now, |packet| {
+            let room = wire.len() < BACKLOG && packet.len() <= memory.packet_bytes();
+            let Some(mut frame) = pool.frames_mut().pop_if(|_| room) else {
+                // As good as lost on the way: it is sent again.
+                return false;
+            };
+            let length = u16::try_from(packet.len()).unwrap_or(0);
+            memory.set_packet(&mut frame, crate::buffer::HEADROOM, length);
+            memory.packet_mut(&mut frame).copy_from_slice(packet);
+            wire.push_back(frame);
+            true
+        })
+    }
+
+    /// Takes a packet that another machine's endpoint sent; any other comes back.
+    #[inline]
+    pub(crate) fn from_remote(&mut self, frame: Frame, now: Nanos) -> Option<Frame> {
+        if self.remotes.is_empty() || !self.remotes.receive(self.memory.packet(&frame), now) {
+            return Some(frame);
+        }
+        self.consume(frame);
+        None
     }
 
     fn transmit(&mut self) -> bool {
@@ -356,6 +393,9 @@ impl Outlets {
 
     fn message_to_peer(&mut self, extension: u16, peer: u16, message: Message) {
         let place = usize::from(peer);
+        if let Some(remote) = place.checked_sub(self.peers.len()) {
+            return self.message_to_remote(extension, remote, message);
+        }
         let Some(Some(peer)) = self.peers.get_mut(place) else {
             self.counters.messages_dropped.add(Reason::NoPeer, 1);
             return;
@@ -369,6 +409,26 @@ impl Outlets {
             self.in_peer[place].note(extension);
             self.counters.to_peer += 1;
             peer.doorbell.ring();
+            return;
+        } else {
+            Reason::PeerFull
+        };
+        self.counters.messages_dropped.add(reason, 1);
+    }
+
+    fn message_to_remote(&mut self, extension: u16, remote: usize, message: Message) {
+        let Some((waiting, capacity)) = self.remotes.queue(remote) else {
+            self.counters.messages_dropped.add(Reason::NoPeer, 1);
+            return;
+        };
+        let ledger = &mut self.in_peer[self.peers.len() + remote];
+        let reason = if waiting >= capacity {
+            Reason::PeerFull
+        } else if !ledger.admits(extension, waiting, capacity) {
+            Reason::OverShare
+        } else if self.remotes.send(remote, message) {
+            ledger.note(extension);
+            self.counters.to_peer += 1;
             return;
         } else {
             Reason::PeerFull
@@ -410,7 +470,7 @@ impl Outlets {
 
     /// Whether a peer has something for us.
     pub(crate) fn has_arrivals(&self) -> bool {
-        self.peers.iter().flatten().any(Peer::has_something)
+        self.peers.iter().flatten().any(Peer::has_something) || self.remotes.has_arrived()
     }
 }
 

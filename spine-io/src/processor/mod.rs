@@ -140,6 +140,14 @@ impl<C: Clock> Processor<C> {
         self.adapters.iter().map(|(_, pace)| pace.patience(&self.purse)).max().unwrap_or(0)
     }
 
+    /// How long nothing needs doing, if nothing arrives.
+    fn longest_sleep(&self) -> Duration {
+        let owed = self.adapters.iter().any(|(adapter, _)| adapter.is_owed());
+        let most = if owed { SHORT_SLEEP } else { LONGEST_SLEEP };
+        let due = self.adapters.iter().filter_map(|(adapter, _)| adapter.due_in()).min();
+        due.map_or(most, |nanos| most.min(Duration::from_nanos(nanos)))
+    }
+
     fn sleep(&mut self) -> io::Result<()> {
         for (adapter, _) in &mut self.adapters {
             flush(adapter.nic());
@@ -157,8 +165,7 @@ impl<C: Clock> Processor<C> {
             }
             self.shared.sleeps.fetch_add(1, Ordering::Relaxed);
             self.purse.pay(0);
-            let owed = self.adapters.iter().any(|(adapter, _)| adapter.is_owed());
-            heard = self.sleeper.sleep(if owed { SHORT_SLEEP } else { LONGEST_SLEEP })?;
+            heard = self.sleeper.sleep(self.longest_sleep())?;
         }
         self.shared.doorbell.wake(heard);
         Ok(())

@@ -101,6 +101,7 @@ impl Rig {
             let (nic, wire) = Loopback::wire(&name, Arc::clone(&memory), WIRE).expect("a wire");
             let (kernel, given) = sync_channel(KERNEL_QUEUE);
             setups.push(AdapterSetup {
+                remotes: Vec::new(),
                 nic: Box::new(nic.stamped(PACKET)),
                 frames,
                 kernel: Some(Box::new(Kernel(kernel))),

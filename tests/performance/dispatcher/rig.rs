@@ -90,6 +90,7 @@ impl Rig {
                 nic.limit(0);
             }
             AdapterSetup {
+                remotes: Vec::new(),
                 nic: Box::new(nic.stamped(FORWARD)),
                 frames,
                 kernel: None,

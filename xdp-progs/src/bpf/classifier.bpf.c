@@ -225,6 +225,16 @@ static __always_inline enum spine_counter look_up(__be32 source, __be32 destinat
 	return ours && *ours ? SPINE_CLAIMED : SPINE_NOT_OURS;
 }
 
+/* Messages between hosts on this link. The adapter knows from whom it takes them. */
+static __always_inline bool is_from_host(struct xdp_md *context, const struct spine_port *port)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+
+	return (void *)(ethernet + 1) <= end && ethernet->h_proto == bpf_htons(SPINE_ETHERTYPE) &&
+	       is_same_mac(ethernet->h_dest, port->mac);
+}
+
 /* A driver without metadata leaves the packet unstamped, and the adapter finds the handler itself. */
 static __always_inline void stamp(struct xdp_md *context, __u16 handler)
 {
@@ -257,6 +267,10 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		owner = look_up_flow(context, port, &handler);
 	if (owner == SPINE_FRAGMENTS)
 		return owner;
+	if (*on & SPINE_CLAIM_HOSTS && is_from_host(context, port)) {
+		owner = SPINE_CLAIMED;
+		handler = port->handler;
+	}
 	if (owner != SPINE_CLAIMED) {
 		owner = read_packet(context, port, &source, &destination);
 		if (owner != SPINE_CLAIMED)

@@ -56,6 +56,10 @@ struct spine_flow {
 /* What `control[0]` holds. Zero: the kernel has all packets. */
 #define SPINE_CLAIM 1u       /* claim packets */
 #define SPINE_CLAIM_FLOWS 2u /* there are claimed ports to look up */
+#define SPINE_CLAIM_HOSTS 4u /* messages between hosts on a link are ours */
+
+/* The EtherType of messages between hosts: "local experimental 1". */
+#define SPINE_ETHERTYPE 0x88b5
 
 /* What became of a packet. Everything but the first goes to the kernel. */
 enum spine_counter {

@@ -27,7 +27,7 @@ impl Classifier {
         let value = u32::from(handler.0).to_ne_bytes();
         self.update(maps::FLOWS, &flow_key(address, port), &value);
         self.update(maps::FLOWS, &flow_key(address, 0), &1u32.to_ne_bytes());
-        self.control(control(true, true));
+        self.control(control(true, true, false));
     }
 }
 
@@ -148,11 +148,11 @@ fn a_claim_taken_back_or_switched_off_leaves_the_packet_where_it_was() {
     assert_eq!(classifier.run(&frame), local, "before");
     classifier.claim_port(MINE, PORT_NUMBER, STREAM);
     assert_eq!(classifier.run(&frame), claimed_for(STREAM, &frame));
-    classifier.control(control(true, false));
+    classifier.control(control(true, false, false));
     assert_eq!(classifier.run(&frame), local, "ports are not looked up");
-    classifier.control(control(false, true));
+    classifier.control(control(false, true, false));
     assert_eq!(classifier.run(&frame), passed(Counter::SwitchedOff, &frame));
-    classifier.control(control(true, true));
+    classifier.control(control(true, true, false));
     classifier.map(maps::FLOWS).delete(&flow_key(MINE, PORT_NUMBER)).expect("it was there");
     assert_eq!(classifier.run(&frame), local, "taken back");
     // The router's packets are its own all the while.
@@ -172,4 +172,18 @@ fn every_length_of_a_stream_packet_is_answered() {
         };
         assert_eq!(classifier.run(&frame[..length]).owner, owner, "{length} bytes");
     }
+}
+
+#[test]
+fn messages_between_hosts_are_claimed_only_when_asked_for_and_only_ours() {
+    let Some(classifier) = Classifier::without_routes() else { return };
+    let message = with(ETHER_TYPE, &[0x88, 0xb5]);
+    classifier.control(control(true, false, false));
+    assert_eq!(classifier.run(&message), passed(Counter::NotIpv4, &message));
+    classifier.control(control(true, true, true));
+    assert_eq!(classifier.run(&message), claimed(&message));
+    let broadcast = changed(message.clone(), 0, &[0xff; 6]);
+    assert_eq!(classifier.run(&broadcast), passed(Counter::OtherMac, &broadcast));
+    let routed = ordinary();
+    assert_eq!(classifier.run(&routed), passed(Counter::NotOurs, &routed));
 }

@@ -60,6 +60,16 @@ impl Remotes {
         self.0.len()
     }
 
+    /// How many messages wait for one of them, and how many can.
+    pub fn queue(&self, index: usize) -> Option<(usize, usize)> {
+        Some((self.0.get(index)?.peering.unacknowledged(), stream::QUEUE))
+    }
+
+    /// Whether messages are ready to be handed over.
+    pub fn has_arrived(&self) -> bool {
+        self.0.iter().any(|remote| remote.peering.has_arrived())
+    }
+
     /// Takes a message for one of them; false if there is no such endpoint, or too many are on their
     /// way to it.
     pub fn send(&mut self, index: usize, message: Message) -> bool {

@@ -121,6 +121,16 @@ impl Peering {
         taken
     }
 
+    /// Messages on their way, or waiting to be.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.stream.unacknowledged()
+    }
+
+    /// Whether the next message in order is here.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.stream.has_arrived()
+    }
+
     /// Takes a frame from the wire.
     pub(super) fn receive(&mut self, frame: &[u8], now: Nanos) {
         let taken = match frame {

@@ -178,6 +178,11 @@ impl Stream {
         }
     }
 
+    /// Whether the next message in order is here.
+    pub(super) fn has_arrived(&self) -> bool {
+        matches!(self.ahead.front(), Some(Some(_)))
+    }
+
     /// Hands over what is next in order, until `deliver` answers that it can take no more.
     pub(super) fn deliver(&mut self, mut deliver: impl FnMut(&Message) -> bool) -> bool {
         let mut moved = false;

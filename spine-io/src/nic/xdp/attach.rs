@@ -157,6 +157,7 @@ pub struct Classifier {
     flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,
     enabled: bool,
+    hosts: bool,
     /// The ports in `flows`.
     claimed_ports: BTreeSet<(Ipv4Addr, u16)>,
 }
@@ -191,6 +192,7 @@ impl Classifier {
             counters: typed(maps::COUNTERS, take(maps::COUNTERS)?)?,
             links: Vec::new(),
             enabled: false,
+            hosts: false,
             claimed_ports: BTreeSet::new(),
             program,
         })
@@ -372,8 +374,19 @@ impl Classifier {
         gone(maps::FLOWS, self.flows.remove(&flow_key(address, 0)))
     }
 
+    /// Claims messages between hosts on a link (EtherType [`ETHERTYPE`](crate::endpoint::remote::ETHERTYPE)),
+    /// or leaves them to the kernel, as at first. Those by UDP are claimed by their
+    /// [port](Self::claim_port).
+    ///
+    /// # Errors
+    /// [`AttachError::Map`].
+    pub fn set_hosts(&mut self, claimed: bool) -> Result<(), AttachError> {
+        self.hosts = claimed;
+        self.set_control()
+    }
+
     fn set_control(&mut self) -> Result<(), AttachError> {
-        let value = control(self.enabled, !self.claimed_ports.is_empty());
+        let value = control(self.enabled, !self.claimed_ports.is_empty(), self.hosts);
         done(maps::CONTROL, self.control.set(0, value, 0))
     }
 

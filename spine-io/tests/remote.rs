@@ -1,0 +1,126 @@
+//! Messages between two machines, each with an adapter, an extension and a bad wire between them.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{MESSAGE, extension, key};
+use spine_abi::interface::Domain;
+use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_io::buffer::FrameMemory;
+use spine_io::endpoint::remote::{PairKey, RemoteAddress, RemoteSetup};
+use spine_io::nic::fault::{Fault, Faults};
+use spine_io::nic::loopback::Loopback;
+use spine_io::{AdapterSetup, Budget, Machine};
+
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+/// What the application says goes to peer 1, the other machine (peer 0 is this adapter itself); what comes
+/// from there goes to the application.
+const RELAY: &str = r#"
+    (local.set $verdict (i64.const 0))
+    (if (i32.eq (i32.load16_u offset=4 (local.get $slot)) (i32.const 0x2000))
+        (then (drop (call $send_peer (i32.const 1) (local.get $slot))))
+        (else (drop (call $send_host (local.get $slot)))))"#;
+
+/// Two machines, each with one adapter, on one wire.
+fn machines(faults: Faults, keys: [u8; 2]) -> [Machine; 2] {
+    let image = extension(
+        &[Domain::Peer, Domain::Host],
+        r#"(import "spine:peer" "send" (func $send_peer (param i32 i32) (result i32)))
+           (import "spine:host" "send" (func $send_host (param i32) (result i32)))"#,
+        "",
+        RELAY,
+    );
+    let sides = [0, 1].map(|_| FrameMemory::anonymous(512, 2048, 1).expect("memory"));
+    let ends =
+        Loopback::pair(("left", Arc::clone(&sides[0].0)), ("right", Arc::clone(&sides[1].0)), 256);
+    let (left, right) = ends.expect("a wire");
+    let mut nics = [left, right].into_iter();
+    let mut side = 0;
+    sides.map(|(memory, mut dealt)| {
+        let nic = nics.next().expect("one for each");
+        let remote = RemoteSetup {
+            address: RemoteAddress::Link { ours: MACS[side], theirs: MACS[1 - side] },
+            key: PairKey([keys[side]; 32]),
+        };
+        side += 1;
+        let setup = AdapterSetup {
+            nic: Box::new(Fault::new(nic, Arc::clone(&memory), faults, side as u64)),
+            frames: dealt.pop().expect("one home"),
+            kernel: None,
+            unstamped: HandlerNumber::NONE,
+            processor: 0,
+            remotes: vec![remote],
+        };
+        let machine = Machine::start(vec![setup], &memory, &[None], key()).expect("a machine");
+        let adapter = &machine.adapters()[0];
+        let loaded = adapter.load(&image, Vec::new(), Budget::default());
+        loaded.unwrap_or_else(|error| panic!("{error}"));
+        machine
+    })
+}
+
+fn numbered(number: u32) -> Message {
+    Message::small(MESSAGE, Endpoint::Host, &number.to_le_bytes())
+}
+
+/// Sends `count` messages from one machine's application to the other's, a window of them at a time.
+fn exchange(from: &Machine, to: &Machine, count: u32) {
+    const WINDOW: u32 = 100;
+    let mut sent = 0;
+    for expected in 0..count {
+        while sent < count && sent - expected < WINDOW {
+            from.adapters()[0].send(numbered(sent)).expect("room");
+            sent += 1;
+        }
+        let message = to.adapters()[0].receive(Duration::from_secs(10));
+        let message = message.unwrap_or_else(|| panic!("message {expected} did not arrive"));
+        assert_eq!(message.arguments(), expected.to_le_bytes(), "in order, each once");
+    }
+    let late = to.adapters()[0].receive(Duration::from_millis(50));
+    assert!(late.is_none(), "nothing comes twice: {late:?}");
+}
+
+#[test]
+fn applications_on_two_machines_talk_through_their_extensions() {
+    let [left, right] = machines(Faults::default(), [1, 1]);
+    exchange(&left, &right, 500);
+    exchange(&right, &left, 500);
+    let statistics = left.adapters()[0].statistics().expect("an answer");
+    let peering = statistics.remotes[0];
+    assert_eq!((peering.received, peering.sent, peering.lost), (500, 500, 0), "{peering:?}");
+}
+
+#[test]
+fn a_wire_that_loses_repeats_reorders_and_corrupts_loses_no_message() {
+    let faults = Faults { lose: 10, repeat: 10, reorder: 10, corrupt: 20 };
+    let [left, right] = machines(faults, [1, 1]);
+    exchange(&left, &right, 1000);
+    exchange(&right, &left, 300);
+    let peering = right.adapters()[0].statistics().expect("an answer").remotes[0];
+    assert!(peering.refused > 0, "the wire was bad: {peering:?}");
+    // Every frame that carried something is at home again, or lent to the wire.
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let statistics = left.adapters()[0].statistics().expect("an answer");
+        assert_eq!(statistics.frames.1, 512);
+        if statistics.frames.0 + 256 + 64 >= 512 {
+            break;
+        }
+        assert!(Instant::now() < end, "frames are missing: {:?}", statistics.frames);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn machines_without_the_same_key_exchange_nothing() {
+    let [left, right] = machines(Faults::default(), [1, 2]);
+    for number in 0..10 {
+        left.adapters()[0].send(numbered(number)).expect("room");
+    }
+    assert!(right.adapters()[0].receive(Duration::from_millis(400)).is_none());
+    let peering = right.adapters()[0].statistics().expect("an answer").remotes[0];
+    assert_eq!((peering.received, peering.sessions), (0, 0));
+    assert!(peering.refused > 0, "{peering:?}");
+}
