@@ -1,1 +1,3 @@
 //! The adapter of the paper: a Myricom LANai 4 board, in virtual time.
+
+pub mod cpu;
