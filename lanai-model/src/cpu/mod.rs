@@ -18,6 +18,25 @@
 //! cpu.register(4); cpu.set_register(4, sp); cpu.pc(); cpu.set_pc(entry); cpu.state(); cpu.context();
 //! ```
 
+mod alu;
+mod cost;
+mod decode;
+mod disassemble;
+mod execute;
+mod flat;
+mod op;
+mod registers;
+
+pub(crate) use decode::PUNT;
+pub(crate) use disassemble::{CONDITIONS, OPERATIONS};
+
+pub use alu::{FLAG_C, FLAG_N, FLAG_V, FLAG_Z};
+pub use cost::{CLOCK_HZ, Cost};
+pub use disassemble::disassemble;
+pub use execute::Cpu;
+pub use flat::FlatMemory;
+pub use registers::STATUS_USER;
+
 /// The two instruction sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
