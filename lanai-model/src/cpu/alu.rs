@@ -1,6 +1,6 @@
 //! The arithmetic and logic unit: results and flags.
 //!
-//! The rules are those of LLVM's format descriptions [SRC]: subtraction adds the complement, so that the carry after it
+//! The rules are those of LLVM's format descriptions \[SRC\]: subtraction adds the complement, so that the carry after it
 //! means "no borrow"; overflow compares signs; a right shift clears the carry and a left one leaves the last bit it lost
 //! there. What they leave open is marked.
 
@@ -62,7 +62,7 @@ pub(super) fn result(op: Alu, a: u32, b: u32, flags: u32) -> u32 {
 
 /// The flags after `op`; `logic_carry` is what a logic operation leaves in C.
 ///
-/// The register form of a logic operation keeps the carry and the immediate form clears it [SRC].
+/// The register form of a logic operation keeps the carry and the immediate form clears it \[SRC\].
 pub(super) fn flags(op: Alu, a: u32, b: u32, flags: u32, logic_carry: u32) -> u32 {
     let carry = flags & FLAG_C != 0;
     let (b, carry_in) = match op {
@@ -84,7 +84,7 @@ pub(super) fn of_result(result: u32) -> u32 {
 
 /// `value` shifted by `amount`, left if positive.
 ///
-/// Only -31 to 31 is defined; beyond, all bits are shifted out [DER].
+/// Only -31 to 31 is defined; beyond, all bits are shifted out \[DER\].
 pub(super) fn shift(value: u32, amount: i32, arithmetic: bool) -> u32 {
     let distance = amount.unsigned_abs();
     match (amount >= 0, arithmetic) {
@@ -94,7 +94,7 @@ pub(super) fn shift(value: u32, amount: i32, arithmetic: bool) -> u32 {
     }
 }
 
-/// The flags after [`shift`]; a shift by nothing loses no bit and clears C [DER].
+/// The flags after [`shift`]; a shift by nothing loses no bit and clears C \[DER\].
 pub(super) fn shift_flags(value: u32, amount: i32, arithmetic: bool) -> u32 {
     let lost = match amount {
         1..=32 => value >> (32 - amount) & 1,

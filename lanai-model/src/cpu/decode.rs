@@ -1,6 +1,6 @@
 //! From a word to an instruction.
 //!
-//! The formats are those of LLVM's Lanai and of Myricom's binutils, which agree [SRC]; what only one of the two
+//! The formats are those of LLVM's Lanai and of Myricom's binutils, which agree \[SRC\]; what only one of the two
 //! instruction sets has is decided here and nowhere else. Every word has an answer: [`Op::Illegal`] if nothing else. Bits
 //! that the formats call irrelevant are ignored, where LLVM's disassembler refuses a word that sets them.
 
@@ -10,7 +10,7 @@ use super::{Isa, Width};
 /// The program counter's number.
 pub(super) const PC: u8 = 2;
 
-/// `punt`, the one word of its form [SRC].
+/// `punt`, the one word of its form \[SRC\].
 pub(crate) const PUNT: u32 = 0xf003_ff47;
 
 /// What `word` means to `isa`.
@@ -178,7 +178,7 @@ fn count(word: u32) -> Op {
     Op::CountBits { count, rd: rd(word), rs1: rs1(word), flags: bit(word, 17) }
 }
 
-/// 1101 of the LANai 4: RRR (facts 6.7). What operation 7 does there is not known: illegal [DER].
+/// 1101 of the LANai 4: RRR (facts 6.7). What operation 7 does there is not known: illegal \[DER\].
 fn dual(word: u32) -> Op {
     let (Some(outer), Some(inner)) = (alu(field(word, 8, 3)), alu(field(word, 0, 3))) else {
         return Op::Illegal;

@@ -6,9 +6,9 @@
 //! - A decoded instruction is kept beside the word it came from and used only while memory still holds that word, so that
 //!   code may be overwritten, by a store or by DMA, at any time.
 //! - On the LANai 4 a loaded value lands after the next instruction has read its operands. If that instruction writes the
-//!   same register, its own result stays, for it is the later one in program order [DER].
+//!   same register, its own result stays, for it is the later one in program order \[DER\].
 //! - Interrupts are taken before an instruction, never between a branch and its slot, since one pc is all that is saved
-//!   [DER].
+//!   \[DER\].
 
 use super::alu;
 use super::cost::Cost;

@@ -2,7 +2,7 @@
 //!
 //! r0 and r1 are the constants 0 and !0. On the LANai 4, r3 is the status word (flags and context), r28 and r29 the other
 //! context's status and pc, r30 the interrupt mask and r31 the interrupt register; a switch of contexts reverses the order
-//! of r4 to r27, so that r4 of one context is r27 of the other [SRC]. v11 has none of these: its flags, and the interrupt
+//! of r4 to r27, so that r4 of one context is r27 of the other \[SRC\]. v11 has none of these: its flags, and the interrupt
 //! bits that a board may still raise, live in places of the file that no instruction can name.
 
 use super::alu::FLAGS;

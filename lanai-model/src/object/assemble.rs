@@ -231,7 +231,10 @@ fn branch(condition: &str, parts: &Mnemonic<'_>, to: Operand) -> Option<u32> {
             let offset = u32::from(u16::try_from(offset).ok().filter(|offset| offset % 4 == 0)?);
             Some(0xe << 28 | branch_condition(condition) | 1 << 24 | offset | 0b10)
         }
-        // Into the pc, which is the branch to a register.
+        // `or` into the pc, with the operands where LLVM has them.
+        (Operand::Register(register), "") if condition == 0 => {
+            Some(register_form(5, 2, 0, register))
+        }
         (Operand::Register(register), "") => {
             Some(register_form(5, 2, register, 0) | register_condition(condition))
         }
