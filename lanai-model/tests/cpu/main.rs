@@ -2,9 +2,11 @@
 
 mod differential;
 mod disassembler;
+mod forward;
 mod generator;
 mod instructions;
 mod linker;
 mod program;
 mod runtime;
 mod tools;
+mod trie;

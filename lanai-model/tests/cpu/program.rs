@@ -65,6 +65,11 @@ impl Program {
         Program { image, memory, cost: Cost::RECOMMENDED }
     }
 
+    pub(crate) fn with_cost(mut self, cost: Cost) -> Program {
+        self.cost = cost;
+        self
+    }
+
     /// Calls a function with up to four words in registers and the rest on the stack.
     pub(crate) fn call(&mut self, name: &str, arguments: &[u32]) -> Call {
         let entry = self.image.symbol(name).unwrap_or_else(|| panic!("no function {name}"));
