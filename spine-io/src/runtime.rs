@@ -42,8 +42,6 @@ struct Installed {
     strikes: Strikes,
     /// Whether a handle event for it is posted.
     posted: bool,
-    /// The turn in which it was entered last.
-    served: u64,
 }
 
 impl Installed {
@@ -74,8 +72,8 @@ pub struct Adapter {
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
-    /// Turns so far.
-    turns: u64,
+    /// Rounds of shares so far: turns, or events in a model's time.
+    rounds: u64,
     now: Nanos,
     plan: EventPlan,
     /// Where messages enter each stage: a kind of the plan.
@@ -117,7 +115,7 @@ impl Adapter {
             burst: Vec::with_capacity(BURST),
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
-            turns: 0,
+            rounds: 0,
             now: Nanos(0),
             entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
             posted: [0; STAGES],
@@ -147,7 +145,6 @@ impl Adapter {
         if !self.modelled {
             self.now = now;
         }
-        self.turns += 1;
         self.out.send_notices();
         self.poll_sources();
         let mut worked = false;
@@ -201,9 +198,10 @@ impl Adapter {
         self.serve_again();
     }
 
-    /// Posts an event for each extension that had more to do than its share.
+    /// Begins a round of shares: posts an event for each extension that had more to do than its own.
     #[inline]
     fn serve_again(&mut self) {
+        self.rounds += 1;
         for extension in std::mem::take(&mut self.again) {
             let message = self.number(None);
             self.post(Stage::Handle, extension, message);
@@ -326,18 +324,18 @@ impl Adapter {
             };
             let reference = self.generations.refer(&frame);
             let body = Body::Bulk(frame, reference);
-            self.enqueue(target, Endpoint::Network, body);
+            self.enqueue(target, Endpoint::Network, 0, body);
         }
         self.received = received;
     }
 
     /// Puts a message in its extension's queue.
     #[inline]
-    fn enqueue(&mut self, target: Target, source: Endpoint, body: Body) {
+    fn enqueue(&mut self, target: Target, source: Endpoint, sender: u16, body: Body) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
         };
-        let message = Pending { handler: target.handler, hops: 0, source, body };
+        let message = Pending { handler: target.handler, hops: 0, source, sender, body };
         let frames = installed.frames();
         if !installed.waiting.admits(&message, frames, &self.frames) {
             return self.refuse(message.body, Reason::QueueFull);
@@ -357,21 +355,15 @@ impl Adapter {
         }
     }
 
-    /// Enters an extension with as much of its queue as a burst and its share allow; once in a turn,
-    /// where an event carries a burst.
+    /// Enters an extension with as much of its queue as a burst and its share of this round allow.
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
-        if !self.singly && installed.served == self.turns {
-            // It stays posted: what came since waits for the next turn.
-            return self.again.push(extension);
-        }
-        installed.served = self.turns;
         installed.posted = false;
         if installed.waiting.is_empty() {
             return;
         }
         let budget = installed.instance.budget();
-        let allowed = installed.share.begin(budget.entry);
+        let allowed = installed.share.begin(budget.entry, self.rounds);
         let mut struck_out = None;
         if allowed > 0 {
             let frames = installed.frames();
@@ -386,7 +378,7 @@ impl Adapter {
             );
             installed.waiting.put_back(&mut self.burst, &mut self.passed);
             self.frames.change(frames, installed.frames());
-            installed.share.end(used);
+            installed.share.end(used, ending);
             self.used = used;
             self.out.counters.entries += 1;
             self.out.counters.fuel += used;
@@ -407,7 +399,7 @@ impl Adapter {
                 offence.text()
             );
             self.out.counters.unloaded += 1;
-            self.unload(extension);
+            self.unload(ExtensionId(extension));
             self.out.notify(Notice::Unloaded { extension, offence, strikes });
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly) {
             installed.posted = true;
@@ -420,20 +412,22 @@ impl Adapter {
     fn arrivals(&mut self) -> bool {
         let mut messages = Vec::new();
         let most = if self.singly { 1 } else { 4 * BURST };
-        let moved = self.out.arrivals(most, |from, message| messages.push((from, message)));
-        for (from, message) in messages {
-            self.deliver(message, Endpoint::Peer(from));
+        let moved = self.out.arrivals(most, |from, sender, message| {
+            messages.push((from, sender, message));
+        });
+        for (from, sender, message) in messages {
+            self.deliver(message, Endpoint::Peer(from), sender);
         }
         moved
     }
 
-    /// Gives a small message to the handler it names.
-    fn deliver(&mut self, message: Message, source: Endpoint) {
+    /// Gives a small message to the handler it names; `sender` is the extension of a peer.
+    fn deliver(&mut self, message: Message, source: Endpoint, sender: u16) {
         match self.table.find(message.header().handler) {
             Some(target) => {
                 let mut message = Box::new(message);
                 message.set_source(source);
-                self.enqueue(target, source, Body::Small(message));
+                self.enqueue(target, source, sender, Body::Small(message));
             }
             None => self.out.counters.messages_dropped.add(Reason::NoHandler, 1),
         }
@@ -451,11 +445,11 @@ impl Adapter {
                     let _ = reply.send(self.install(loaded));
                 }
                 Control::Unload(extension, reply) => {
-                    let _ = reply.send(self.unload(extension.0));
+                    let _ = reply.send(self.unload(extension));
                 }
                 Control::Deliver(message) => {
                     self.out.counters.from_host += 1;
-                    self.deliver(*message, Endpoint::Host);
+                    self.deliver(*message, Endpoint::Host, 0);
                 }
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
@@ -496,8 +490,6 @@ impl Adapter {
             share: Share::default(),
             strikes: Strikes::default(),
             posted: false,
-            // Not this one: what is installed in it may run in it.
-            served: self.turns.wrapping_sub(1),
         });
         match free {
             Some(place) => self.extensions[place] = installed,
@@ -506,8 +498,9 @@ impl Adapter {
         Ok(ExtensionId(number))
     }
 
-    /// Removes an extension and takes back all it held: waiting messages, kept buffers.
-    fn unload(&mut self, extension: u16) -> bool {
+    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Says whether it
+    /// was there.
+    pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
         let place = self.extensions.get_mut(usize::from(extension));
         let Some(mut installed) = place.and_then(Option::take) else { return false };
         self.table.remove(extension);
@@ -523,7 +516,7 @@ impl Adapter {
         true
     }
 
-    /// A copy of all that was counted.
+    /// A copy of everything the adapter knows of itself.
     pub fn statistics(&mut self) -> Statistics {
         Statistics {
             name: self.out.nic.name().to_owned(),

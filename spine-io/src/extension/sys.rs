@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::sys::stat::fstat;
 use spine_abi::ErrorCode;
@@ -96,7 +96,8 @@ impl OwnMemory {
 pub(super) struct CheckedRegion<'a>(&'a RegionSource);
 
 impl<'a> CheckedRegion<'a> {
-    /// Checks size and seals of the file.
+    /// Checks seals, access and size of the file: in this order, because what is asked before the seals
+    /// could change again.
     ///
     /// # Errors
     /// A sentence saying what is wrong.
@@ -116,14 +117,19 @@ impl<'a> CheckedRegion<'a> {
         if !seals.contains(SealFlag::F_SEAL_SHRINK) {
             return Err("its file is not sealed against shrinking".into());
         }
-        if seals.intersects(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_FUTURE_WRITE) {
+        let mode = fcntl(&region.file, FcntlArg::F_GETFL).map_err(|error| error.to_string())?;
+        let writable = OFlag::from_bits_retain(mode) & OFlag::O_ACCMODE == OFlag::O_RDWR;
+        if !writable || seals.intersects(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_FUTURE_WRITE) {
             return Err("its file is read-only".into());
         }
-        let size = fstat(&region.file).map_err(|error| error.to_string())?.st_size;
-        if usize::try_from(size).is_ok_and(|size| size >= region.bytes) {
+        let about = fstat(&region.file).map_err(|error| error.to_string())?;
+        if usize::try_from(about.st_blksize).is_ok_and(|page| page > PAGE_BYTES) {
+            return Err("its file has huge pages, which do not fit into linear memory".into());
+        }
+        if usize::try_from(about.st_size).is_ok_and(|size| size >= region.bytes) {
             Ok(Self(region))
         } else {
-            Err(format!("its file has {size} bytes instead of {}", region.bytes))
+            Err(format!("its file has {} bytes instead of {}", about.st_size, region.bytes))
         }
     }
 }
