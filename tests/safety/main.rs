@@ -1,0 +1,7 @@
+//! Extensions that misbehave, and what becomes of them and of their neighbours.
+
+mod misbehaviour;
+mod regions;
+mod scene;
+mod suite;
+mod wall;
