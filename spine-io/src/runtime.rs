@@ -30,6 +30,7 @@ use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::outcome::Body;
 use crate::extension::{LoadError, Loaded, Pending};
+use crate::probe;
 use crate::stats::{Counters, Statistics};
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
@@ -72,6 +73,9 @@ pub struct Adapter {
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
+    /// Whether the last turn moved anything, and the longest that one entry takes, in nanoseconds.
+    worked: bool,
+    longest: u64,
     /// Rounds of shares so far: turns, or events in a model's time.
     rounds: u64,
     now: Nanos,
@@ -115,6 +119,8 @@ impl Adapter {
             burst: Vec::with_capacity(BURST),
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
+            worked: false,
+            longest: u64::MAX,
             rounds: 0,
             now: Nanos(0),
             entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
@@ -143,6 +149,7 @@ impl Adapter {
     pub fn turn(&mut self, now: Nanos) -> bool {
         self.until = now;
         if !self.modelled {
+            self.watch_time(now);
             self.now = now;
         }
         self.out.send_notices();
@@ -151,7 +158,19 @@ impl Adapter {
         while let Some(event) = self.next() {
             worked |= self.run(event);
         }
+        self.worked = worked;
         worked
+    }
+
+    /// Counts the last turn if it took longer than it can by its extensions' work.
+    #[inline]
+    fn watch_time(&mut self, now: Nanos) {
+        let took = now.since(self.now);
+        if self.worked && took > self.longest {
+            let extensions = self.extensions.iter().flatten().count() as u64;
+            self.out.counters.overruns +=
+                u64::from(took > self.longest.saturating_mul(extensions.max(1)));
+        }
     }
 
     /// The event that runs next, by the policy; `None` when the turn is over.
@@ -453,6 +472,14 @@ impl Adapter {
                 }
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
+                }
+                Control::Probe(mut probe, clock, reply) => {
+                    let timed = !self.modelled;
+                    let times = if timed { probe::time(&mut probe, &*clock) } else { Vec::new() };
+                    let _ = reply.send(times);
+                }
+                Control::Expect(entry) => {
+                    self.longest = u64::try_from(entry.as_nanos()).unwrap_or(u64::MAX);
                 }
             }
         }

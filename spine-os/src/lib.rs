@@ -26,5 +26,6 @@ pub mod extension;
 pub mod linker;
 pub mod loader;
 pub mod memory;
+pub mod probe;
 pub mod signature;
 mod sys;
