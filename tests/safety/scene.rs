@@ -8,30 +8,22 @@
 //! machine, loaded or not.
 
 use std::collections::BTreeMap;
-use std::collections::VecDeque;
-use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use spine_abi::limits::STRIKES;
 use spine_abi::{Endpoint, HandlerNumber, Message, Notice};
-use spine_io::buffer::{Frame, FrameMemory};
 use spine_io::clock::Nanos;
-use spine_io::endpoint::{KernelPort, Queue};
-use spine_io::nic::loopback::{Loopback, Wire};
-use spine_io::nic::{Nic, NicStatistics};
+use spine_io::nic::loopback::Wire;
 use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
-use spine_io::{AdapterHandle, AdapterSetup, Budget, ExtensionId, LoadError, Machine};
+use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine};
 
 use crate::suite;
+use crate::wires::{SlowKernel, setups};
 
-/// Frames of each adapter.
-const FRAMES: u32 = 1024;
-/// Packets a wire holds.
-const WIRE: usize = 256;
-/// Packets the kernel takes at most, and how many it is done with in a round.
-const KERNEL_QUEUE: usize = 64;
+/// Packets the kernel is done with in a round.
 const KERNEL_SPEED: usize = 4;
 /// Messages the application takes in a round.
 const HOST_SPEED: usize = 16;
@@ -51,84 +43,6 @@ pub(crate) fn budget() -> Budget {
     let budget = Budget::default();
     assert_eq!(budget.strikes, STRIKES);
     budget
-}
-
-/// A wire whose packets say in their first byte which handler they are for.
-pub(crate) struct Sorted {
-    pub(crate) inner: Loopback,
-    pub(crate) memory: Arc<FrameMemory>,
-}
-
-impl Nic for Sorted {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn mode(&self) -> &str {
-        self.inner.mode()
-    }
-
-    fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
-        let before = into.len();
-        let count = self.inner.receive(into, most);
-        for frame in &mut into[before..] {
-            let number = u16::from(self.memory.packet(frame)[0]);
-            frame.set_handler(HandlerNumber(number));
-        }
-        count
-    }
-
-    fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {
-        self.inner.transmit(from)
-    }
-
-    fn unflushed(&self) -> usize {
-        self.inner.unflushed()
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-
-    fn complete(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
-        self.inner.complete(into, most)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.inner.in_flight()
-    }
-
-    fn refill(&mut self, from: &mut Vec<Frame>) {
-        self.inner.refill(from);
-    }
-
-    fn poll_fd(&self) -> Option<RawFd> {
-        self.inner.poll_fd()
-    }
-
-    fn statistics(&mut self) -> NicStatistics {
-        self.inner.statistics()
-    }
-}
-
-/// A kernel that is slower than the adapter.
-#[derive(Default)]
-struct SlowKernel {
-    waiting: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl KernelPort for SlowKernel {
-    fn hand_over(&mut self, _packet: &[u8]) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
-        let taken = self.waiting.load(Relaxed) < KERNEL_QUEUE;
-        self.waiting.fetch_add(usize::from(taken), Relaxed);
-        taken
-    }
-
-    fn queue(&self) -> Option<Queue> {
-        let waiting = self.waiting.load(std::sync::atomic::Ordering::Relaxed);
-        Some(Queue { waiting, capacity: KERNEL_QUEUE })
-    }
 }
 
 /// What came of the traffic so far.
@@ -154,7 +68,7 @@ pub(crate) struct Scene {
     adapters: Vec<Adapter>,
     handles: Vec<AdapterHandle>,
     wires: Vec<Wire>,
-    kernel: Arc<std::sync::atomic::AtomicUsize>,
+    kernel: Arc<AtomicUsize>,
     clock: u64,
     next: u32,
     sent: BTreeMap<u32, u64>,
@@ -170,23 +84,9 @@ pub(crate) struct Scene {
 impl Scene {
     /// Everybody but the offender is there.
     pub(crate) fn new() -> Self {
-        let (memory, dealt) = FrameMemory::anonymous(2 * FRAMES, 2048, 2).expect("memory");
         let kernel = SlowKernel::default();
         let waiting = Arc::clone(&kernel.waiting);
-        let mut kernel = Some(kernel);
-        let (mut setups, mut wires) = (Vec::new(), Vec::new());
-        for (index, frames) in dealt.into_iter().enumerate() {
-            let name = format!("wire{index}");
-            let (inner, wire) = Loopback::wire(&name, Arc::clone(&memory), WIRE).expect("a wire");
-            setups.push(AdapterSetup {
-                nic: Box::new(Sorted { inner, memory: Arc::clone(&memory) }),
-                frames,
-                kernel: kernel.take().map(|kernel| Box::new(kernel) as Box<dyn KernelPort>),
-                unstamped: HandlerNumber::NONE,
-                processor: 0,
-            });
-            wires.push(wire);
-        }
+        let (setups, memory, wires) = setups(Some(kernel));
         let (adapters, handles) =
             Machine::by_hand(setups, &memory, suite::key()).expect("adapters");
         let mut scene = Self {
@@ -222,6 +122,16 @@ impl Scene {
     /// Unloads one from adapter 0; false if it is gone already.
     pub(crate) fn unload(&mut self, extension: ExtensionId) -> bool {
         self.adapters[0].unload(extension)
+    }
+
+    /// One adapter, to be turned by itself.
+    pub(crate) fn adapter(&mut self, index: usize) -> &mut Adapter {
+        &mut self.adapters[index]
+    }
+
+    /// The application's end of one adapter.
+    pub(crate) fn handle(&self, index: usize) -> &AdapterHandle {
+        &self.handles[index]
     }
 
     /// What adapter 0 has counted.
@@ -270,7 +180,8 @@ impl Scene {
         self.collect(HOST_SPEED);
     }
 
-    fn tell(&mut self, handler: HandlerNumber, text: &[u8]) {
+    /// Sends a message of the application.
+    pub(crate) fn tell(&mut self, handler: HandlerNumber, text: &[u8]) {
         let message = Message::small(handler, Endpoint::Host, text);
         self.handles[0].send(message).expect("a queue");
     }
@@ -297,8 +208,8 @@ impl Scene {
             self.counters().strikes <= strikes + offenders,
             "more than one stop each in a turn"
         );
-        let done = KERNEL_SPEED.min(self.kernel.load(std::sync::atomic::Ordering::Relaxed));
-        self.kernel.fetch_sub(done, std::sync::atomic::Ordering::Relaxed);
+        let done = KERNEL_SPEED.min(self.kernel.load(Relaxed));
+        self.kernel.fetch_sub(done, Relaxed);
     }
 
     /// Takes what came out of the wires, and so many messages from each adapter.
@@ -347,6 +258,14 @@ impl Scene {
         let (received, left) = (self.seen.latencies.len() as u64, self.kept);
         assert_eq!(received + left, (self.rounds * NEIGHBOURS) as u64, "{name}");
     }
+}
+
+/// A machine that runs by itself on so many processors, and the far ends of its wires.
+pub(crate) fn machine(processors: usize) -> (Machine, Vec<Wire>) {
+    let (setups, memory, wires) = setups(None);
+    let cores = vec![None; processors];
+    let machine = Machine::start(setups, &memory, &cores, suite::key()).expect("a machine");
+    (machine, wires)
 }
 
 /// A packet for a handler; the neighbour's handler sees the command.

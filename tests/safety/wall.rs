@@ -4,15 +4,12 @@
 //! claim is only that the same holds in time, as far as a shared machine lets one see it: the medians
 //! differ by no more than a hundred times what one entry is meant to take (50 us).
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spine_abi::HandlerNumber;
-use spine_io::buffer::FrameMemory;
-use spine_io::nic::loopback::{Loopback, Wire};
-use spine_io::{AdapterSetup, Budget, Machine};
+use spine_io::nic::loopback::Wire;
+use spine_io::{Budget, Machine};
 
-use crate::scene::{NEIGHBOUR, OFFENDER, Sorted, packet, percentile};
+use crate::scene::{NEIGHBOUR, OFFENDER, machine, packet, percentile};
 use crate::suite;
 
 /// Packets whose way is timed, one after the other.
@@ -29,21 +26,7 @@ struct Way {
 
 impl Way {
     fn new() -> Self {
-        let (memory, dealt) = FrameMemory::anonymous(1024, 2048, 2).expect("memory");
-        let (mut setups, mut wires) = (Vec::new(), Vec::new());
-        for (index, frames) in dealt.into_iter().enumerate() {
-            let name = format!("wire{index}");
-            let (inner, wire) = Loopback::wire(&name, Arc::clone(&memory), 256).expect("a wire");
-            setups.push(AdapterSetup {
-                nic: Box::new(Sorted { inner, memory: Arc::clone(&memory) }),
-                frames,
-                kernel: None,
-                unstamped: HandlerNumber::NONE,
-                processor: 0,
-            });
-            wires.push(wire);
-        }
-        let machine = Machine::start(setups, &memory, &[None], suite::key()).expect("a machine");
+        let (machine, wires) = machine(1);
         Self { machine, wires }
     }
 
