@@ -18,7 +18,8 @@ use spine_io::clock::Nanos;
 use spine_io::nic::loopback::Wire;
 use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
-use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine};
+use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine, RegionSource};
+use spine_os::memory::Region;
 
 use crate::suite;
 use crate::wires::{SlowKernel, setups};
@@ -115,8 +116,27 @@ impl Scene {
 
     /// Loads an extension.
     pub(crate) fn load(&mut self, adapter: usize, image: &[u8]) -> Result<ExtensionId, LoadError> {
-        let loaded = self.handles[adapter].prepare(image, Vec::new(), budget())?;
+        self.load_with(adapter, image, budget())
+    }
+
+    /// Loads an extension that may use this much.
+    pub(crate) fn load_with(
+        &mut self,
+        adapter: usize,
+        image: &[u8],
+        budget: Budget,
+    ) -> Result<ExtensionId, LoadError> {
+        let loaded = self.handles[adapter].prepare(image, Vec::new(), budget)?;
         self.adapters[adapter].install(loaded)
+    }
+
+    /// Loads one with handlers 21 and 22 that wants a region, of 64 KiB.
+    pub(crate) fn load_with_region(&mut self, adapter: usize, image: &[u8]) -> ExtensionId {
+        let region = Region::create("churn", 1).expect("a region");
+        let file = region.file().try_clone().expect("a descriptor").into();
+        let regions = vec![RegionSource { file, bytes: region.len() }];
+        let loaded = self.handles[adapter].prepare(image, regions, budget()).expect("it loads");
+        self.adapters[adapter].install(loaded).expect("its numbers are free")
     }
 
     /// Unloads one from adapter 0; false if it is gone already.

@@ -91,11 +91,13 @@ pub(crate) fn case(name: &str) -> Case {
     read(&root().join("extensions").join(name).join("extension.wat"))
 }
 
-/// The image of a well-behaved extension, `safety/good/NAME.wat`, with handlers 1 and 2.
+/// The image of a well-behaved extension, `safety/good/NAME.wat`, with handlers 1 and 2 unless
+/// it says otherwise.
 pub(crate) fn good(name: &str) -> Vec<u8> {
     let path = root().join("safety/good").join(format!("{name}.wat"));
     let text = text(&path);
-    let wasm = module(name, &text, [1, 2]);
+    let numbers = header(&text, "handlers").map_or([1, 2], numbers);
+    let wasm = module(name, &text, numbers);
     linker().link(&wasm).unwrap_or_else(|error| panic!("{name}: {error}")).into_bytes()
 }
 
@@ -111,10 +113,7 @@ fn read(path: &Path) -> Case {
     let text = text(path);
     let folder = path.parent().and_then(Path::file_name).expect("a folder");
     let name = folder.to_string_lossy().into_owned();
-    let handlers = header(&text, "handlers").map_or([11, 12], |list| {
-        let numbers: Vec<u16> = list.split(", ").map(|n| n.parse().expect("a number")).collect();
-        [numbers[0], numbers[1]]
-    });
+    let handlers = header(&text, "handlers").map_or([11, 12], numbers);
     let fate = header(&text, "fate").unwrap_or_else(|| panic!("{name}: no fate"));
     let (kind, detail) = fate.split_once(' ').unwrap_or((fate, ""));
     let detail = detail.to_owned();
@@ -129,6 +128,11 @@ fn read(path: &Path) -> Case {
         other => panic!("{name}: no such fate: {other}"),
     };
     Case { wasm: module(&name, &text, handlers), name, fate, text }
+}
+
+fn numbers(list: &str) -> [u16; 2] {
+    let (packets, messages) = list.split_once(", ").expect("two numbers");
+    [packets, messages].map(|number| number.parse().expect("a number"))
 }
 
 fn header<'t>(text: &'t str, key: &str) -> Option<&'t str> {

@@ -1,4 +1,5 @@
 ;; Wants a region, and does nothing with it.
+;; handlers: 21, 22
 ;; regions: 1
 (module
   (import "spine:core" "next" (func $next (param i64) (result i64)))
