@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod extension;
 pub mod machine;
 pub mod nic;
+mod probe;
 pub mod processor;
 pub mod runtime;
 pub mod stats;

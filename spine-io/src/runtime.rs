@@ -31,6 +31,7 @@ use crate::endpoint::Outlets;
 use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::outcome::Body;
 use crate::extension::{LoadError, Loaded, Pending};
+use crate::probe;
 use crate::stats::{Counters, Statistics};
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
@@ -43,8 +44,6 @@ struct Installed {
     strikes: Strikes,
     /// Whether a handle event for it is posted.
     posted: bool,
-    /// The turn in which it was entered last.
-    served: u64,
 }
 
 impl Installed {
@@ -75,8 +74,11 @@ pub struct Adapter {
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
-    /// Turns so far.
-    turns: u64,
+    /// Whether the last turn moved anything, and the longest that one entry takes, in nanoseconds.
+    worked: bool,
+    longest: u64,
+    /// Rounds of shares so far: turns, or events in a model's time.
+    rounds: u64,
     now: Nanos,
     plan: EventPlan,
     /// Where messages enter each stage: a kind of the plan.
@@ -118,7 +120,9 @@ impl Adapter {
             burst: Vec::with_capacity(BURST),
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
-            turns: 0,
+            worked: false,
+            longest: u64::MAX,
+            rounds: 0,
             now: Nanos(0),
             entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
             posted: [0; STAGES],
@@ -146,16 +150,28 @@ impl Adapter {
     pub fn turn(&mut self, now: Nanos) -> bool {
         self.until = now;
         if !self.modelled {
+            self.watch_time(now);
             self.now = now;
         }
-        self.turns += 1;
         self.out.send_notices();
         self.poll_sources();
         let mut worked = false;
         while let Some(event) = self.next() {
             worked |= self.run(event);
         }
+        self.worked = worked;
         worked
+    }
+
+    /// Counts the last turn if it took longer than it can by its extensions' work.
+    #[inline]
+    fn watch_time(&mut self, now: Nanos) {
+        let took = now.since(self.now);
+        if self.worked && took > self.longest {
+            let extensions = self.extensions.iter().flatten().count() as u64;
+            self.out.counters.overruns +=
+                u64::from(took > self.longest.saturating_mul(extensions.max(1)));
+        }
     }
 
     /// The event that runs next, by the policy; `None` when the turn is over.
@@ -202,9 +218,10 @@ impl Adapter {
         self.serve_again();
     }
 
-    /// Posts an event for each extension that had more to do than its share.
+    /// Begins a round of shares: posts an event for each extension that had more to do than its own.
     #[inline]
     fn serve_again(&mut self) {
+        self.rounds += 1;
         for extension in std::mem::take(&mut self.again) {
             let message = self.number(None);
             self.post(Stage::Handle, extension, message);
@@ -331,7 +348,7 @@ impl Adapter {
             };
             let reference = self.generations.refer(&frame);
             let body = Body::Bulk(frame, reference);
-            self.enqueue(target, Endpoint::Network, body);
+            self.enqueue(target, Endpoint::Network, 0, body);
         }
         self.received = received;
         self.deliver_from_remotes();
@@ -339,11 +356,11 @@ impl Adapter {
 
     /// Puts a message in its extension's queue.
     #[inline]
-    fn enqueue(&mut self, target: Target, source: Endpoint, body: Body) {
+    fn enqueue(&mut self, target: Target, source: Endpoint, sender: u16, body: Body) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
         };
-        let message = Pending { handler: target.handler, hops: 0, source, body };
+        let message = Pending { handler: target.handler, hops: 0, source, sender, body };
         let frames = installed.frames();
         if !installed.waiting.admits(&message, frames, &self.frames) {
             return self.refuse(message.body, Reason::QueueFull);
@@ -363,15 +380,9 @@ impl Adapter {
         }
     }
 
-    /// Enters an extension with as much of its queue as a burst and its share allow; once in a turn,
-    /// where an event carries a burst.
+    /// Enters an extension with as much of its queue as a burst and its share of this round allow.
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
-        if !self.singly && installed.served == self.turns {
-            // It stays posted: what came since waits for the next turn.
-            return self.again.push(extension);
-        }
-        installed.served = self.turns;
         installed.posted = false;
         if let Some(windows) = installed.instance.windows() {
             windows.turn(self.now);
@@ -381,7 +392,7 @@ impl Adapter {
             return;
         }
         let budget = installed.instance.budget();
-        let allowed = if idle { 0 } else { installed.share.begin(budget.entry) };
+        let allowed = if idle { 0 } else { installed.share.begin(budget.entry, self.rounds) };
         let mut struck_out = None;
         if allowed > 0 {
             let frames = installed.frames();
@@ -396,7 +407,7 @@ impl Adapter {
             );
             installed.waiting.put_back(&mut self.burst, &mut self.passed);
             self.frames.change(frames, installed.frames());
-            installed.share.end(used);
+            installed.share.end(used, ending);
             self.used = used;
             self.out.counters.entries += 1;
             self.out.counters.fuel += used;
@@ -417,7 +428,7 @@ impl Adapter {
                 offence.text()
             );
             self.out.counters.unloaded += 1;
-            self.unload(extension);
+            self.unload(ExtensionId(extension));
             self.out.notify(Notice::Unloaded { extension, offence, strikes });
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
             || installed.instance.is_repairing()
@@ -432,9 +443,11 @@ impl Adapter {
     fn arrivals(&mut self) -> bool {
         let mut messages = Vec::new();
         let most = if self.singly { 1 } else { 4 * BURST };
-        let moved = self.out.arrivals(most, |from, message| messages.push((from, message)));
-        for (from, message) in messages {
-            self.deliver(message, Endpoint::Peer(from));
+        let moved = self.out.arrivals(most, |from, sender, message| {
+            messages.push((from, sender, message));
+        });
+        for (from, sender, message) in messages {
+            self.deliver(message, Endpoint::Peer(from), sender);
         }
         moved | self.deliver_from_remotes()
     }
@@ -451,7 +464,7 @@ impl Adapter {
             let from = u16::try_from(first + index).unwrap_or(u16::MAX);
             self.has_room(message, Endpoint::Peer(from)) && {
                 self.out.counters.from_peer += 1;
-                self.deliver(message.clone(), Endpoint::Peer(from));
+                self.deliver(message.clone(), Endpoint::Peer(from), 0);
                 true
             }
         });
@@ -464,16 +477,16 @@ impl Adapter {
     fn has_room(&self, message: &Message, source: Endpoint) -> bool {
         let Some(target) = self.table.find(message.header().handler) else { return true };
         let installed = self.extensions.get(usize::from(target.extension));
-        installed.and_then(Option::as_ref).is_none_or(|it| it.waiting.has_room_from(source))
+        installed.and_then(Option::as_ref).is_none_or(|it| it.waiting.has_room_from(source, 0))
     }
 
-    /// Gives a small message to the handler it names.
-    fn deliver(&mut self, message: Message, source: Endpoint) {
+    /// Gives a small message to the handler it names; `sender` is the extension of a peer.
+    fn deliver(&mut self, message: Message, source: Endpoint, sender: u16) {
         match self.table.find(message.header().handler) {
             Some(target) => {
                 let mut message = Box::new(message);
                 message.set_source(source);
-                self.enqueue(target, source, Body::Small(message));
+                self.enqueue(target, source, sender, Body::Small(message));
             }
             None => self.out.counters.messages_dropped.add(Reason::NoHandler, 1),
         }
@@ -491,11 +504,11 @@ impl Adapter {
                     let _ = reply.send(self.install(loaded));
                 }
                 Control::Unload(extension, reply) => {
-                    let _ = reply.send(self.unload(extension.0));
+                    let _ = reply.send(self.unload(extension));
                 }
                 Control::Deliver(message) => {
                     self.out.counters.from_host += 1;
-                    self.deliver(*message, Endpoint::Host);
+                    self.deliver(*message, Endpoint::Host, 0);
                 }
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
@@ -508,6 +521,14 @@ impl Adapter {
                     Ok(windows) => windows.revoke(window, &reply),
                     Err(error) => drop(reply.send(Err(error))),
                 },
+                Control::Probe(mut probe, clock, reply) => {
+                    let timed = !self.modelled;
+                    let times = if timed { probe::time(&mut probe, &*clock) } else { Vec::new() };
+                    let _ = reply.send(times);
+                }
+                Control::Expect(entry) => {
+                    self.longest = u64::try_from(entry.as_nanos()).unwrap_or(u64::MAX);
+                }
             }
         }
         if self.modelled {
@@ -555,8 +576,6 @@ impl Adapter {
             share: Share::default(),
             strikes: Strikes::default(),
             posted: false,
-            // Not this one: what is installed in it may run in it.
-            served: self.turns.wrapping_sub(1),
         });
         match free {
             Some(place) => self.extensions[place] = installed,
@@ -565,8 +584,9 @@ impl Adapter {
         Ok(ExtensionId(number))
     }
 
-    /// Removes an extension and takes back all it held: waiting messages, kept buffers.
-    fn unload(&mut self, extension: u16) -> bool {
+    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Says whether it
+    /// was there.
+    pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
         let place = self.extensions.get_mut(usize::from(extension));
         let Some(mut installed) = place.and_then(Option::take) else { return false };
         self.table.remove(extension);
@@ -582,7 +602,7 @@ impl Adapter {
         true
     }
 
-    /// A copy of all that was counted.
+    /// A copy of everything the adapter knows of itself.
     pub fn statistics(&mut self) -> Statistics {
         Statistics {
             name: self.out.nic.name().to_owned(),

@@ -74,6 +74,9 @@ pub struct Counters {
     pub fuel: u64,
     /// Handlers stopped, trapped or returned early.
     pub strikes: u64,
+    /// Turns that took longer than all extensions' worst cases together: time that something else on
+    /// the machine took. Counted once the adapter was told what to expect.
+    pub overruns: u64,
     /// Extensions unloaded for their strikes.
     pub unloaded: u64,
     /// Checksums completed.

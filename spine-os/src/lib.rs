@@ -33,5 +33,6 @@ pub mod linker;
 pub mod loader;
 pub mod memory;
 pub mod policy;
+pub mod probe;
 pub mod signature;
 mod sys;

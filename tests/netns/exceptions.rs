@@ -174,6 +174,8 @@ fn a_burst_of_exceptions_does_not_stop_the_adapters() {
     let report = router.stop();
     assert_eq!(arrived, 200, "{report:?}");
     // Each exception reached the kernel or was counted.
-    let lost = report.dropped().get("kernel_queue_full").copied().unwrap_or_default();
+    let dropped = report.dropped();
+    let lost: u64 =
+        ["kernel_queue_full", "over_share"].iter().filter_map(|reason| dropped.get(*reason)).sum();
     assert_eq!(report.to_kernel() + lost, 4000, "{report:?}");
 }

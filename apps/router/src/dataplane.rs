@@ -24,7 +24,8 @@ use spine_io::nic::multiqueue::MultiQueue;
 use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier as Attached};
 use spine_io::nic::xdp::{SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
-use spine_os::memory::Region;
+use spine_os::memory::{Region, RegionError};
+use spine_os::probe::BudgetTimes;
 use spine_xdp_progs::{Counter, Port};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
@@ -112,6 +113,9 @@ pub enum DataPathError {
     /// Which interfaces are veths.
     #[error(transparent)]
     Links(#[from] NetlinkError),
+    /// The probe's memory.
+    #[error("cannot make the memory that a budget's time is measured on: {0}")]
+    Probe(RegionError),
     /// A region's file.
     #[error("cannot share the table with an adapter: {0}")]
     Region(std::io::Error),
@@ -212,6 +216,28 @@ impl DataPath {
             adapter.load(image, vec![region], Budget::default())?;
         }
         Ok(())
+    }
+
+    /// Times what one budget takes on the first adapter's processor, ordinarily and at worst, and has
+    /// all adapters count the turns that take longer than that; `None` where time is not measured.
+    ///
+    /// # Errors
+    /// [`DataPathError`]; nothing is counted then.
+    pub fn time_budgets(&self, probe: &[u8]) -> Result<Option<BudgetTimes>, DataPathError> {
+        let machine = self.machine.borrow();
+        let Some(first) = machine.adapters().first() else { return Ok(None) };
+        let region = spine_os::probe::region().map_err(DataPathError::Probe)?;
+        let file = region.file().try_clone().map_err(DataPathError::Region)?;
+        let region = RegionSource { file: file.into(), bytes: region.len() };
+        let budget = Budget::default();
+        let nanos = first.probe(probe, vec![region], budget)?;
+        let Some(times) = BudgetTimes::from_nanos(&nanos) else { return Ok(None) };
+        // An entry may spend its budget and one message's on top.
+        let messages = u32::try_from(budget.entry / budget.message.max(1) + 1).unwrap_or(u32::MAX);
+        for adapter in machine.adapters() {
+            adapter.expect(times.worst.saturating_mul(messages))?;
+        }
+        Ok(Some(times))
     }
 
     /// The adapters, for the host half.

@@ -106,11 +106,16 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let (image, key) = link(options)?;
+    let Linked { image, probe, key } = link(options)?;
     let region = Region::create("spine-router-table", spine_fib::layout::REGION_BYTES)?;
     let table = TableRegion::new(region).ok_or(Failure::TableRegion)?;
     let data_path = open(options, &mirror, &ours, key)?;
     data_path.load(&image, table.region())?;
+    match data_path.time_budgets(&probe) {
+        Ok(Some(times)) => eprintln!("spine-router: {times}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
+    }
 
     let complete_checksums = options.completes_checksums(mirror.state());
     let parts = Parts {
@@ -157,8 +162,15 @@ fn refuse_obstacles(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failur
     Err(Failure::Obstacles(sentences.join("; ")))
 }
 
-/// Links the extension with a key made for this process alone.
-fn link(options: &Options) -> Result<(Vec<u8>, TrustedKey), Failure> {
+/// What comes of linking.
+struct Linked {
+    image: Vec<u8>,
+    probe: Vec<u8>,
+    key: TrustedKey,
+}
+
+/// Links the extension, and the probe of what a budget takes, with a key made for this process alone.
+fn link(options: &Options) -> Result<Linked, Failure> {
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
     let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
     let image = match &options.extension {
@@ -171,7 +183,8 @@ fn link(options: &Options) -> Result<(Vec<u8>, TrustedKey), Failure> {
             linker.link(&spine_os::extension::load_file(path, &trusted)?)?
         }
     };
-    Ok((image.into_bytes(), key))
+    let probe = linker.link(&spine_os::probe::module())?.into_bytes();
+    Ok(Linked { image: image.into_bytes(), probe, key })
 }
 
 fn open(

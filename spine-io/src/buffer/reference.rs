@@ -84,6 +84,11 @@ impl Kept {
         Ok(self.frames.swap_remove(at).1)
     }
 
+    /// Notes that a reference was given back before it was kept: it is stale from now on.
+    pub fn forget(&mut self, reference: BufferRef) {
+        self.newest = self.newest.max(reference.generation);
+    }
+
     /// Takes everything back, for an extension that ends.
     pub fn drain(&mut self) -> impl Iterator<Item = Frame> {
         self.frames.drain(..).map(|(_, frame)| frame)

@@ -1,9 +1,11 @@
 //! Fair shares: of an adapter's time, of its frames, of the queues that lead out of it.
 //!
-//! **Time**: extensions are served by deficit round robin on fuel ([`Share`]). Each turn of the loop
-//! enters an extension once at most, with one entry's budget, less the overdraft of its last turn (the
-//! last message of an entry may go over). Nothing is saved up: an entry that ends for want of messages,
-//! or with the burst, leaves nothing for a longer one later.
+//! **Time**: extensions are served by deficit round robin on fuel ([`Share`]). In each round (a turn of
+//! the loop; in a model's time, an event) an extension may use one entry's budget, less the overdraft of
+//! its last round (the last message of an entry may go over), and be stopped once: a stop takes time
+//! beside its fuel, so it forfeits the rest of the round. Nothing is saved up: what is not used for want
+//! of messages is gone. So what each of the others adds to a message's way through a round is bounded by
+//! the budget of an entry, one worst-case handler and one stop.
 //!
 //! **Room**: frames, and the queues to the host, to peers and to the kernel, are one pool each that all
 //! extensions of an adapter use. An extension may have so many times what is free at the moment
@@ -24,24 +26,37 @@ use std::collections::VecDeque;
 
 use spine_abi::limits::BURST;
 
-/// What one extension may still spend.
+use crate::extension::outcome::Ending;
+
+/// What one extension may still spend in this round.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Share {
-    deficit: i64,
+    left: i64,
+    round: u64,
 }
 
 impl Share {
-    /// Starts a turn: adds the entry budget and says how much may be spent, zero if the overdraft is
-    /// larger than that.
-    pub fn begin(&mut self, entry: u64) -> u64 {
-        self.deficit = self.deficit.saturating_add(i64::try_from(entry).unwrap_or(i64::MAX));
-        u64::try_from(self.deficit).unwrap_or(0)
+    /// Starts an entry in the round with this number (never zero): says how much may be spent, which is
+    /// zero if the round's share is used up or the last one's overdraft is larger than it.
+    pub fn begin(&mut self, entry: u64, round: u64) -> u64 {
+        if self.round != round {
+            self.round = round;
+            self.left = self.left.min(0).saturating_add(signed(entry));
+        }
+        u64::try_from(self.left).unwrap_or(0)
     }
 
-    /// Ends a turn in which `used` was spent.
-    pub fn end(&mut self, used: u64) {
-        self.deficit = self.deficit.saturating_sub(i64::try_from(used).unwrap_or(i64::MAX)).min(0);
+    /// Ends an entry in which `used` was spent.
+    pub fn end(&mut self, used: u64, ending: Ending) {
+        self.left = self.left.saturating_sub(signed(used));
+        if ending.is_strike() {
+            self.left = self.left.min(0);
+        }
     }
+}
+
+fn signed(fuel: u64) -> i64 {
+    i64::try_from(fuel).unwrap_or(i64::MAX)
 }
 
 /// A bound on what one user may have of a common pool: a multiple of what is free in it.
@@ -141,18 +156,18 @@ mod tests {
 
     #[test]
     fn two_busy_extensions_spend_the_same_whatever_their_messages_cost() {
-        // One overdraws by most of an expensive message in each turn, the other spends exactly.
+        // One overdraws by most of an expensive message in each round, the other spends exactly.
         let costs = [90_u64, 7];
         let mut spent = [0_u64; 2];
         let mut shares = [Share::default(); 2];
-        for _ in 0..1000 {
+        for round in 1..=1000 {
             for (share, (cost, total)) in shares.iter_mut().zip(costs.iter().zip(&mut spent)) {
-                let allowed = share.begin(100);
+                let allowed = share.begin(100, round);
                 let mut used = 0;
                 while used < allowed {
                     used += cost;
                 }
-                share.end(used);
+                share.end(used, Ending::Finished);
                 *total += used;
             }
         }
@@ -161,13 +176,26 @@ mod tests {
     }
 
     #[test]
-    fn cheap_turns_save_nothing_up() {
+    fn cheap_rounds_save_nothing_up() {
         let mut share = Share::default();
-        for _ in 0..10 {
-            share.begin(100);
-            share.end(1);
+        for round in 1..=10 {
+            share.begin(100, round);
+            share.end(1, Ending::Finished);
         }
-        assert_eq!(share.begin(100), 100);
+        assert_eq!(share.begin(100, 11), 100);
+    }
+
+    #[test]
+    fn several_entries_in_a_round_share_its_budget_and_a_stop_ends_it() {
+        let mut share = Share::default();
+        assert_eq!(share.begin(100, 1), 100);
+        share.end(30, Ending::Finished);
+        assert_eq!(share.begin(100, 1), 70);
+        share.end(20, Ending::Trapped);
+        assert_eq!(share.begin(100, 1), 0);
+        assert_eq!(share.begin(100, 2), 100, "the next round is a new one");
+        share.end(130, Ending::OutOfFuel);
+        assert_eq!(share.begin(100, 3), 70, "less the overdraft");
     }
 
     /// Every user takes as much as it may until nobody may have more.

@@ -2,12 +2,14 @@
 //!
 //! Three sorts have room of their own: packets (a share of the adapter's frames), messages of the
 //! application, and messages of each peer adapter. So a flood of one sort costs that sort only: packets
-//! do not crowd out the application's "swap", nor does one peer's extension another's.
+//! do not crowd out the application's "swap", nor does one peer another. What a peer adapter may have is
+//! shared by the extensions there that send, as a queue is (`share`): a flood of one leaves room for the
+//! others.
 
 use spine_abi::Endpoint;
 use spine_abi::limits::{BURST, HOST_FIFO};
 
-use super::share::FrameShares;
+use super::share::{FrameShares, Threshold};
 use crate::extension::Pending;
 use crate::extension::outcome::Body;
 
@@ -25,13 +27,21 @@ pub(crate) struct Waiting {
     /// Small messages among them; the rest are packets.
     small: usize,
     from_host: usize,
-    from_peer: Vec<usize>,
+    from_peers: Vec<Sender>,
+}
+
+/// One extension on a peer adapter, and how many of its messages wait.
+#[derive(Debug)]
+struct Sender {
+    peer: u16,
+    extension: u16,
+    waiting: usize,
 }
 
 impl Waiting {
     pub(crate) fn new() -> Self {
         let queue = Vec::with_capacity(PACKETS);
-        Self { queue, small: 0, from_host: 0, from_peer: Vec::new() }
+        Self { queue, small: 0, from_host: 0, from_peers: Vec::new() }
     }
 
     /// How many packets wait.
@@ -50,22 +60,27 @@ impl Waiting {
     pub(crate) fn admits(&self, message: &Pending, own: usize, frames: &FrameShares) -> bool {
         match (&message.body, message.source) {
             (Body::Bulk(..), _) => self.packets() < PACKETS && frames.admits(own),
-            (Body::Small(_), source) => self.has_room_from(source),
+            (Body::Small(_), source) => self.has_room_from(source, message.sender),
         }
     }
 
-    /// Whether there is room for one more small message from there.
+    /// Whether there is room for one more small message from there; `sender` is the extension of a peer.
     #[inline]
-    pub(crate) fn has_room_from(&self, source: Endpoint) -> bool {
+    pub(crate) fn has_room_from(&self, source: Endpoint, sender: u16) -> bool {
         let Endpoint::Peer(peer) = source else { return self.from_host < FROM_HOST };
-        self.from_peer.get(usize::from(peer)).is_none_or(|waiting| *waiting < FROM_PEER)
+        let (mut all, mut own) = (0, 0);
+        for from in self.from_peers.iter().filter(|from| from.peer == peer) {
+            all += from.waiting;
+            own += if from.extension == sender { from.waiting } else { 0 };
+        }
+        Threshold::QUEUE.allows(own, FROM_PEER.saturating_sub(all))
     }
 
     /// Puts a message at the end.
     #[inline]
     pub(crate) fn push(&mut self, message: Pending) {
         if matches!(message.body, Body::Small(_)) {
-            *self.count(message.source) += 1;
+            *self.count(message.source, message.sender) += 1;
             self.small += 1;
         }
         self.queue.push(message);
@@ -81,9 +96,11 @@ impl Waiting {
         }
         if self.small > 0 {
             for message in burst.iter().filter(|message| matches!(message.body, Body::Small(_))) {
-                *self.count(message.source) -= 1;
+                let count = self.count(message.source, message.sender);
+                *count -= 1;
                 self.small -= 1;
             }
+            self.from_peers.retain(|sender| sender.waiting > 0);
         }
     }
 
@@ -93,7 +110,7 @@ impl Waiting {
     pub(crate) fn put_back(&mut self, unreached: &mut Vec<Pending>, passed: &mut Vec<Pending>) {
         for message in unreached.iter().chain(passed.iter()) {
             if matches!(message.body, Body::Small(_)) {
-                *self.count(message.source) += 1;
+                *self.count(message.source, message.sender) += 1;
                 self.small += 1;
             }
         }
@@ -107,18 +124,19 @@ impl Waiting {
     /// Takes all, for an extension that ends.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Pending> {
         (self.small, self.from_host) = (0, 0);
-        self.from_peer.clear();
+        self.from_peers.clear();
         self.queue.drain(..)
     }
 
     /// How many of this source wait.
-    fn count(&mut self, source: Endpoint) -> &mut usize {
+    fn count(&mut self, source: Endpoint, extension: u16) -> &mut usize {
         let Endpoint::Peer(peer) = source else { return &mut self.from_host };
-        let place = usize::from(peer);
-        if self.from_peer.len() <= place {
-            self.from_peer.resize(place + 1, 0);
-        }
-        &mut self.from_peer[place]
+        let known = |sender: &Sender| sender.peer == peer && sender.extension == extension;
+        let place = self.from_peers.iter().position(known).unwrap_or_else(|| {
+            self.from_peers.push(Sender { peer, extension, waiting: 0 });
+            self.from_peers.len() - 1
+        });
+        &mut self.from_peers[place].waiting
     }
 }
 
@@ -127,45 +145,48 @@ mod tests {
     use super::*;
     use spine_abi::{HandlerNumber, Message};
 
-    fn small(source: Endpoint) -> Pending {
+    fn small(source: Endpoint, sender: u16) -> Pending {
         let message = Box::new(Message::small(HandlerNumber(1), source, &[]));
-        Pending { handler: 0, hops: 0, source, body: Body::Small(message) }
+        Pending { handler: 0, hops: 0, source, sender, body: Body::Small(message) }
     }
 
-    fn fill(waiting: &mut Waiting, source: Endpoint, frames: &FrameShares) -> usize {
+    /// Puts as many messages of a sender in as there is room for.
+    fn fill(waiting: &mut Waiting, source: Endpoint, sender: u16) -> usize {
+        let frames = FrameShares::new(1024);
         let admitted = |waiting: &mut Waiting| {
-            let message = small(source);
-            waiting.admits(&message, 0, frames).then(|| waiting.push(message)).is_some()
+            let message = small(source, sender);
+            waiting.admits(&message, 0, &frames).then(|| waiting.push(message)).is_some()
         };
         (0..1000).take_while(|_| admitted(waiting)).count()
     }
 
     #[test]
-    fn a_flooding_peer_leaves_room_for_others_and_for_the_host() {
-        let (mut waiting, frames) = (Waiting::new(), FrameShares::new(1024));
-        assert_eq!(fill(&mut waiting, Endpoint::Peer(5), &frames), FROM_PEER);
-        assert_eq!(fill(&mut waiting, Endpoint::Peer(1), &frames), FROM_PEER);
-        assert_eq!(fill(&mut waiting, Endpoint::Host, &frames), FROM_HOST);
+    fn a_flooding_peer_leaves_room_for_its_neighbour_for_other_peers_and_for_the_host() {
+        let mut waiting = Waiting::new();
+        let flood = fill(&mut waiting, Endpoint::Peer(5), 3);
+        assert_eq!(flood, 52, "four fifths of {FROM_PEER}");
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(5), 4), 10, "of the 12 that are left");
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(1), 3), flood);
+        assert_eq!(fill(&mut waiting, Endpoint::Host, 0), FROM_HOST);
         assert_eq!(waiting.packets(), 0);
     }
 
     #[test]
     fn counts_follow_messages_out_and_back() {
-        let (mut waiting, frames) = (Waiting::new(), FrameShares::new(1024));
+        let mut waiting = Waiting::new();
         let (mut burst, mut passed) = (Vec::new(), Vec::new());
-        fill(&mut waiting, Endpoint::Peer(2), &frames);
-        waiting.push(small(Endpoint::Host));
-        waiting.take(&mut burst, 60);
-        assert_eq!(burst.len(), 60);
-        assert_eq!(fill(&mut waiting, Endpoint::Peer(2), &frames), 60);
-        burst.truncate(50);
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(2), 9), 52);
+        waiting.push(small(Endpoint::Host, 0));
+        waiting.take(&mut burst, 50);
+        assert_eq!((burst.len(), waiting.queue.len()), (50, 3));
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(2), 9), 50);
+        burst.truncate(40);
         passed.extend(burst.drain(..10));
-        let (first, last) = (burst.len(), waiting.queue.len());
         waiting.put_back(&mut burst, &mut passed);
         assert!(burst.is_empty() && passed.is_empty());
-        assert_eq!(waiting.queue.len(), first + last + 10);
-        assert_eq!(waiting.from_peer[2], FROM_PEER + 50);
-        assert_eq!(waiting.drain().count(), FROM_PEER + 51);
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(2), 9), 0);
+        assert_eq!(waiting.drain().count(), 3 + 50 + 40);
         assert_eq!((waiting.packets(), waiting.from_host), (0, 0));
+        assert_eq!(fill(&mut waiting, Endpoint::Peer(2), 9), 52);
     }
 }

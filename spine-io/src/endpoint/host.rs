@@ -16,6 +16,7 @@ use wasmtime::Engine;
 
 use super::Queue;
 use crate::buffer::FrameMemory;
+use crate::clock::{Clock, Monotonic};
 use crate::dma::{Acknowledgement, Answer, Grant, GrantError, Prepared};
 use crate::extension::instance::Ingredients;
 use crate::extension::{Budget, Instance, LoadError, Loaded, RegionSource, TrustedKey};
@@ -40,6 +41,10 @@ pub(crate) enum Control {
     Grant(ExtensionId, Box<Prepared>, SyncSender<Answer>),
     /// A window to be taken from an extension.
     Revoke(ExtensionId, u8, SyncSender<Answer>),
+    /// Time a probe's handlers by this clock: nanoseconds each.
+    Probe(Loaded, Box<dyn Clock>, SyncSender<Vec<u64>>),
+    /// The longest that one extension's entry takes: what is beyond is counted.
+    Expect(Duration),
 }
 
 /// The adapter's side.
@@ -188,6 +193,36 @@ impl AdapterHandle {
             return Err(self.stopped());
         }
         answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+    }
+
+    /// Has the adapter time, on its own processor, how long each handler of a probe takes for one message
+    /// with this budget: nanoseconds in the order of its handlers (`spine_os::probe` makes such a probe).
+    /// Packets wait meanwhile. An adapter in a model's time measures nothing and answers an empty list.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn probe(
+        &self,
+        image: &[u8],
+        regions: Vec<RegionSource>,
+        budget: Budget,
+    ) -> Result<Vec<u64>, LoadError> {
+        let loaded = self.prepare(image, regions, budget)?;
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Probe(loaded, Box::new(Monotonic::default()), reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+    }
+
+    /// Says how long one entry into an extension takes at the longest: turns that take longer than that
+    /// for all extensions together are counted as overruns. They are no strike, since it was not their
+    /// work that took the time.
+    ///
+    /// # Errors
+    /// [`LoadError::Stopped`].
+    pub fn expect(&self, entry: Duration) -> Result<(), LoadError> {
+        if self.ask(Control::Expect(entry)) { Ok(()) } else { Err(self.stopped()) }
     }
 
     /// Sends a message to the handler it names.

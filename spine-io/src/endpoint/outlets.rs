@@ -302,8 +302,13 @@ impl Outlets {
     }
 
     /// The arrivals event: what peers forwarded (`most` packets of each) goes to the wire, what they
-    /// return goes home, and their messages to `deliver`. Says whether anything moved.
-    pub(crate) fn arrivals(&mut self, most: usize, mut deliver: impl FnMut(u16, Message)) -> bool {
+    /// return goes home, and their messages to `deliver`, with the adapter and the extension that sent
+    /// them. Says whether anything moved.
+    pub(crate) fn arrivals(
+        &mut self,
+        most: usize,
+        mut deliver: impl FnMut(u16, u16, Message),
+    ) -> bool {
         let mut moved = self.homecoming();
         for index in 0..self.peers.len() {
             let room = BACKLOG.saturating_sub(self.wire.len());
@@ -316,11 +321,11 @@ impl Outlets {
             }
             // No more than were there: a peer that keeps sending does not keep us here.
             for _ in 0..peer.received.slots() {
-                let Ok(message) = peer.received.pop() else { break };
+                let Ok((sender, message)) = peer.received.pop() else { break };
                 let from = u16::try_from(index).unwrap_or(u16::MAX);
                 self.counters.from_peer += 1;
                 moved = true;
-                deliver(from, message);
+                deliver(from, sender, message);
             }
         }
         moved | self.transmit()
@@ -405,7 +410,7 @@ impl Outlets {
             Reason::PeerFull
         } else if !self.in_peer[place].admits(extension, waiting, PEER_MESSAGES) {
             Reason::OverShare
-        } else if peer.messages.push(message).is_ok() {
+        } else if peer.messages.push((extension, message)).is_ok() {
             self.in_peer[place].note(extension);
             self.counters.to_peer += 1;
             peer.doorbell.ring();

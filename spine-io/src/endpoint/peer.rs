@@ -24,16 +24,16 @@ pub struct Peer {
     pub(crate) packets: Producer<Frame>,
     /// Its frames, going home.
     pub(crate) home: Producer<Frame>,
-    /// Messages for its handlers.
-    pub(crate) messages: Producer<Message>,
+    /// Messages for its handlers, each with the number of our extension that sent it.
+    pub(crate) messages: Producer<(u16, Message)>,
     /// Wakes its processor.
     pub(crate) doorbell: Arc<Doorbell>,
     /// Packets from it for our wire.
     pub(crate) from: Consumer<Frame>,
     /// Our frames, coming home from it.
     pub(crate) returned: Consumer<Frame>,
-    /// Messages from it.
-    pub(crate) received: Consumer<Message>,
+    /// Messages from it, each with the number of its extension that sent it.
+    pub(crate) received: Consumer<(u16, Message)>,
 }
 
 /// What an adapter knows of the others: its own place is empty.
@@ -42,13 +42,13 @@ pub type Peers = Vec<Option<Peer>>;
 struct Sending {
     packets: Producer<Frame>,
     home: Producer<Frame>,
-    messages: Producer<Message>,
+    messages: Producer<(u16, Message)>,
 }
 
 struct Receiving {
     from: Consumer<Frame>,
     returned: Consumer<Frame>,
-    received: Consumer<Message>,
+    received: Consumer<(u16, Message)>,
 }
 
 /// Connects adapters with each other: `bells[i]` wakes the processor of adapter `i`; `frames` is how

@@ -131,10 +131,7 @@ fn release(mut caller: Caller<'_, State>, buffer: i64) -> Result<i32> {
     charge(&mut caller, &RELEASE, 0)?;
     let reference = BufferRef::from_bits(buffer.cast_unsigned());
     let state = caller.data_mut();
-    Ok(answer(state.kept.release(reference).map(|frame| {
-        state.released.push(frame);
-        0
-    })))
+    Ok(answer(state.release(reference).map(|()| 0)))
 }
 
 /// The small message at `address`, with the runtime's word on who sent it.

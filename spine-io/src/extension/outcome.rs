@@ -14,6 +14,8 @@ pub struct Pending {
     pub(crate) hops: u8,
     /// Where it came from.
     pub(crate) source: Endpoint,
+    /// Which extension of a peer adapter sent it; zero for all other sources.
+    pub(crate) sender: u16,
     /// What it carries.
     pub(crate) body: Body,
 }

@@ -148,9 +148,9 @@ impl State {
         reference: BufferRef,
         (offset, into, length): (u32, u32, u32),
     ) -> Result<u32, ErrorCode> {
-        let current = self.current();
+        let place = self.in_burst(reference);
         let Self { burst, kept, frames, own, .. } = self;
-        let frame = held(burst, current, kept, reference)?;
+        let frame = held(burst, place, kept, reference)?;
         let data = part(frames.packet(frame), offset, length)?;
         own.as_mut().ok_or(ErrorCode::NotNow)?.copy_in(into, data)?;
         Ok(length)
@@ -165,9 +165,9 @@ impl State {
         reference: BufferRef,
         (offset, from, length): (u32, u32, u32),
     ) -> Result<u32, ErrorCode> {
-        let current = self.current();
+        let place = self.in_burst(reference);
         let Self { burst, kept, frames, own, .. } = self;
-        let frame = held(burst, current, kept, reference)?;
+        let frame = held(burst, place, kept, reference)?;
         part(frames.packet(frame), offset, length)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start + usize::try_from(length).unwrap_or(usize::MAX);
@@ -176,26 +176,48 @@ impl State {
         Ok(length)
     }
 
-    /// Position of the message being handled; past the end when there is none.
-    fn current(&self) -> usize {
-        if self.asked > self.answered { self.asked - 1 } else { usize::MAX }
+    /// Gives a kept buffer back; the frame waits in `released` until the entry ends.
+    ///
+    /// # Errors
+    /// The reference names nothing kept.
+    pub(super) fn release(&mut self, reference: BufferRef) -> Result<(), ErrorCode> {
+        match self.in_burst(reference) {
+            // Kept a moment ago, in this burst: now it is done with.
+            Some(place) if place < self.answered => {
+                self.verdicts[place] = Verdict::Done.to_bits();
+                self.kept.forget(reference);
+            }
+            _ => self.released.push(self.kept.release(reference)?),
+        }
+        Ok(())
+    }
+
+    /// Position of the message in the burst whose buffer the extension holds under this reference: the
+    /// one being handled, or one handled before that it wants to keep.
+    fn in_burst(&self, reference: BufferRef) -> Option<usize> {
+        let names =
+            |pending: &Pending| matches!(&pending.body, Body::Bulk(_, own) if *own == reference);
+        let keep = Verdict::Keep.to_bits();
+        let handled = self.burst.get(..self.answered)?;
+        let current = (self.asked > self.answered).then_some(self.answered);
+        let kept =
+            || (0..handled.len()).find(|at| self.verdicts[*at] == keep && names(&handled[*at]));
+        current.filter(|at| self.burst.get(*at).is_some_and(names)).or_else(kept)
     }
 }
 
-/// The frame that an extension holds under a reference: of the message it is handling, or one that
-/// it kept.
+/// The frame that an extension holds under a reference: of the message at `place` in the burst, or one
+/// that it kept.
 fn held<'a>(
     burst: &'a mut [Pending],
-    current: usize,
+    place: Option<usize>,
     kept: &'a mut Kept,
     reference: BufferRef,
 ) -> Result<&'a mut Frame, ErrorCode> {
-    if let Some(Pending { body: Body::Bulk(frame, held), .. }) = burst.get_mut(current)
-        && *held == reference
-    {
-        return Ok(frame);
+    match place.and_then(|place| burst.get_mut(place)) {
+        Some(Pending { body: Body::Bulk(frame, _), .. }) => Ok(frame),
+        _ => kept.get_mut(reference),
     }
-    kept.get_mut(reference)
 }
 
 fn part(data: &[u8], offset: u32, length: u32) -> Result<&[u8], ErrorCode> {

@@ -1,0 +1,12 @@
+;; Divides by what it makes zero at run time.
+;; fate: struck trapped
+(module
+  (import "spine:core" "next" (func $next (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (func $run (export "run") (local $slot i32) (local $verdict i64)
+    (loop $again
+      (local.set $slot (i32.wrap_i64 (call $next (local.get $verdict))))
+      (if (i32.eqz (local.get $slot)) (then (return)))
+      (drop (i64.div_u (i64.const 1) (i64.load8_u offset=3 (local.get $slot))))
+      (br $again)))
+)

@@ -1,0 +1,13 @@
+;; Gives every packet to the kernel, whose stack takes sixteen microseconds for each.
+;; domains: kernel
+;; fate: bounded over_share
+(module
+  (import "spine:core" "next" (func $next (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (func $run (export "run") (local $slot i32) (local $verdict i64)
+    (loop $again
+      (local.set $slot (i32.wrap_i64 (call $next (local.get $verdict))))
+      (if (i32.eqz (local.get $slot)) (then (return)))
+      (local.set $verdict (i64.const 0xe04))
+      (br $again)))
+)

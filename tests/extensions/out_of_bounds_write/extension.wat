@@ -1,0 +1,12 @@
+;; Writes over the last address there is.
+;; fate: struck trapped
+(module
+  (import "spine:core" "next" (func $next (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (func $run (export "run") (local $slot i32) (local $verdict i64)
+    (loop $again
+      (local.set $slot (i32.wrap_i64 (call $next (local.get $verdict))))
+      (if (i32.eqz (local.get $slot)) (then (return)))
+      (i64.store (i32.const -4) (i64.const -1))
+      (br $again)))
+)

@@ -1,0 +1,9 @@
+//! Extensions that misbehave, and what becomes of them and of their neighbours.
+
+mod misbehaviour;
+mod probe;
+mod regions;
+mod scene;
+mod suite;
+mod wall;
+mod wires;
