@@ -16,7 +16,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use spine_abi::event::{Cost, EventPlan, Policy, STAGES, Stage, TraceRecord};
+use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
 use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
 
@@ -81,6 +81,8 @@ pub struct Adapter {
     rounds: u64,
     now: Nanos,
     plan: EventPlan,
+    /// Of each kind: its stage, and whether the runtime's work is done in it.
+    steps: [(Stage, bool); KINDS],
     /// Where messages enter each stage: a kind of the plan.
     entries: [u8; STAGES],
     /// Events on their way to the work of each stage.
@@ -135,8 +137,12 @@ impl Adapter {
             idle: None,
             used: 0,
             trace: None,
+            steps: [(Stage::Idle, false); KINDS],
             plan,
         };
+        for (step, kind) in adapter.steps.iter_mut().zip(plan.kinds()) {
+            *step = (kind.stage, kind.works);
+        }
         if adapter.modelled {
             let poll = |kind| Event { kind, extension: 0, message: 0, ready: Nanos(0) };
             adapter.idle = entry(Stage::Idle).map(poll);
@@ -182,8 +188,9 @@ impl Adapter {
                 return None;
             }
             self.notice();
+            return self.events.pop(self.now).or(self.idle);
         }
-        self.events.pop(self.now).or(self.idle)
+        self.events.pop(self.now)
     }
 
     /// Posts an event for each source that may have something.
@@ -233,6 +240,12 @@ impl Adapter {
     #[inline]
     fn need(&mut self, stage: Stage, messages: usize, message: Option<u64>) {
         let events = if self.singly { messages } else { messages.min(1) };
+        if self.posted[stage as usize] < events {
+            self.post_missing(stage, events, message);
+        }
+    }
+
+    fn post_missing(&mut self, stage: Stage, events: usize, message: Option<u64>) {
         while self.posted[stage as usize] < events {
             self.posted[stage as usize] += 1;
             let message = self.number(message);
@@ -247,6 +260,12 @@ impl Adapter {
         })
     }
 
+    // Not part of `enqueue`, which is run for every message and posts once a burst.
+    #[inline(never)]
+    fn post_handle(&mut self, extension: u16) {
+        self.post(Stage::Handle, extension, self.message);
+    }
+
     #[inline]
     fn post(&mut self, stage: Stage, extension: u16, message: u64) {
         let kind = self.entries[stage as usize];
@@ -256,21 +275,34 @@ impl Adapter {
     /// Runs one event; says whether it moved anything.
     #[inline]
     fn run(&mut self, event: Event) -> bool {
-        let kind = self.plan.kinds()[usize::from(event.kind)];
-        self.out.counters.events[kind.stage as usize] += 1;
+        let (stage, works) = self.steps[usize::from(event.kind) % KINDS];
+        self.out.counters.events[stage as usize] += 1;
         self.message = event.message;
+        let timed = self.modelled || self.trace.is_some();
+        let (start, bytes) = if timed { self.before() } else { (Nanos(0), 0) };
+        let moved = works && self.work(stage, event.extension);
+        if timed {
+            self.after(&event, start, bytes);
+        }
+        moved
+    }
+
+    /// The time at which an event begins, and the length of the packet being sent.
+    fn before(&self) -> (Nanos, usize) {
         let start = self.trace.as_ref().map_or(self.now, |trace| trace.now(self.now));
-        let bytes = if self.modelled { self.out.next_bytes() } else { 0 };
-        let moved = kind.works && self.work(kind.stage, event.extension);
+        (start, if self.modelled { self.out.next_bytes() } else { 0 })
+    }
+
+    /// Lets an event's time pass where it is modelled, and records it where it is traced.
+    fn after(&mut self, event: &Event, start: Nanos, bytes: usize) {
         if self.modelled {
-            self.pass(&event, bytes);
+            self.pass(event, bytes);
         }
         if let Some(trace) = &mut self.trace {
             let nanos = u32::try_from(trace.now(self.now).since(start)).unwrap_or(u32::MAX);
             let (start, message) = (start.0, event.message);
             trace.record(TraceRecord { start, nanos, kind: event.kind, message });
         }
-        moved
     }
 
     /// In a model's time: lets an event's time pass, has the backend do its part (`bytes` is the length of
@@ -295,7 +327,7 @@ impl Adapter {
     }
 
     /// Does the runtime's own work of a stage; says whether that moved anything.
-    #[inline]
+    #[inline(always)]
     fn work(&mut self, stage: Stage, extension: u16) -> bool {
         self.posted[stage as usize] = self.posted[stage as usize].saturating_sub(1);
         match stage {
@@ -335,6 +367,7 @@ impl Adapter {
     }
 
     /// Finds the extension of each packet received, and posts a handle event for it.
+    #[inline(never)]
     fn dispatch(&mut self) {
         let mut received = std::mem::take(&mut self.received);
         let count = received.len().min(self.burst_limit);
@@ -354,8 +387,9 @@ impl Adapter {
         self.deliver_from_remotes();
     }
 
-    /// Puts a message in its extension's queue.
-    #[inline]
+    /// Puts a message in its extension's queue. Part of `dispatch`: a call for every message would cost a
+    /// third of it.
+    #[inline(always)]
     fn enqueue(&mut self, target: Target, source: Endpoint, sender: u16, body: Body) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
@@ -367,9 +401,9 @@ impl Adapter {
         }
         installed.waiting.push(message);
         self.frames.change(frames, installed.frames());
-        if !installed.posted || self.singly {
-            installed.posted = true;
-            self.post(Stage::Handle, target.extension, self.message);
+        if !installed.posted {
+            installed.posted = !self.singly;
+            self.post_handle(target.extension);
         }
     }
 
@@ -381,6 +415,7 @@ impl Adapter {
     }
 
     /// Enters an extension with as much of its queue as a burst and its share of this round allow.
+    #[inline(never)]
     fn handle(&mut self, extension: u16) {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
         installed.posted = false;
@@ -492,6 +527,7 @@ impl Adapter {
         }
     }
 
+    #[inline(never)]
     fn control(&mut self) -> bool {
         let mut worked = false;
         for _ in 0..self.plan.burst {

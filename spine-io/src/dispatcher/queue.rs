@@ -81,13 +81,12 @@ impl EventQueue {
             return self.parked.push_back(event);
         }
         let lane = &mut self.lanes[usize::from(self.lane_of_kind[usize::from(event.kind)])];
-        let key = |event: &Event| match self.order {
-            Order::Readiness => event.ready.0,
-            Order::Age => event.message,
-        };
-        // Mostly it is the last one already.
-        let before = lane.iter().rev().take_while(|other| key(other) > key(&event)).count();
-        if before == 0 { lane.push_back(event) } else { lane.insert(lane.len() - before, event) }
+        match lane.back() {
+            Some(last) if key(self.order, last) > key(self.order, &event) => {
+                insert(lane, self.order, event);
+            }
+            _ => lane.push_back(event),
+        }
     }
 
     /// Makes an event ready at `event.ready`, when its engine will be done.
@@ -149,6 +148,23 @@ impl EventQueue {
             && self.waiting.is_empty()
             && self.parked.is_empty()
     }
+}
+
+/// By what events of one lane are ordered.
+#[inline]
+fn key(order: Order, event: &Event) -> u64 {
+    match order {
+        Order::Readiness => event.ready.0,
+        Order::Age => event.message,
+    }
+}
+
+/// Puts an event before those of its lane that come after it.
+#[cold]
+fn insert(lane: &mut VecDeque<Event>, order: Order, event: Event) {
+    let at = key(order, &event);
+    let after = lane.iter().rev().take_while(|other| key(order, other) > at).count();
+    lane.insert(lane.len() - after, event);
 }
 
 #[cfg(test)]

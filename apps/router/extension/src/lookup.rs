@@ -1,6 +1,10 @@
 //! Second step: where does it go?
 
-use spine_fib::{Half, Load, NextHop, Store, Used, flow_hash};
+#[cfg(feature = "lc-trie")]
+use spine_fib::lc_trie::{Half, Used};
+#[cfg(not(feature = "lc-trie"))]
+use spine_fib::{Half, Used};
+use spine_fib::{Load, NextHop, Store, flow_hash};
 use spine_sdk::Region;
 
 use crate::classify::{HEADER_BYTES, Packet};

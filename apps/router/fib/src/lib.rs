@@ -9,7 +9,8 @@
 //!
 //! Why not a trie, as the paper had? It had 1 MB of memory; its trie held 1000 routes in 20 KB and was
 //! rebuilt for every change. Here memory is plentiful and a full table changes many times a second: a
-//! change costs what its prefix covers, and nothing is rebuilt.
+//! change costs what its prefix covers, and nothing is rebuilt. For the model of the paper's card the
+//! paper's table is here as well: `lc_trie`, with the feature `lc-trie`.
 //!
 //! An address leads to a *group* (a route's next hops, weighted), a group to a *next hop* (what to do
 //! with the packet). A region of zeroes is a valid table without routes. The reader trusts nothing it
@@ -26,6 +27,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod layout;
+#[cfg(any(test, feature = "lc-trie"))]
+pub mod lc_trie;
 mod next_hop;
 pub mod protocol;
 mod reader;
