@@ -15,8 +15,10 @@ pub mod need;
 pub mod packet;
 pub mod ping;
 pub mod process;
+pub mod program;
 pub mod router;
 pub mod topology;
+pub mod video;
 
 pub use namespace::Namespace;
 pub use process::Running;

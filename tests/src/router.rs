@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::namespace::Namespace;
 use crate::process::{Finished, Running};
+use crate::program;
 
 /// Reading a full table and compiling the extension may take a while on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,36 +94,10 @@ fn command(
     namespace.command(&program.to_string_lossy(), &arguments)
 }
 
-/// The program: `SPINE_ROUTER`, or the one built beside this test, brought up to date first (cargo
-/// does not build another package's programs for a test).
+/// The program: `SPINE_ROUTER`, or the one built beside this test.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("SPINE_ROUTER") {
-            return PathBuf::from(path);
-        }
-        let folder = programs();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "spine-router", "--bins"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        // Cargo's variables for this test would make build scripts of other packages run again.
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let built = build.status().unwrap_or_else(|error| panic!("cargo build: {error}"));
-        assert!(built.success(), "spine-router does not build");
-        folder.join("spine-router")
-    })
-}
-
-/// The folder that cargo puts programs into: the test runs from `deps` in it, a program from itself.
-pub fn programs() -> PathBuf {
-    let own = std::env::current_exe().expect("a test knows its own program");
-    let folder = own.parent().expect("a program is in a folder");
-    if folder.ends_with("deps") {
-        return folder.parent().expect("deps is in a folder").to_path_buf();
-    }
-    folder.to_path_buf()
+    BINARY.get_or_init(|| program::built("spine-router", "SPINE_ROUTER"))
 }
 
 /// The object that `spine-router --json` ends with.

@@ -2,7 +2,7 @@
 //!
 //! The host half claims a stream's UDP port for [`BLIT`] or [`CONVERT`] ([`Format::handler`]), grants the
 //! window with the stream's index, and says with [`Stream`] what the stream is. The extension answers with
-//! the same bytes to [`CONFIGURED`]; packets of a frame that was under way then are not used any more.
+//! the same bytes to [`CONFIGURED`]; a frame that was under way then is lost.
 //!
 //! Counters are in region 0, which the application reads when it likes: 64 bits each, little-endian,
 //! [`counter_at`] by stream and [`Counter`]. Frames are counted by the runtime, in the frame buffer
@@ -53,7 +53,7 @@ impl Format {
 
     /// The smallest group of pixels that is sent together: its bytes and its pixels (RFC 4175 4.3).
     #[inline]
-    pub const fn group(self) -> (usize, usize) {
+    pub const fn group(self) -> (u16, u16) {
         match self {
             Self::Bgra => (4, 1),
             Self::Rgb => (3, 1),
@@ -159,7 +159,7 @@ impl Stream {
             && flags & !(BT709 | FULL_RANGE) == 0
             && (stream.payload_type < 128 || stream.payload_type == ANY_PAYLOAD_TYPE)
             && (format.is_none() || stream.port != 0 && stream.width != 0 && stream.height != 0)
-            && usize::from(stream.width).is_multiple_of(pixels);
+            && stream.width.is_multiple_of(pixels);
         sound.then_some(stream)
     }
 }

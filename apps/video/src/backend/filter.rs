@@ -1,0 +1,124 @@
+//! Which packets an AF_PACKET socket is shown: UDP over IPv4 to one of the streams' ports, whole.
+//!
+//! A classic BPF program, so that the kernel copies nothing else. Fragments are left to the kernel, as with
+//! the classifier of AF_XDP: nobody could put them together here.
+
+use spine_io::nic::packet::FilterInstruction;
+
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF_INDEXED: u16 = 0x48;
+const LOAD_IP_HEADER_LENGTH: u16 = 0xb1;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const ETHERTYPE: u32 = 12;
+const IPV4: u32 = 0x0800;
+const PROTOCOL: u32 = 14 + 9;
+const UDP: u32 = 17;
+const FRAGMENT: u32 = 14 + 6;
+/// More fragments, or an offset.
+const IS_FRAGMENT: u32 = 0x3fff;
+const IP_HEADER: u32 = 14;
+/// The destination port behind the IP header, whose length is in the index.
+const PORT: u32 = 14 + 2;
+const WHOLE: u32 = 0x0004_0000;
+
+/// The program for these ports: at most [`spine_abi::limits::WINDOWS`], so that jumps stay short.
+pub fn ports(ports: &[u16]) -> Vec<FilterInstruction> {
+    let count = u8::try_from(ports.len()).unwrap_or(u8::MAX);
+    let step = |code, k| FilterInstruction { code, jt: 0, jf: 0, k };
+    // What is none of ours goes to the refusal behind the comparisons of ports.
+    let or_refuse =
+        |code, k, between: u8| FilterInstruction { code, jt: 0, jf: between + count, k };
+    let mut program = vec![
+        step(LOAD_HALF, ETHERTYPE),
+        or_refuse(JUMP_EQUAL, IPV4, 6),
+        step(LOAD_BYTE, PROTOCOL),
+        or_refuse(JUMP_EQUAL, UDP, 4),
+        step(LOAD_HALF, FRAGMENT),
+        FilterInstruction { code: JUMP_SET, jt: 2 + count, jf: 0, k: IS_FRAGMENT },
+        step(LOAD_IP_HEADER_LENGTH, IP_HEADER),
+        step(LOAD_HALF_INDEXED, PORT),
+    ];
+    for (place, port) in (1..=count).zip(ports) {
+        let to_whole = count - place + 1;
+        program.push(FilterInstruction {
+            code: JUMP_EQUAL,
+            jt: to_whole,
+            jf: 0,
+            k: (*port).into(),
+        });
+    }
+    program.extend([step(RETURN, 0), step(RETURN, WHOLE)]);
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a program as linux/filter.h says, on a packet.
+    fn run(program: &[FilterInstruction], packet: &[u8]) -> u32 {
+        let half = |at: u32| {
+            let at = at as usize;
+            packet.get(at..at + 2).map(|bytes| u32::from(u16::from_be_bytes([bytes[0], bytes[1]])))
+        };
+        let (mut accumulator, mut index, mut at) = (0_u32, 0_u32, 0);
+        loop {
+            let FilterInstruction { code, jt, jf, k } = program[at];
+            at += 1;
+            let mut jump = |taken| at += usize::from(if taken { jt } else { jf });
+            let loaded = match code {
+                LOAD_HALF => half(k),
+                LOAD_HALF_INDEXED => half(k + index),
+                LOAD_BYTE => packet.get(k as usize).map(|byte| u32::from(*byte)),
+                LOAD_IP_HEADER_LENGTH => {
+                    let Some(byte) = packet.get(k as usize) else { return 0 };
+                    index = u32::from(byte & 15) * 4;
+                    Some(accumulator)
+                }
+                JUMP_EQUAL => {
+                    jump(accumulator == k);
+                    Some(accumulator)
+                }
+                JUMP_SET => {
+                    jump(accumulator & k != 0);
+                    Some(accumulator)
+                }
+                RETURN => return k,
+                other => panic!("{other:#x}"),
+            };
+            let Some(value) = loaded else { return 0 };
+            accumulator = value;
+        }
+    }
+
+    fn packet(port: u16, options: usize) -> Vec<u8> {
+        let mut packet = vec![0; 14];
+        packet[12..14].copy_from_slice(&[8, 0]);
+        packet.extend([0x45 + u8::try_from(options).unwrap(), 0, 0, 60, 0, 0, 0x40, 0, 64, 17]);
+        packet.resize(14 + 20 + 4 * options, 0);
+        packet.extend([0x30, 0x39]);
+        packet.extend(port.to_be_bytes());
+        packet.extend([0; 12]);
+        packet
+    }
+
+    #[test]
+    fn only_whole_udp_packets_to_the_ports_pass() {
+        for several in [&[5004][..], &[1, 5004, 9], &[5004; 16]] {
+            let program = ports(several);
+            assert_eq!(run(&program, &packet(5004, 0)), WHOLE);
+            assert_eq!(run(&program, &packet(5004, 3)), WHOLE, "behind IP options");
+            assert_eq!(run(&program, &packet(5005, 0)), 0);
+            for (at, byte) in [(12, 0x86), (23, 6), (20, 0x20), (21, 1)] {
+                let mut other = packet(5004, 0);
+                other[at] = byte;
+                assert_eq!(run(&program, &other), 0, "byte {at}");
+            }
+            assert_eq!(run(&program, &packet(5004, 0)[..30]), 0, "truncated");
+        }
+    }
+}

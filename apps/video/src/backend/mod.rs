@@ -1,0 +1,410 @@
+//! The adapter's half of the process: the interface, the machine on it, the extension, and the classifier
+//! that leads the streams' packets there.
+//!
+//! AF_XDP where it can be had. Where it cannot (no driver, no capability for BPF, another program on the
+//! interface) packets come through AF_PACKET, and that is said. Nothing is claimed before the extension
+//! knows the streams.
+
+pub mod filter;
+pub mod meter;
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spine_abi::Message;
+use spine_abi::endpoint::Endpoint;
+use spine_io::buffer::{Frame, FrameMemory};
+use spine_io::dma::{Acknowledgement, FrameBuffer, Grant, GrantError, Start};
+use spine_io::nic::Nic;
+use spine_io::nic::multiqueue::MultiQueue;
+use spine_io::nic::packet::{PacketError, PacketNic};
+use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier};
+use spine_io::nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
+use spine_io::stats::Statistics;
+use spine_io::{
+    AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
+};
+use spine_os::memory::{Region, RegionError};
+use spine_video_extension::protocol::{self, Counter};
+use spine_xdp_progs::{Counter as Classified, Port};
+
+use self::meter::{Measured, Meter};
+use crate::cli::BackendChoice;
+use crate::colour::{Colorimetry, Range};
+use crate::format::Format;
+use crate::interface::Interface;
+use crate::stream::Stream;
+
+/// Frames and ring entries of a video queue: gst's bursts and this kernel's stalls together need more than
+/// 8192 entries at 160,000 packets a second.
+const QUEUE_FRAMES: u32 = 32768;
+const QUEUE_RING: u32 = 16384;
+/// Frames of all queues together, at most: 256 MiB of 2 KiB.
+const MOST_FRAMES: u32 = 1 << 17;
+/// Fuel of a packet: all of a largest one converted, with a wide margin.
+const BUDGET: Budget = Budget { message: 200_000, entry: 1_600_000, strikes: 100 };
+/// How long the extension may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Why packets do not reach an adapter.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The classifier.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A socket.
+    #[error(transparent)]
+    Socket(#[from] XdpError),
+    /// The other kind of socket.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// Its filter.
+    #[error("cannot filter packets: {0}")]
+    Filter(std::io::Error),
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] spine_io::MachineError),
+    /// The extension.
+    #[error(transparent)]
+    Load(#[from] spine_io::LoadError),
+    /// Memory shared with it.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// Memory shared with it.
+    #[error("cannot share memory with the adapter: {0}")]
+    Share(std::io::Error),
+    /// A window.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// The extension does not answer.
+    #[error("the extension did not take stream {0}")]
+    Configure(String),
+}
+
+impl BackendError {
+    /// Whether AF_PACKET may be had where this is the reason that AF_XDP is not.
+    fn is_of_xdp(&self) -> bool {
+        match self {
+            Self::Attach(error) => !matches!(error, AttachError::NoInterface { .. }),
+            Self::Socket(error) => {
+                !matches!(error, XdpError::NoInterface { .. } | XdpError::Down { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What to open.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The interface.
+    pub interface: &'a Interface,
+    /// The streams.
+    pub streams: &'a [Stream],
+    /// Which way packets come.
+    pub choice: BackendChoice,
+    /// The adapter's core.
+    pub core: Option<usize>,
+    /// The linker whose images it runs.
+    pub key: TrustedKey,
+}
+
+/// The adapter with the extension. The fields' order is the order in which they end: first nothing is
+/// claimed any more, then the adapter stops.
+pub struct Backend {
+    classifier: Option<Classifier>,
+    machine: Machine,
+    counters: Region,
+    extension: ExtensionId,
+    measured: Arc<Measured>,
+}
+
+/// What is under an adapter, before it is one.
+struct Wire {
+    classifier: Option<Classifier>,
+    setup: AdapterSetup,
+    memory: Arc<FrameMemory>,
+    measured: Arc<Measured>,
+}
+
+impl Backend {
+    /// Opens the interface, loads the extension; nothing is received yet. `say` is told what everybody
+    /// should know.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub fn open(
+        options: &Options<'_>,
+        image: &[u8],
+        say: impl Fn(&str),
+    ) -> Result<Self, BackendError> {
+        let wire = match options.choice {
+            BackendChoice::Packet => packet(options)?,
+            BackendChoice::Xdp => xdp(options)?,
+            BackendChoice::Auto => match xdp(options) {
+                Err(error) if error.is_of_xdp() => {
+                    say(&format!("packets come through AF_PACKET, which is slower: {error}"));
+                    packet(options)?
+                }
+                wire => wire?,
+            },
+        };
+        let Wire { classifier, setup, memory, measured } = wire;
+        let machine = Machine::start(vec![setup], &memory, &[options.core], options.key)?;
+        let counters = Region::create("video-counters", protocol::REGION_BYTES)?;
+        let file = counters.as_fd().try_clone_to_owned().map_err(BackendError::Share)?;
+        let region = RegionSource { file, bytes: counters.len() };
+        let extension = adapter(&machine).load(image, vec![region], BUDGET)?;
+        Ok(Self { classifier, machine, counters, extension, measured })
+    }
+
+    /// Tells the extension of a stream, and claims its packets.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub fn receive(&mut self, index: usize, stream: &Stream) -> Result<(), BackendError> {
+        self.configure(index, stream)?;
+        if let Some(classifier) = &mut self.classifier {
+            let address = stream.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+            let handler = of_wire(stream.format).handler();
+            classifier.claim_port(address, stream.port, handler)?;
+            classifier.set_enabled(true)?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self, index: usize, stream: &Stream) -> Result<(), BackendError> {
+        let refused = || BackendError::Configure(stream.to_string());
+        let octets = |address: Option<std::net::Ipv4Addr>| {
+            address.map_or([0; 4], |address| address.octets())
+        };
+        let side = |pixels| u16::try_from(pixels).map_err(|_| refused());
+        let message = protocol::Stream {
+            index: u8::try_from(index).map_err(|_| refused())?,
+            format: Some(of_wire(stream.format)),
+            colour: protocol::Colour {
+                bt709: stream.colorimetry == Colorimetry::Bt709,
+                full_range: stream.range == Range::Full,
+            },
+            payload_type: stream.payload_type.unwrap_or(protocol::ANY_PAYLOAD_TYPE),
+            port: stream.port,
+            destination: octets(stream.address),
+            source: octets(stream.source),
+            width: side(stream.size.width())?,
+            height: side(stream.size.height())?,
+            generation: 1,
+        };
+        let bytes = message.to_bytes();
+        let adapter = adapter(&self.machine);
+        adapter.send(Message::small(protocol::CONFIGURE, Endpoint::Host, &bytes))?;
+        let deadline = Instant::now() + ANSWER;
+        while let Some(answer) = adapter.receive(deadline.saturating_duration_since(Instant::now()))
+        {
+            if answer.header().handler == protocol::CONFIGURED && answer.arguments() == bytes {
+                return Ok(());
+            }
+        }
+        Err(refused())
+    }
+
+    /// Grants a window's memory; waits until it has begun.
+    ///
+    /// # Errors
+    /// [`BackendError::Grant`].
+    pub fn grant(&self, window: usize, buffer: FrameBuffer) -> Result<(), BackendError> {
+        let rectangle = buffer.geometry.whole();
+        let window = u8::try_from(window).unwrap_or(u8::MAX);
+        let grant = Grant { window, buffer, rectangle, start: Start::AtOnce };
+        self.begin(grant)?.wait(ANSWER)?;
+        Ok(())
+    }
+
+    /// Asks for a grant, without waiting.
+    ///
+    /// # Errors
+    /// [`GrantError`].
+    pub fn begin(&self, grant: Grant) -> Result<Acknowledgement, GrantError> {
+        adapter(&self.machine).grant(self.extension, grant)
+    }
+
+    /// Takes a window away; after the acknowledgement nothing is written there.
+    ///
+    /// # Errors
+    /// [`GrantError`].
+    pub fn revoke(&self, window: u8) -> Result<Acknowledgement, GrantError> {
+        adapter(&self.machine).revoke(self.extension, window)
+    }
+
+    /// What the extension counted for a stream.
+    pub fn counted(&self, stream: usize, counter: Counter) -> u64 {
+        self.counters.load_u64(protocol::counter_at(stream, counter)).unwrap_or_default()
+    }
+
+    /// What the adapter counted.
+    ///
+    /// # Errors
+    /// [`BackendError::Load`]: it has stopped.
+    pub fn statistics(&self) -> Result<Statistics, BackendError> {
+        Ok(adapter(&self.machine).statistics()?)
+    }
+
+    /// IP fragments to the streams' addresses that the classifier saw; `None` without a classifier.
+    pub fn fragments(&self) -> Option<u64> {
+        let counters = self.classifier.as_ref()?.counters().ok()?;
+        counters
+            .into_iter()
+            .find_map(|(counter, count)| (counter == Classified::Fragments).then_some(count))
+    }
+
+    /// How far behind it has been.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        self.machine.is_running()
+    }
+
+    /// Gives all packets back to the kernel, as at the beginning.
+    pub fn stop(&mut self) {
+        if let Some(classifier) = &mut self.classifier
+            && let Err(error) = classifier.set_enabled(false)
+        {
+            // It ends with the process anyway.
+            tracing::warn!(%error, "the classifier still claims packets");
+        }
+    }
+}
+
+fn adapter(machine: &Machine) -> &AdapterHandle {
+    // Made with one (`open`).
+    &machine.adapters()[0]
+}
+
+/// The format in the extension's numbers.
+const fn of_wire(format: Format) -> protocol::Format {
+    match format {
+        Format::Bgra => protocol::Format::Bgra,
+        Format::Rgb => protocol::Format::Rgb,
+        Format::Uyvy => protocol::Format::Uyvy,
+        Format::Uyvp => protocol::Format::Uyvp,
+    }
+}
+
+/// The handler for packets that nobody stamped: one that can do all the formats there are.
+fn unstamped(streams: &[Stream]) -> spine_abi::HandlerNumber {
+    let converted =
+        streams.iter().any(|stream| of_wire(stream.format).handler() == protocol::CONVERT);
+    if converted { protocol::CONVERT } else { protocol::BLIT }
+}
+
+/// How many frames, and how large rings, an interface of so many queues gets.
+fn sizes(queues: u32) -> (u32, u32) {
+    let frames = QUEUE_FRAMES.saturating_mul(queues.max(1)).min(MOST_FRAMES);
+    let mut ring = QUEUE_RING;
+    while ring > 1024 && ring.saturating_mul(queues) > frames / 2 {
+        ring /= 2;
+    }
+    (frames, ring)
+}
+
+fn xdp(options: &Options<'_>) -> Result<Wire, BackendError> {
+    let result = xdp_with(options, true);
+    match result {
+        // Queues that share frames all work without copies or none does.
+        Err(BackendError::Socket(XdpError::MixedModes { .. })) => xdp_with(options, false),
+        result => result,
+    }
+}
+
+fn xdp_with(options: &Options<'_>, zero_copy: bool) -> Result<Wire, BackendError> {
+    let name = &options.interface.name;
+    let mut classifier = Classifier::load()?;
+    let queues = queues(name)?.min(spine_xdp_progs::SOCKETS);
+    let (frames, ring) = sizes(queues);
+    let rings = Rings { receive: ring, fill: ring, ..Rings::default() };
+    let (memory, dealt, umem) =
+        SharedUmem::with_rings(frames, options.interface.frame_bytes(), 1, rings)?;
+    let (ifindex, attached) = attach(&mut classifier, name)?;
+    let mut sockets = Vec::new();
+    for queue in 0..queues {
+        let options = XdpOptions { interface: name, queue, attached, zero_copy };
+        let socket = XdpNic::bind(&umem, &options)?;
+        classifier.set_socket(queue, &socket)?;
+        sockets.push(socket);
+    }
+    let port = Port {
+        first_socket: 0,
+        queues,
+        mac: options.interface.mac,
+        handler: unstamped(options.streams),
+        enabled: true,
+        unfinished_checksums: false,
+    };
+    classifier.set_port(ifindex, port)?;
+    let others = sockets.split_off(1.min(sockets.len()));
+    let nic: Box<dyn Nic> = match sockets.pop() {
+        Some(first) if others.is_empty() => Box::new(first),
+        Some(first) => Box::new(MultiQueue::new(first, others)),
+        None => {
+            let interface = name.clone();
+            return Err(XdpError::NoQueue { interface, queue: 0, queues: 0 }.into());
+        }
+    };
+    Ok(wire(options, Some(classifier), nic, memory, dealt.into_iter().flatten().collect()))
+}
+
+fn attach(classifier: &mut Classifier, name: &str) -> Result<(u32, AttachMode), AttachError> {
+    match classifier.attach(name, AttachMode::Native) {
+        Ok(ifindex) => return Ok((ifindex, AttachMode::Native)),
+        Err(AttachError::Refused { .. } | AttachError::NoLink { .. }) => {
+            tracing::info!(interface = name, "the driver has no XDP; generic mode is used");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok((classifier.attach(name, AttachMode::Generic)?, AttachMode::Generic))
+}
+
+fn packet(options: &Options<'_>) -> Result<Wire, BackendError> {
+    let (memory, mut dealt) =
+        FrameMemory::anonymous(QUEUE_FRAMES / 4, options.interface.frame_bytes(), 1)
+            .map_err(XdpError::from)?;
+    let nic = PacketNic::open(&options.interface.name, Arc::clone(&memory))?;
+    let ports: Vec<u16> = options.streams.iter().map(|stream| stream.port).collect();
+    nic.set_filter(&filter::ports(&ports)).map_err(BackendError::Filter)?;
+    let frames = dealt.pop().unwrap_or_default();
+    Ok(wire(options, None, Box::new(nic), memory, frames))
+}
+
+fn wire(
+    options: &Options<'_>,
+    classifier: Option<Classifier>,
+    nic: Box<dyn Nic>,
+    memory: Arc<FrameMemory>,
+    frames: Vec<Frame>,
+) -> Wire {
+    let (nic, measured) = Meter::new(nic);
+    let setup = AdapterSetup {
+        nic: Box::new(nic),
+        frames,
+        kernel: None,
+        unstamped: unstamped(options.streams),
+        processor: 0,
+    };
+    Wire { classifier, setup, memory, measured }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_queue_has_what_a_burst_and_a_stall_need_and_many_share_the_memory() {
+        assert_eq!(sizes(1), (32768, 16384));
+        assert_eq!(sizes(4), (131_072, 16384));
+        assert_eq!(sizes(16), (131_072, 4096));
+        assert_eq!(sizes(1000), (131_072, 1024));
+    }
+}
