@@ -5,7 +5,7 @@
 //! the crate has no `unsafe`, no allocation and no dependency, and compiles for the host and wasm32.
 //!
 //! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`interface`], [`manifest`],
-//! [`image`], [`event`], [`error`], [`limits`], [`metadata`], [`notice`].
+//! [`image`], [`event`], [`fifo`], [`error`], [`limits`], [`metadata`], [`notice`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod fifo;
 pub mod handler;
 pub mod image;
 pub mod interface;
