@@ -48,6 +48,9 @@ pub enum MachineError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The FIFO of this process to an adapter.
+    #[error(transparent)]
+    Fifo(#[from] spine_ring::OpenError),
     /// The runtime's engine.
     #[error("cannot configure the WebAssembly runtime: {0}")]
     Engine(String),
@@ -199,14 +202,14 @@ fn assemble(
             Arc::clone(memory),
             engine.clone(),
             key,
-        );
+        )?;
         let out = Outlets::new(
             setup.nic,
             Arc::clone(memory),
             Pool::new(index, setup.frames),
             peers,
             setup.kernel,
-            port.messages,
+            port.fifos,
         );
         adapters.push(Adapter::new(out, port.control, setup.unstamped));
         handles.push(handle);

@@ -7,6 +7,7 @@
 use spine_abi::Reason;
 use spine_abi::event::STAGES;
 
+use crate::endpoint::fifo::FifoStatistics;
 use crate::nic::NicStatistics;
 
 /// Counts by reason.
@@ -94,6 +95,8 @@ pub struct Statistics {
     pub nic: NicStatistics,
     /// System calls of the processor it runs on, other than the backend's: sleeping and doorbells.
     pub processor_syscalls: u64,
+    /// Its FIFOs to applications.
+    pub fifos: Vec<FifoStatistics>,
     /// Frames at home, and how many belong there.
     pub frames: (usize, usize),
 }
