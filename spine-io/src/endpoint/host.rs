@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use spine_abi::Message;
 use spine_abi::limits::HOST_FIFO;
-use spine_ring::{End, Fds, OpenError, SendError, Side};
+use spine_ring::{Counts, End, Fds, OpenError, SendError, Side};
 use wasmtime::Engine;
 
 use super::fifo::{FifoError, FifoId, Fifos};
@@ -243,6 +243,13 @@ impl AdapterHandle {
     pub fn receive(&self, timeout: Duration) -> Option<Message> {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         receiver.receive(timeout).ok().flatten()
+    }
+
+    /// What this process's end of the FIFO has done, system calls included.
+    pub fn fifo_counts(&self) -> Counts {
+        let sent = self.sender.lock().unwrap_or_else(PoisonError::into_inner).counts();
+        let received = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).counts();
+        Counts { sent: sent.sent, rings: sent.rings, ..received }
     }
 
     /// A copy of its counters.
