@@ -52,6 +52,9 @@ pub enum MachineError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The FIFO of this process to an adapter.
+    #[error(transparent)]
+    Fifo(#[from] spine_ring::OpenError),
     /// The runtime's engine.
     #[error("cannot configure the WebAssembly runtime: {0}")]
     Engine(String),
@@ -203,7 +206,7 @@ fn assemble(
             Arc::clone(memory),
             engine.clone(),
             key,
-        );
+        )?;
         let out = Outlets::new(
             setup.nic,
             Arc::clone(memory),
@@ -211,7 +214,7 @@ fn assemble(
             peers,
             Remotes::new(setup.remotes),
             setup.kernel,
-            port.messages,
+            port.fifos,
         );
         adapters.push(Adapter::new(out, port.control, setup.unstamped));
         handles.push(handle);

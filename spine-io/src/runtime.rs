@@ -27,8 +27,9 @@ use crate::dispatcher::share::{FrameShares, Share};
 use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
 use crate::dma::{GrantError, Windows};
-use crate::endpoint::Outlets;
+use crate::endpoint::fifo::FifoId;
 use crate::endpoint::host::{Control, ExtensionId};
+use crate::endpoint::{Fifos, Outlets};
 use crate::extension::outcome::Body;
 use crate::extension::{LoadError, Loaded, Pending};
 use crate::probe;
@@ -65,6 +66,8 @@ pub struct Adapter {
     extensions: Vec<Option<Installed>>,
     generations: Generations,
     received: Vec<Frame>,
+    /// Messages of applications, on their way to their extensions.
+    from_hosts: Vec<(FifoId, Message)>,
     burst: Vec<Pending>,
     /// What an entry passes on to another handler of the same extension.
     passed: Vec<Pending>,
@@ -119,6 +122,7 @@ impl Adapter {
             extensions: Vec::new(),
             generations: Generations::default(),
             received: Vec::with_capacity(BURST),
+            from_hosts: Vec::with_capacity(BURST),
             burst: Vec::with_capacity(BURST),
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
@@ -159,13 +163,14 @@ impl Adapter {
             self.watch_time(now);
             self.now = now;
         }
-        self.out.send_notices();
+        self.out.hosts.send_notices();
         self.poll_sources();
         let mut worked = false;
         while let Some(event) = self.next() {
             worked |= self.run(event);
         }
         self.worked = worked;
+        self.out.hosts.ring();
         worked
     }
 
@@ -198,7 +203,7 @@ impl Adapter {
         if self.request.is_none() {
             self.request = self.control.try_recv().ok();
         }
-        self.need(Stage::Control, usize::from(self.request.is_some()), None);
+        self.need_control();
         if self.singly {
             self.need(Stage::Arrive, self.out.arrived(), None);
         } else if self.out.has_arrivals() {
@@ -463,8 +468,12 @@ impl Adapter {
                 offence.text()
             );
             self.out.counters.unloaded += 1;
+            let application = installed.instance.application();
             self.unload(ExtensionId(extension));
-            self.out.notify(Notice::Unloaded { extension, offence, strikes });
+            let notice = Notice::Unloaded { extension, offence, strikes };
+            if self.out.hosts.notify(application, notice).is_err() {
+                self.out.counters.messages_dropped.add(Reason::HostFull, 1);
+            }
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
             || installed.instance.is_repairing()
         {
@@ -529,11 +538,13 @@ impl Adapter {
 
     #[inline(never)]
     fn control(&mut self) -> bool {
-        let mut worked = false;
+        let mut worked = self.receive_from_hosts(self.plan.burst);
         for _ in 0..self.plan.burst {
             let next = self.request.take().or_else(|| self.control.try_recv().ok());
             let Some(request) = next else { break };
             worked = true;
+            // What an application sent before it asked is there before the answer.
+            self.receive_from_hosts(usize::MAX);
             // Whoever asked may have gone; then nobody wants the answer.
             match request {
                 Control::Install(loaded, reply) => {
@@ -542,9 +553,11 @@ impl Adapter {
                 Control::Unload(extension, reply) => {
                     let _ = reply.send(self.unload(extension));
                 }
-                Control::Deliver(message) => {
-                    self.out.counters.from_host += 1;
-                    self.deliver(*message, Endpoint::Host, 0);
+                Control::Attach(end, reply) => {
+                    let _ = reply.send(self.out.hosts.add(*end));
+                }
+                Control::Detach(fifo, reply) => {
+                    let _ = reply.send(self.out.hosts.remove(fifo));
                 }
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
@@ -570,7 +583,7 @@ impl Adapter {
         if self.modelled {
             // A card that is never idle never begins a turn: it looks again when it has served one.
             self.request = self.control.try_recv().ok();
-            self.need(Stage::Control, usize::from(self.request.is_some()), None);
+            self.need_control();
         }
         worked
     }
@@ -584,6 +597,40 @@ impl Adapter {
             adapter: self.out.nic.name().to_owned(),
         })?;
         installed.instance.windows().ok_or(GrantError::NotGranted { extension })
+    }
+
+    /// Sees to a control event where the host has asked for something or sent something.
+    fn need_control(&mut self) {
+        let needed = self.request.is_some() || self.out.hosts.is_ready();
+        self.need(Stage::Control, usize::from(needed), None);
+    }
+
+    /// Gives the messages of applications, up to `most` of each, to the handlers they name.
+    fn receive_from_hosts(&mut self, most: usize) -> bool {
+        let mut messages = std::mem::take(&mut self.from_hosts);
+        let bad = self.out.hosts.receive(most, &mut messages);
+        let moved = bad > 0 || !messages.is_empty();
+        self.out.counters.messages_dropped.add(Reason::BadMessage, bad);
+        for (application, message) in messages.drain(..) {
+            self.out.counters.from_host += 1;
+            if self.reaches(application, message.header().handler) {
+                self.deliver(message, Endpoint::Host, 0);
+            } else {
+                self.out.counters.messages_dropped.add(Reason::NoHandler, 1);
+            }
+        }
+        self.from_hosts = messages;
+        moved
+    }
+
+    /// Whether an application may send to a handler: of its own extensions, or it runs the adapter.
+    fn reaches(&self, application: FifoId, handler: HandlerNumber) -> bool {
+        if application == FifoId::OWN {
+            return true;
+        }
+        let target = self.table.find(handler).map(|target| usize::from(target.extension));
+        let installed = target.and_then(|place| self.extensions.get(place)?.as_ref());
+        installed.is_some_and(|installed| installed.instance.application() == application)
     }
 
     /// Installs an extension that was prepared for this adapter.
@@ -647,6 +694,7 @@ impl Adapter {
             nic: self.out.nic.statistics(),
             processor_syscalls: 0,
             remotes: self.out.remotes.statistics().collect(),
+            fifos: self.out.hosts.statistics(),
             frames: (self.out.pool.free(), self.out.pool.total()),
         }
     }
@@ -681,19 +729,24 @@ impl Adapter {
         &mut *self.out.nic
     }
 
+    /// Its ends of the FIFOs to applications.
+    pub(crate) fn fifos(&mut self) -> &mut Fifos {
+        &mut self.out.hosts
+    }
+
     /// Whether the processor should look again soon although nothing wakes it: packets that the wire
-    /// would not take yet, frames that are out while few are at home, or a notice that the host has no
-    /// room for.
+    /// would not take yet, or frames that are out while few are at home.
     pub(crate) fn is_owed(&self) -> bool {
         let nic = &self.out.nic;
-        nic.unflushed() > 0
-            || nic.in_flight() > 0 && self.out.pool.free() < BURST
-            || self.out.owes_notices()
+        nic.unflushed() > 0 || nic.in_flight() > 0 && self.out.pool.free() < BURST
     }
 
     /// Whether there is anything to do without waiting: asked before the processor sleeps.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.again.is_empty() || self.out.has_arrivals() || self.out.waiting(self.now)
+    pub(crate) fn has_work(&mut self) -> bool {
+        !self.again.is_empty()
+            || self.out.has_arrivals()
+            || self.out.waiting(self.now)
+            || self.out.hosts.is_ready()
     }
 
     /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before

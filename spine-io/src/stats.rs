@@ -7,6 +7,7 @@
 use spine_abi::Reason;
 use spine_abi::event::STAGES;
 
+use crate::endpoint::fifo::FifoStatistics;
 use crate::endpoint::remote::PeeringStatistics;
 use crate::nic::NicStatistics;
 
@@ -100,6 +101,8 @@ pub struct Statistics {
     pub processor_syscalls: u64,
     /// Endpoints on other machines, in the order they were set up.
     pub remotes: Vec<PeeringStatistics>,
+    /// Its FIFOs to applications.
+    pub fifos: Vec<FifoStatistics>,
     /// Frames at home, and how many belong there.
     pub frames: (usize, usize),
 }

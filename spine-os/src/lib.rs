@@ -3,7 +3,8 @@
 //! Everything that needs time, memory or trust happens here, before an extension comes near an
 //! adapter: [`linker`] checks a WebAssembly module, resolves its imports against the [`domain`]s it
 //! was granted, compiles it and signs the image; [`loader`] sends the image to adapters;
-//! [`memory`] makes the regions that an application shares with its extension; [`signature`] knows
+//! [`memory`] makes the regions that an application shares with its extension; [`fifo`] is its end of
+//! the way its messages take; [`signature`] knows
 //! whose code is whose.
 //!
 //! Where a daemon owns the interfaces, [`policy`] says who may load what, [`daemon`] how one talks with
@@ -28,6 +29,7 @@ pub mod client;
 pub mod daemon;
 pub mod domain;
 pub mod extension;
+pub mod fifo;
 pub mod hex;
 pub mod linker;
 pub mod loader;

@@ -5,7 +5,7 @@
 //! the crate has no `unsafe`, no allocation and no dependency, and compiles for the host and wasm32.
 //!
 //! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`dma`], [`frame_buffer`],
-//! [`interface`], [`manifest`], [`image`], [`event`], [`error`], [`limits`], [`metadata`], [`notice`].
+//! [`interface`], [`manifest`], [`image`], [`event`], [`fifo`], [`error`], [`limits`], [`metadata`], [`notice`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod dma;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod fifo;
 pub mod frame_buffer;
 pub mod handler;
 pub mod image;

@@ -86,6 +86,10 @@ reasons! {
     /// More than the extension's share of what others use, too: buffers kept, messages in one entry or
     /// in the queue to a peer or the host, packets in the queue to the kernel.
     OverShare = 80, "over_share";
+    /// The application has closed its FIFO, or is gone, or broke the FIFO's protocol.
+    HostClosed = 84, "host_fifo_closed";
+    /// What came out of an application's FIFO was no small message.
+    BadMessage = 85, "bad_message";
 }
 
 #[cfg(test)]

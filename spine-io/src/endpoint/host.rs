@@ -2,19 +2,19 @@
 //!
 //! A handle loads and unloads extensions, sends them messages and receives theirs. Loading is done
 //! in the caller's thread up to the point where the finished instance is handed over, so the packets
-//! of the adapter never wait for it. Queues are bounded where the adapter fills them; what does not
-//! fit is dropped and counted.
+//! of the adapter never wait for it. Requests go by a channel, messages by a [FIFO](super::fifo), the
+//! same that applications in other processes have: a daemon makes one for each of its clients.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spine_abi::Message;
 use spine_abi::limits::HOST_FIFO;
+use spine_ring::{Counts, End, Fds, OpenError, SendError, Side};
 use wasmtime::Engine;
 
-use super::Queue;
+use super::fifo::{FifoError, FifoId, Fifos};
 use crate::buffer::FrameMemory;
 use crate::clock::{Clock, Monotonic};
 use crate::dma::{Acknowledgement, Answer, Grant, GrantError, Prepared};
@@ -33,8 +33,10 @@ pub(crate) enum Control {
     Install(Loaded, SyncSender<Result<ExtensionId, LoadError>>),
     /// Unload an extension; answers whether it was there.
     Unload(ExtensionId, SyncSender<bool>),
-    /// A message for one of its handlers.
-    Deliver(Box<Message>),
+    /// The adapter's end of a FIFO to another application; answers which it is, if there is room.
+    Attach(Box<End>, SyncSender<Option<FifoId>>),
+    /// Closes such a FIFO; answers whether it was there.
+    Detach(FifoId, SyncSender<bool>),
     /// A copy of its counters.
     Statistics(SyncSender<Statistics>),
     /// A window for an extension.
@@ -51,30 +53,8 @@ pub(crate) enum Control {
 pub(crate) struct HostPort {
     /// What the application asks for.
     pub(crate) control: Receiver<Control>,
-    /// Messages to the application.
-    pub(crate) messages: ToHost,
-}
-
-/// The adapter's end of the queue to the application, which knows how full it is.
-pub(crate) struct ToHost {
-    channel: SyncSender<Message>,
-    sent: usize,
-    taken: Arc<AtomicUsize>,
-}
-
-impl ToHost {
-    /// Puts a message into the queue, if there is room.
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), ()> {
-        self.channel.try_send(message).map_err(|_| ())?;
-        self.sent = self.sent.wrapping_add(1);
-        Ok(())
-    }
-
-    /// How full it is. Messages the application is taking at this moment may still be counted.
-    pub(crate) fn queue(&self) -> Queue {
-        let waiting = self.sent.wrapping_sub(self.taken.load(Ordering::Relaxed));
-        Queue { waiting: waiting.min(HOST_FIFO), capacity: HOST_FIFO }
-    }
+    /// Messages from and to the applications.
+    pub(crate) fifos: Fifos,
 }
 
 /// The application's side: one adapter.
@@ -82,8 +62,8 @@ pub struct AdapterHandle {
     name: String,
     index: u16,
     control: SyncSender<Control>,
-    messages: Mutex<Receiver<Message>>,
-    taken: Arc<AtomicUsize>,
+    sender: Mutex<spine_ring::Sender>,
+    receiver: Mutex<spine_ring::Receiver>,
     doorbell: Arc<Doorbell>,
     frames: Arc<FrameMemory>,
     engine: Engine,
@@ -93,7 +73,16 @@ pub struct AdapterHandle {
 /// How long an adapter may take to answer: it answers within one turn of its loop.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Messages the FIFO of the process itself holds each way.
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below 2^32")]
+const SLOTS: u32 = HOST_FIFO as u32;
+/// How long a sender waits between two looks at a full FIFO.
+const MOMENT: Duration = Duration::from_micros(20);
+
 /// Both sides of one adapter's host endpoint.
+///
+/// # Errors
+/// The FIFO could not be made.
 pub(crate) fn endpoint(
     name: &str,
     index: u16,
@@ -101,25 +90,22 @@ pub(crate) fn endpoint(
     frames: Arc<FrameMemory>,
     engine: Engine,
     key: TrustedKey,
-) -> (AdapterHandle, HostPort) {
+) -> Result<(AdapterHandle, HostPort), OpenError> {
     let (control, requests) = sync_channel(HOST_FIFO);
-    let (messages, inbox) = sync_channel(HOST_FIFO);
-    let taken = Arc::new(AtomicUsize::new(0));
-    let messages = ToHost { channel: messages, sent: 0, taken: Arc::clone(&taken) };
-    let name = name.to_owned();
-    let messages_in = Mutex::new(inbox);
+    let (adapter, fds) = spine_ring::create(Side::Adapter, SLOTS)?;
+    let host = End::open(Side::Host, fds)?;
     let handle = AdapterHandle {
-        name,
+        name: name.to_owned(),
         index,
         control,
-        messages: messages_in,
-        taken,
+        sender: Mutex::new(host.sender),
+        receiver: Mutex::new(host.receiver),
         doorbell,
         frames,
         engine,
         key,
     };
-    (handle, HostPort { control: requests, messages })
+    Ok((handle, HostPort { control: requests, fifos: Fifos::new(adapter) }))
 }
 
 impl AdapterHandle {
@@ -175,12 +161,59 @@ impl AdapterHandle {
         regions: Vec<RegionSource>,
         budget: Budget,
     ) -> Result<ExtensionId, LoadError> {
-        let loaded = self.prepare(image, regions, budget)?;
+        self.install(self.prepare(image, regions, budget)?)
+    }
+
+    /// Has the adapter install a prepared extension, for the application it was
+    /// [given to](Instance::set_application).
+    ///
+    /// # Errors
+    /// [`LoadError`]: it is not installed then.
+    pub fn install(&self, loaded: Loaded) -> Result<ExtensionId, LoadError> {
         let (reply, answer) = sync_channel(1);
         if !self.ask(Control::Install(loaded, reply)) {
             return Err(self.stopped());
         }
         answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
+    }
+
+    /// Makes a FIFO to another application, with room for so many messages each way (a power of two):
+    /// its descriptors go to that application, which opens the host's end of them.
+    ///
+    /// # Errors
+    /// [`FifoError`].
+    pub fn open_fifo(&self, capacity: u32) -> Result<(FifoId, Fds), FifoError> {
+        let (adapter, fds) = spine_ring::create(Side::Adapter, capacity)?;
+        Ok((self.attach(adapter)?, fds))
+    }
+
+    /// Takes the adapter's end of a FIFO that an application made. Its descriptors were checked when the
+    /// end was opened.
+    ///
+    /// # Errors
+    /// [`FifoError`].
+    pub fn attach(&self, adapter: End) -> Result<FifoId, FifoError> {
+        let stopped = || FifoError::Stopped(self.name.clone());
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Attach(Box::new(adapter), reply)) {
+            return Err(stopped());
+        }
+        let id = answer.recv_timeout(ANSWER).map_err(|_| stopped())?;
+        id.ok_or_else(|| FifoError::Full(self.name.clone()))
+    }
+
+    /// Closes an application's FIFO; false if it is not there. Its extensions stay, and what they send to it is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`FifoError::Stopped`].
+    pub fn close_fifo(&self, fifo: FifoId) -> Result<bool, FifoError> {
+        let stopped = || FifoError::Stopped(self.name.clone());
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Detach(fifo, reply)) {
+            return Err(stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| stopped())
     }
 
     /// Unloads an extension and takes back all it held; false if it is not there.
@@ -225,21 +258,38 @@ impl AdapterHandle {
         if self.ask(Control::Expect(entry)) { Ok(()) } else { Err(self.stopped()) }
     }
 
-    /// Sends a message to the handler it names.
+    /// Sends a message to the handler it names, as the process the adapter runs in. Waits while the FIFO is
+    /// full.
     ///
     /// # Errors
-    /// [`LoadError::Stopped`].
+    /// [`LoadError::Stopped`]: the adapter is gone, or takes nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "it is gone for who sends it")]
     pub fn send(&self, message: Message) -> Result<(), LoadError> {
-        if self.ask(Control::Deliver(Box::new(message))) { Ok(()) } else { Err(self.stopped()) }
+        let end = Instant::now() + ANSWER;
+        loop {
+            let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+            match sender.send(&message) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Full) if Instant::now() < end => {}
+                Err(_) => return Err(self.stopped()),
+            }
+            drop(sender);
+            std::thread::sleep(MOMENT);
+        }
     }
 
     /// The next message from one of its extensions, or a notice of the adapter itself
     /// ([`spine_abi::Notice`]); `None` when none comes in time.
     pub fn receive(&self, timeout: Duration) -> Option<Message> {
-        let inbox = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let message = inbox.recv_timeout(timeout).ok()?;
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(message)
+        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        receiver.receive(timeout).ok().flatten()
+    }
+
+    /// What this process's end of the FIFO has done, system calls included.
+    pub fn fifo_counts(&self) -> Counts {
+        let sent = self.sender.lock().unwrap_or_else(PoisonError::into_inner).counts();
+        let received = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).counts();
+        Counts { sent: sent.sent, rings: sent.rings, ..received }
     }
 
     /// Gives an extension a frame buffer, or a rectangle of one, to fill as one of its windows. Checked and

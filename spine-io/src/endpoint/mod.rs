@@ -1,5 +1,6 @@
 //! The places a message can go besides a local handler: host, peer, network, kernel (SPINE 3.2).
 
+pub mod fifo;
 pub mod host;
 pub mod kernel;
 pub mod network;
@@ -7,6 +8,7 @@ mod outlets;
 pub mod peer;
 pub mod remote;
 
+pub(crate) use fifo::Fifos;
 pub(crate) use outlets::Outlets;
 
 /// How full a queue is.

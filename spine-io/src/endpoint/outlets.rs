@@ -7,15 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rtrb::Producer;
-use spine_abi::limits::{BURST, EXTENSIONS};
+use spine_abi::limits::BURST;
 use spine_abi::verdict::Finish;
-use spine_abi::{Message, Notice, Reason, Verdict};
+use spine_abi::{Message, Reason, Verdict};
 
-use super::KernelPort;
-use super::host::ToHost;
 use super::network::complete_checksum;
 use super::peer::{PEER_MESSAGES, Peer, Peers};
 use super::remote::Remotes;
+use super::{Fifos, KernelPort};
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory, Pool};
 use crate::clock::Nanos;
@@ -27,8 +26,6 @@ use crate::stats::Counters;
 
 /// Packets that wait for a full transmit queue at most.
 const BACKLOG: usize = 1024;
-/// Notices that wait for a full queue to the host at most: one for each extension there can be.
-const NOTICES: usize = EXTENSIONS;
 
 /// The ways out of one adapter.
 pub(crate) struct Outlets {
@@ -39,7 +36,7 @@ pub(crate) struct Outlets {
     /// Endpoints on other machines: more peers, numbered after the local ones.
     pub(crate) remotes: Remotes,
     pub(crate) kernel: Option<Box<dyn KernelPort>>,
-    host: ToHost,
+    pub(crate) hosts: Fifos,
     pub(crate) counters: Counters,
     /// For our own wire.
     wire: VecDeque<Frame>,
@@ -50,12 +47,9 @@ pub(crate) struct Outlets {
     scratch: Vec<Frame>,
     /// Packets that ended here and whose buffers are not lent to the wire again yet.
     pub(crate) ended: usize,
-    /// Which extension has what in the queues to the host, to each peer and to the kernel.
-    in_host: Ledger,
+    /// Which extension has what in the queues to each peer and to the kernel.
     in_peer: Vec<Ledger>,
     in_kernel: Ledger,
-    /// What the runtime tells the application, before everything else.
-    notices: VecDeque<Message>,
 }
 
 impl Outlets {
@@ -66,14 +60,12 @@ impl Outlets {
         peers: Peers,
         remotes: Remotes,
         kernel: Option<Box<dyn KernelPort>>,
-        host: ToHost,
+        hosts: Fifos,
     ) -> Self {
         let queues = || (0..peers.len()).map(|_| VecDeque::with_capacity(BURST)).collect();
         Self {
-            in_host: Ledger::default(),
             in_peer: (0..peers.len() + remotes.len()).map(|_| Ledger::default()).collect(),
             in_kernel: Ledger::default(),
-            notices: VecDeque::new(),
             to_peer: queues(),
             homeward: queues(),
             nic,
@@ -82,7 +74,7 @@ impl Outlets {
             peers,
             remotes,
             kernel,
-            host,
+            hosts,
             counters: Counters::default(),
             wire: VecDeque::with_capacity(BACKLOG),
             scratch: Vec::with_capacity(4 * BURST),
@@ -364,9 +356,13 @@ impl Outlets {
 
     /// Takes what an extension sent and released in its last entry.
     pub(crate) fn collect(&mut self, extension: u16, instance: &mut Instance) {
+        let application = instance.application();
         let (to_host, to_peer) = instance.take_sent();
         for message in to_host {
-            self.message_to_host(extension, message);
+            match self.hosts.send(application, extension, &message) {
+                Ok(()) => self.counters.to_host += 1,
+                Err(reason) => self.counters.messages_dropped.add(reason, 1),
+            }
         }
         for (peer, message) in to_peer {
             self.message_to_peer(extension, peer, message);
@@ -378,22 +374,6 @@ impl Outlets {
             self.consume(frame);
         }
         self.scratch = released;
-    }
-
-    fn message_to_host(&mut self, extension: u16, message: Message) {
-        let queue = self.host.queue();
-        let reason = if queue.waiting >= queue.capacity {
-            Reason::HostFull
-        } else if !self.in_host.admits(extension, queue.waiting, queue.capacity) {
-            Reason::OverShare
-        } else if self.host.send(message).is_ok() {
-            self.in_host.note(extension);
-            self.counters.to_host += 1;
-            return;
-        } else {
-            Reason::HostFull
-        };
-        self.counters.messages_dropped.add(reason, 1);
     }
 
     fn message_to_peer(&mut self, extension: u16, peer: u16, message: Message) {
@@ -439,32 +419,6 @@ impl Outlets {
             Reason::PeerFull
         };
         self.counters.messages_dropped.add(reason, 1);
-    }
-
-    /// Tells the application something; what does not fit now is tried again in each turn.
-    pub(crate) fn notify(&mut self, notice: Notice) {
-        if self.notices.len() == NOTICES {
-            self.notices.pop_front();
-            self.counters.messages_dropped.add(Reason::HostFull, 1);
-        }
-        self.notices.push_back(notice.to_message());
-        self.send_notices();
-    }
-
-    /// Sends the notices that wait.
-    #[inline]
-    pub(crate) fn send_notices(&mut self) {
-        while let Some(notice) = self.notices.front() {
-            if self.host.send(notice.clone()).is_err() {
-                return;
-            }
-            self.notices.pop_front();
-        }
-    }
-
-    /// Whether a notice waits for room in the queue to the host.
-    pub(crate) fn owes_notices(&self) -> bool {
-        !self.notices.is_empty()
     }
 
     /// Packets and messages that peers have for us.

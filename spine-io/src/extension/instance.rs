@@ -27,6 +27,7 @@ use super::sys::{self, CheckedRegion};
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
+use crate::endpoint::fifo::FifoId;
 
 /// How much an extension may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct Instance {
     run: TypedFunc<(), ()>,
     stack_pointer: Option<(Global, i32)>,
     budget: Budget,
+    /// Whose extension it is: where its messages to the host go.
+    application: FifoId,
 }
 
 /// A loaded extension, to be installed on the adapter it was made for.
@@ -173,7 +176,8 @@ impl Instance {
         let name = verified.image().manifest.name().to_owned();
         let stride = verified.image().manifest.slot_stride();
         let wanted = verified.image().manifest.regions();
-        let mut this = Box::new(Self { name, store, run, stack_pointer, budget: from.budget });
+        let (budget, application) = (from.budget, FifoId::OWN);
+        let mut this = Box::new(Self { name, store, run, stack_pointer, budget, application });
         this.lay_out(memory, stride, wanted, &from.regions)?;
         if let Some(init) = init {
             init.call(&mut this.store, ()).map_err(|error| LoadError::Init {
@@ -232,6 +236,16 @@ impl Instance {
     /// What it may use.
     pub fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// Whose extension it is: of the process the adapter runs in, unless it was said otherwise.
+    pub fn application(&self) -> FifoId {
+        self.application
+    }
+
+    /// Gives it to the application behind another FIFO.
+    pub fn set_application(&mut self, application: FifoId) {
+        self.application = application;
     }
 
     /// The numbers of its handlers, in the order of its table.

@@ -1,15 +1,14 @@
 //! A processor: one pinned thread that runs one or more adapters, turn after turn.
 //!
 //! While there is work it makes no system call but those of the wires. When there has been none for
-//! a moment it says so on its [`doorbell`], looks once more, and sleeps in one io_uring wait over
-//! all its sockets and the doorbell.
+//! a moment it says so on its [`doorbell`] and to the FIFOs of its applications, looks once more, and
+//! sleeps in one io_uring wait over all its sockets, FIFOs and the doorbell.
 //!
 //! In copy mode each look of the kernel at a transmit ring is a system call; `pace` decides when one is
 //! worth it.
 
 pub mod doorbell;
 mod pace;
-mod sys;
 
 use std::io;
 use std::sync::Arc;
@@ -18,10 +17,11 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use spine_ring::Sleeper;
+use spine_ring::sleeper::Watch;
 
 use self::doorbell::Doorbell;
 use self::pace::{Pace, Purse};
-use self::sys::Sleeper;
 use crate::clock::{Clock, Nanos};
 use crate::nic::Nic;
 use crate::runtime::Adapter;
@@ -42,6 +42,8 @@ pub struct ProcessorShared {
     pub stop: AtomicBool,
     /// Sleeps so far: one system call each.
     pub sleeps: AtomicU64,
+    /// Doorbells of FIFOs rung and silenced so far: one system call each. As of the last sleep.
+    pub fifo_calls: AtomicU64,
 }
 
 impl ProcessorShared {
@@ -54,18 +56,21 @@ impl ProcessorShared {
             doorbell: Arc::new(Doorbell::new()?),
             stop: AtomicBool::new(false),
             sleeps: AtomicU64::new(0),
+            fifo_calls: AtomicU64::new(0),
         }))
     }
 
     /// System calls made for its sleeping and waking: a ring is a write and a read.
     pub fn syscalls(&self) -> u64 {
-        self.sleeps.load(Ordering::Relaxed) + 2 * self.doorbell.rung()
+        let fifos = self.fifo_calls.load(Ordering::Relaxed);
+        self.sleeps.load(Ordering::Relaxed) + 2 * self.doorbell.rung() + fifos
     }
 }
 
 /// A thread's worth of adapters. The sleeper ends first: it has the wires' descriptors in its ring.
 pub struct Processor<C> {
     sleeper: Sleeper,
+    doorbell: Watch,
     adapters: Vec<(Adapter, Pace)>,
     purse: Purse,
     shared: Arc<ProcessorShared>,
@@ -80,9 +85,14 @@ impl<C: Clock> Processor<C> {
     pub fn new(adapters: Vec<Adapter>, shared: Arc<ProcessorShared>, clock: C) -> io::Result<Self> {
         let mut adapters: Vec<_> =
             adapters.into_iter().map(|adapter| (adapter, Pace::default())).collect();
-        let mut fds = vec![shared.doorbell.fd()];
+        let mut sleeper = Sleeper::new()?;
+        let doorbell = sleeper.watch(shared.doorbell.fd());
+        let mut fds = Vec::new();
         adapters.iter_mut().for_each(|(adapter, _)| adapter.nic().poll_fds(&mut fds));
-        Ok(Self { sleeper: Sleeper::new(fds)?, adapters, purse: Purse::default(), shared, clock })
+        for fd in fds {
+            sleeper.watch(fd);
+        }
+        Ok(Self { sleeper, doorbell, adapters, purse: Purse::default(), shared, clock })
     }
 
     /// Pins the calling thread to a core.
@@ -153,21 +163,28 @@ impl<C: Clock> Processor<C> {
             flush(adapter.nic());
         }
         self.shared.doorbell.doze();
+        self.adapters.iter_mut().for_each(|(adapter, _)| adapter.fifos().doze());
         // What came between the last turn and the doze was not rung for; nor was a request to stop.
         let now = self.clock.now();
-        let mut heard = false;
         if !self.shared.stop.load(Ordering::Relaxed)
             && !self.turn(now)
-            && !self.adapters.iter().any(|(adapter, _)| adapter.has_work())
+            && !self.adapters.iter_mut().any(|(adapter, _)| adapter.has_work())
         {
             for (adapter, _) in &mut self.adapters {
                 flush(adapter.nic());
+                adapter.fifos().watch(&mut self.sleeper)?;
             }
             self.shared.sleeps.fetch_add(1, Ordering::Relaxed);
             self.purse.pay(0);
-            heard = self.sleeper.sleep(self.longest_sleep())?;
+            self.sleeper.sleep(self.longest_sleep())?;
         }
-        self.shared.doorbell.wake(heard);
+        self.shared.doorbell.wake(self.sleeper.take_fired(self.doorbell));
+        let mut calls = 0;
+        for (adapter, _) in &mut self.adapters {
+            adapter.fifos().wake(&mut self.sleeper);
+            calls += adapter.fifos().calls();
+        }
+        self.shared.fifo_calls.store(calls, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -41,10 +41,21 @@ pub(crate) fn key() -> TrustedKey {
 /// `body` runs for each message, with `$slot` and `$context` set, and sets `$verdict`; `items` are
 /// further functions and imports.
 pub(crate) fn extension(domains: &[Domain], imports: &str, items: &str, body: &str) -> Vec<u8> {
+    extension_with([PACKET, MESSAGE], domains, imports, items, body)
+}
+
+/// The same with two other handlers, for a second one on the same adapter.
+pub(crate) fn extension_with(
+    handlers: [HandlerNumber; 2],
+    domains: &[Domain],
+    imports: &str,
+    items: &str,
+    body: &str,
+) -> Vec<u8> {
     let domains = domains.iter().fold(Domains::CORE, |set, domain| set.with(*domain));
     let handler = |number| HandlerDeclaration { number, prefix: 64, writeback: 64 };
     const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
-    let manifest: [u8; LENGTH] = build("test", domains, 0, &[handler(PACKET), handler(MESSAGE)]);
+    let manifest: [u8; LENGTH] = build("test", domains, 0, &handlers.map(handler));
     let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = format!(
         r#"(module
