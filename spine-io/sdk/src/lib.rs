@@ -21,18 +21,7 @@
 //! **Ephemeral by types** (SPINE 3.3.2). The runtime may stop a handler at any instruction, so a handler
 //! must not reach an interface that cannot bear it. Those are methods of [`Init`], and only the function
 //! marked [`init`] is given one. The linker checks the same again on the finished module.
-//!
-//! ```compile_fail
-//! use spine_sdk::{Context, Init, Message, Verdict, handler};
-//!
-//! #[handler(1)]
-//! fn greedy(_context: Context, _message: &mut Message<'_>) -> Verdict {
-//!     let init: &mut Init = &mut Init {}; // has private fields: does not compile
-//!     init.region(0);
-//!     Verdict::Done
-//! }
-//! # fn main() {}
-//! ```
+//! The paper's own examples are in the documentation of [`Init`].
 //!
 //! **On the host** the crate is ordinary Rust with `std`: [`sys`](self) is replaced by a double, and
 //! [`testing`] calls handlers with plain slices. On wasm32 it is `no_std`, without an allocator, and a
