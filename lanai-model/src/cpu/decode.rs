@@ -37,7 +37,6 @@ fn loads_pc(op: Op) -> bool {
         Op::Memory { access: Move::Load { .. }, rd: PC, .. }
             | Op::MemoryRegister { access: Move::Load { .. }, rd: PC, .. }
             | Op::MemoryAbsolute { store: false, rd: PC, .. }
-            | Op::LoadImmediate { rd: PC, .. }
     )
 }
 
@@ -217,7 +216,7 @@ fn special_memory(word: u32, isa: Isa) -> Op {
     match field(word, 15, 3) {
         0b000 | 0b001 => Op::MemoryAbsolute { store: false, rd, address: constant & !0b11 },
         0b010 | 0b011 => Op::MemoryAbsolute { store: true, rd, address: constant & !0b11 },
-        0b100 | 0b101 => Op::LoadImmediate { rd, value: constant },
+        0b100 | 0b101 => Op::LongImmediate { rd, value: constant },
         0b110 => {
             let width = if bit(word, 14) { Width::Byte } else { Width::Half };
             let access = if bit(word, 13) {

@@ -284,7 +284,7 @@ fn special_memory(word: u32, isa: Isa) -> Option<String> {
         (0b110, 0b110) => ("st.b", true, 1),
         _ => return None,
     };
-    if isa == Isa::Lanai4 && rd(word) == PC && !store {
+    if isa == Isa::Lanai4 && rd(word) == PC && name.contains("ld") {
         return None;
     }
     let address = match (name, step) {

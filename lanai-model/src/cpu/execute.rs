@@ -315,7 +315,9 @@ impl Cpu {
                 let value = memory.load(address, Width::Word);
                 self.load(rd, value);
             }
-            Op::LoadImmediate { rd, value } => self.load(rd, value),
+            // LLVM's description gives it a load's timing, but firmware of the LANai 4 reads the register in the very next
+            // instruction (its first does: stack pointer, then frame pointer from it) [SRC: Myricom's MCP].
+            Op::LongImmediate { rd, value } => self.write(rd, value),
             Op::Branch { condition, target } => {
                 if alu::holds(condition, self.registers.status()) {
                     self.jump(target);
@@ -399,7 +401,7 @@ impl Cpu {
         }
     }
 
-    /// A value from memory (or, with the same timing, a long constant) for `rd`.
+    /// A value from memory for `rd`.
     #[inline(always)]
     fn load(&mut self, rd: u8, value: u32) {
         match self.isa {

@@ -7,6 +7,9 @@
 //! cleared by whoever owns it. There is no clock but the cycles it returns, and no word of memory can make it panic:
 //! what it cannot execute stops it in [`State::Illegal`].
 //!
+//! What it leaves out: the pipeline as such (only what programs see of it: slots, and cycles in [`Cost`]), and the watchdog.
+//! What is not published is decided once and marked: (DER) in the text of the module that decides.
+//!
 //! How a board uses it:
 //!
 //! ```text
@@ -43,7 +46,7 @@ pub enum Isa {
     /// What LLVM's Lanai target emits (`clang --target=lanai`): interlocked loads, one context, no interrupts.
     V11,
     /// The LANai 4 of the paper's adapter: two contexts and `punt`, an exposed load slot, r28 to r31 are APS, APC, IMR
-    /// and ISR, no loads into the pc.
+    /// and ISR, no loads into the pc. It has what any LANai 4 had: the second ALU of 4.0 and the sub-word loads of 4.1.
     Lanai4,
 }
 

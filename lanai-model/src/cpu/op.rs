@@ -73,8 +73,8 @@ pub(super) enum Op {
     MemoryRegister { access: Move, rd: u8, base: u8, mode: Mode, combine: Combine, rs2: u8 },
     /// A word at a constant address of 21 bits.
     MemoryAbsolute { store: bool, rd: u8, address: u32 },
-    /// rd = a constant of 21 bits, with the timing of a load.
-    LoadImmediate { rd: u8, value: u32 },
+    /// rd = a constant of 21 bits.
+    LongImmediate { rd: u8, value: u32 },
     /// To an absolute address, if the condition holds.
     Branch { condition: u8, target: u32 },
     /// To rs1 + offset, if the condition holds.
@@ -110,7 +110,7 @@ impl Op {
             Op::MemoryAbsolute { store: true, rd, .. } => 1 << rd,
             Op::Dual { rs1, rs2, rs3, .. } => 1 << rs1 | 1 << rs2 | 1 << rs3,
             Op::MemoryAbsolute { store: false, .. }
-            | Op::LoadImmediate { .. }
+            | Op::LongImmediate { .. }
             | Op::Branch { .. }
             | Op::SetCondition { .. }
             | Op::Punt

@@ -2,7 +2,8 @@
 //!
 //! `clang --target=lanai -O2 -c` makes relocatable ELF files, and nothing exists that links them for a LANai: [`link`] does.
 //! It also brings the routines that compiled code calls and no library has for this processor, written in assembly text for
-//! [`assemble`]. What it leaves out: archives, shared objects, debugging information, floating point.
+//! [`assemble`]. Compile with `-mllvm -disable-peephole` too: LLVM 14 to 19 miscompile 64-bit `constant - x` for this target
+//! otherwise. What it leaves out: archives, shared objects, debugging information, floating point.
 //!
 //! ```
 //! use lanai_model::cpu::{Cpu, FlatMemory, Isa};
