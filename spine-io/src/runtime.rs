@@ -55,6 +55,25 @@ impl Installed {
     }
 }
 
+/// What the loop needs of a kind of event, closely packed.
+#[derive(Clone, Copy)]
+struct Step {
+    stage: Stage,
+    works: bool,
+    chained: bool,
+    cost: Cost,
+}
+
+fn steps(plan: &EventPlan) -> [Step; KINDS] {
+    let idle = Step { stage: Stage::Idle, works: false, chained: false, cost: Cost::Measured };
+    let mut steps = [idle; KINDS];
+    for (step, kind) in steps.iter_mut().zip(plan.kinds()) {
+        *step =
+            Step { stage: kind.stage, works: kind.works, chained: kind.chained, cost: kind.cost };
+    }
+    steps
+}
+
 /// One adapter: a network interface, its dispatcher and its extensions.
 pub struct Adapter {
     out: Outlets,
@@ -84,8 +103,10 @@ pub struct Adapter {
     rounds: u64,
     now: Nanos,
     plan: EventPlan,
-    /// Of each kind: its stage, and whether the runtime's work is done in it.
-    steps: [(Stage, bool); KINDS],
+    /// What the loop needs of each kind.
+    steps: [Step; KINDS],
+    /// Packets that a model's engines have received.
+    arrived: usize,
     /// Where messages enter each stage: a kind of the plan.
     entries: [u8; STAGES],
     /// Events on their way to the work of each stage.
@@ -141,12 +162,10 @@ impl Adapter {
             idle: None,
             used: 0,
             trace: None,
-            steps: [(Stage::Idle, false); KINDS],
+            steps: steps(&plan),
+            arrived: 0,
             plan,
         };
-        for (step, kind) in adapter.steps.iter_mut().zip(plan.kinds()) {
-            *step = (kind.stage, kind.works);
-        }
         if adapter.modelled {
             let poll = |kind| Event { kind, extension: 0, message: 0, ready: Nanos(0) };
             adapter.idle = entry(Stage::Idle).map(poll);
@@ -223,9 +242,7 @@ impl Adapter {
     /// In a model's time, after each event: posts what follows from engines that have finished.
     fn notice(&mut self) {
         self.events.notice(self.now);
-        let now = self.now;
-        let received = self.out.nic.engines().map_or(0, |engines| engines.received(now));
-        self.need(Stage::Receive, received, None);
+        self.need(Stage::Receive, self.arrived, None);
         self.need(Stage::Complete, self.out.ended, None);
         self.serve_again();
     }
@@ -234,6 +251,9 @@ impl Adapter {
     #[inline]
     fn serve_again(&mut self) {
         self.rounds += 1;
+        if self.again.is_empty() {
+            return;
+        }
         for extension in std::mem::take(&mut self.again) {
             let message = self.number(None);
             self.post(Stage::Handle, extension, message);
@@ -280,11 +300,11 @@ impl Adapter {
     /// Runs one event; says whether it moved anything.
     #[inline]
     fn run(&mut self, event: Event) -> bool {
-        let (stage, works) = self.steps[usize::from(event.kind) % KINDS];
+        let Step { stage, works, .. } = self.steps[usize::from(event.kind) % KINDS];
         self.out.counters.events[stage as usize] += 1;
         self.message = event.message;
         let timed = self.modelled || self.trace.is_some();
-        let (start, bytes) = if timed { self.before() } else { (Nanos(0), 0) };
+        let (start, bytes) = if timed { self.before(stage) } else { (Nanos(0), 0) };
         let moved = works && self.work(stage, event.extension);
         if timed {
             self.after(&event, start, bytes);
@@ -293,9 +313,9 @@ impl Adapter {
     }
 
     /// The time at which an event begins, and the length of the packet being sent.
-    fn before(&self) -> (Nanos, usize) {
+    fn before(&self, stage: Stage) -> (Nanos, usize) {
         let start = self.trace.as_ref().map_or(self.now, |trace| trace.now(self.now));
-        (start, if self.modelled { self.out.next_bytes() } else { 0 })
+        (start, if self.modelled && stage == Stage::Send { self.out.next_bytes() } else { 0 })
     }
 
     /// Lets an event's time pass where it is modelled, and records it where it is traced.
@@ -313,20 +333,21 @@ impl Adapter {
     /// In a model's time: lets an event's time pass, has the backend do its part (`bytes` is the length of
     /// the packet being sent), and posts what follows for the same message.
     fn pass(&mut self, event: &Event, bytes: usize) {
-        let kind = self.plan.kinds()[usize::from(event.kind)];
-        self.now.0 += match kind.cost {
+        let Step { cost, chained, .. } = self.steps[usize::from(event.kind) % KINDS];
+        self.now.0 += match cost {
             Cost::Measured => 0,
             Cost::Fixed(nanos) => u64::from(nanos),
             Cost::Fuel => std::mem::take(&mut self.used) * self.plan.picoseconds_per_fuel / 1000,
         };
         let now = self.now;
-        let engines = self.out.nic.engines();
-        let done = engines.and_then(|engines| engines.step(usize::from(event.kind), bytes, now));
-        let next = Event { kind: event.kind + 1, ready: done.unwrap_or(now), ..*event };
-        match (kind.chained, done) {
-            (false, _) => {}
-            (true, None) => self.events.post(next),
-            (true, Some(_)) => self.events.wait(next),
+        let mut done = None;
+        if let Some(engines) = self.out.nic.engines() {
+            let step = engines.step(usize::from(event.kind), bytes, now);
+            (done, self.arrived) = (step.done, step.received);
+        }
+        if chained {
+            let next = Event { kind: event.kind + 1, ready: done.unwrap_or(now), ..*event };
+            if done.is_some() { self.events.wait(next) } else { self.events.post(next) }
         }
         self.events.ended(event, now);
     }

@@ -10,7 +10,12 @@ pub struct TableRegion(Region);
 impl TableRegion {
     /// The region for a table; `None` if it is too small for one.
     pub fn new(region: Region) -> Option<Self> {
-        (region.len() >= spine_fib::layout::REGION_BYTES).then_some(Self(region))
+        Self::of_size(region, spine_fib::layout::REGION_BYTES)
+    }
+
+    /// The region for a table of another layout, of `bytes`; `None` if it is smaller.
+    pub fn of_size(region: Region, bytes: usize) -> Option<Self> {
+        (region.len() >= bytes).then_some(Self(region))
     }
 
     /// The region itself, to be shared with adapters.

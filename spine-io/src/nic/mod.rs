@@ -130,9 +130,18 @@ pub trait Engines {
     fn received(&mut self, now: Nanos) -> usize;
 
     /// The backend's part of an event, as it ends at `now`; `bytes` is the length of the packet being
-    /// sent (zero in other stages). If the event started an engine, the time at which it will be done:
-    /// what follows in the chain waits for it.
-    fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Option<Nanos>;
+    /// sent (zero in other stages).
+    fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Step;
+}
+
+/// What a backend says at the end of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// If the event started an engine: the time at which it will be done. What follows in the chain
+    /// waits for it.
+    pub done: Option<Nanos>,
+    /// As [`Engines::received`].
+    pub received: usize,
 }
 
 /// A packet shorter than its Ethernet header is no packet: no backend hands it to the wire.

@@ -1,5 +1,7 @@
 //! The paper's experiments on the model of its adapter, and the model by hand.
 
+mod experiments;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -10,8 +12,13 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Repeat the paper's experiments on the model of its adapter.
+    Lanai(experiments::Arguments),
+}
 
-fn main() {
-    match Cli::parse().command {}
+fn main() -> std::process::ExitCode {
+    match Cli::parse().command {
+        Command::Lanai(arguments) => experiments::main(&arguments),
+    }
 }

@@ -21,7 +21,13 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The package's binary has the package's name. To be called from a build script: it tells cargo when
 /// to call it again. If the module cannot be built it says why and ends the build.
 pub fn extension(package: &str) -> PathBuf {
-    let built = variable("OUT_DIR").and_then(|out| build(package, &Path::new(&out).join("wasm")));
+    extension_with(package, &[])
+}
+
+/// As [`extension`], with features of the package.
+pub fn extension_with(package: &str, features: &[&str]) -> PathBuf {
+    let folder = variable("OUT_DIR").map(|out| Path::new(&out).join("wasm"));
+    let built = folder.and_then(|folder| build_with(package, features, &folder));
     let watched = built.and_then(|module| watch(&module).map(|()| module));
     watched.unwrap_or_else(|text| {
         println!("cargo::error={text}");
@@ -36,8 +42,13 @@ pub fn extension(package: &str) -> PathBuf {
 /// A sentence for people: what is missing, or that the extension does not build. Cargo's own message
 /// about it goes to standard error before.
 pub fn build(package: &str, folder: &Path) -> Result<PathBuf, String> {
+    build_with(package, &[], folder)
+}
+
+fn build_with(package: &str, features: &[&str], folder: &Path) -> Result<PathBuf, String> {
     has_target()?;
     let output = cargo(package, folder)?
+        .args(["--features", &features.join(",")])
         .output()
         .map_err(|error| format!("cannot run cargo to build {package}: {error}"))?;
     if !output.status.success() {

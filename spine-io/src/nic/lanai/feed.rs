@@ -16,6 +16,9 @@ pub struct Arrival {
 
 /// The sending end of a wire.
 pub trait Feed: Send {
+    /// When the next packet will be there, as far as is known.
+    fn due(&self) -> Nanos;
+
     /// The next packet that is there by `now`.
     fn next(&mut self, now: Nanos) -> Option<Arrival>;
 
@@ -56,9 +59,15 @@ impl Uniform {
 
 impl Feed for Uniform {
     #[inline]
-    fn next(&mut self, now: Nanos) -> Option<Arrival> {
+    fn due(&self) -> Nanos {
         #[expect(clippy::cast_possible_truncation, reason = "virtual time is far under 2^53 ns")]
-        let at = Nanos(self.next_at as u64);
+        let at = self.next_at as u64;
+        Nanos(if self.left == 0 { u64::MAX } else { at })
+    }
+
+    #[inline]
+    fn next(&mut self, now: Nanos) -> Option<Arrival> {
+        let at = self.due();
         if at > now || self.left == 0 {
             return None;
         }

@@ -25,7 +25,7 @@ use spine_abi::event::EventPlan;
 pub use self::feed::{Arrival, Feed, Uniform};
 use self::plan::Action;
 pub use self::plan::{Card, Way};
-use super::{Engines, Nic, NicStatistics};
+use super::{Engines, Nic, NicStatistics, Step};
 use crate::buffer::{Frame, FrameMemory};
 use crate::clock::Nanos;
 
@@ -148,19 +148,29 @@ impl<F: Feed> Lanai<F> {
 impl<F: Feed> Engines for Lanai<F> {
     #[inline]
     fn received(&mut self, now: Nanos) -> usize {
-        self.arrive(now);
+        if self.feed.due() <= now || !self.upstream.is_empty() {
+            self.arrive(now);
+        }
         self.received.len()
     }
 
-    fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Option<Nanos> {
-        let action = *self.actions.get(kind)?;
-        match action {
-            Action::Compute => return None,
-            Action::Detect => self.note(now),
-            Action::FreeBuffer => self.buffers = (self.buffers + 1).min(self.all_buffers),
-            Action::SendData { .. } | Action::Send(_) | Action::AwaitCredit => {}
-        }
-        self.card.busy_ns(action, bytes).map(|nanos| Nanos(now.0 + nanos))
+    fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Step {
+        let action = self.actions.get(kind).copied().unwrap_or(Action::Compute);
+        let done = match action {
+            Action::Compute => None,
+            Action::Detect => {
+                self.note(now);
+                None
+            }
+            Action::FreeBuffer => {
+                self.buffers = (self.buffers + 1).min(self.all_buffers);
+                None
+            }
+            Action::SendData { .. } | Action::Send(_) | Action::AwaitCredit => {
+                self.card.busy_ns(action, bytes).map(|nanos| Nanos(now.0 + nanos))
+            }
+        };
+        Step { done, received: self.received(now) }
     }
 }
 

@@ -1,0 +1,175 @@
+//! The paper's own table: an LC-trie, 1000 routes in under 20 KB (SPINE 5; Nilsson and Karlsson 1998).
+//!
+//! For memories in which DIR-24-8 does not fit. Level compression gives a node as many children as keeps
+//! at least half of them in use; path compression skips the bits that all routes below share. A lookup
+//! follows a few nodes to one route, compares it, and if the skipped bits were wrong goes to the routes
+//! that are its prefixes. Addresses lead to the same groups as in DIR-24-8; a group is one next hop.
+//!
+//! | bytes of a half | what | entry |
+//! |---|---|---|
+//! | 0..4 | zero | |
+//! | 4..8 | where the routes start, from the half's start | u32 |
+//! | 8..12 | where the prefixes start, from the half's start | u32 |
+//! | 12..16 | zero | |
+//! | 16..2064 | 64 next hops | 32 bytes, see [`NextHop`] |
+//! | then | nodes | u32: children (log2, 5 bits), bits skipped (7), first child or route (20) |
+//! | then | routes without longer ones inside | u32 address, then a u32 as a prefix's |
+//! | then | prefixes: routes with longer ones inside | u32: length (6 bits), group (10), its own prefix (16) |
+//!
+//! Two halves and a USED area, as in DIR-24-8; one page of WebAssembly memory in all. A change builds the
+//! trie anew. A region of zeroes has no routes. The reader trusts nothing it reads: it takes a bounded
+//! number of steps, and a damaged table gives wrong answers.
+
+#[cfg(any(test, feature = "writer"))]
+mod build;
+
+#[cfg(any(test, feature = "writer"))]
+pub use build::{Route, TooLarge, Trie};
+
+use crate::layout::{HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP};
+use crate::next_hop::NextHop;
+use crate::{Load, Store};
+
+/// Next hops of a half, and so groups.
+pub const NEXT_HOPS: usize = 64;
+/// Bytes of a half.
+pub const HALF_BYTES: usize = 32_512;
+/// Where the USED area starts.
+pub const USED: usize = HALVES * HALF_BYTES;
+/// Bytes of the region.
+pub const REGION_BYTES: usize = 65_536;
+
+const ROUTES_AT: usize = 4;
+const PREFIXES_AT: usize = 8;
+const NEXT_HOP: usize = 16;
+const NODES: usize = NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES;
+/// The prefix of a route that has none.
+const NO_PREFIX: u32 = 0xffff;
+/// A chain of prefixes is at most this long: each is shorter than the one before.
+const LENGTHS: usize = 33;
+
+const _: () = assert!(USED + NEXT_HOPS <= REGION_BYTES);
+const _: () = assert!(HALF_BYTES.is_multiple_of(4));
+
+/// One half of the table, to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Half<'a, Region: Load> {
+    region: &'a Region,
+    base: usize,
+}
+
+impl<'a, Region: Load> Half<'a, Region> {
+    /// The half with the number `which`: 0 or 1; of anything else, its lowest bit counts.
+    #[inline(always)]
+    pub fn new(region: &'a Region, which: u32) -> Self {
+        Self { region, base: base(which) }
+    }
+
+    /// The group of the longest prefix that covers `address` (in host order);
+    /// [`NO_ROUTE_GROUP`] if none does.
+    #[inline(always)]
+    pub fn lookup(&self, address: u32) -> u16 {
+        let mut node = self.region.u32_at(self.base + NODES);
+        let mut position = skip(node);
+        while branch(node) != 0 && position + branch(node) <= 32 {
+            let child = child(node) + bits(address, position, branch(node));
+            position += branch(node);
+            node = self.region.u32_at(self.base + NODES + child as usize * 4);
+            position += skip(node);
+        }
+        self.compare(address, child(node))
+    }
+
+    /// The group of a route, or of the longest of its prefixes that covers the address.
+    #[inline(always)]
+    fn compare(&self, address: u32, route: u32) -> u16 {
+        let at = self.base + self.offset(ROUTES_AT) + route as usize * 8;
+        let difference = self.region.u32_at(at) ^ address;
+        let mut entry = self.region.u32_at(at + 4);
+        for _ in 0..LENGTHS {
+            if bits(difference, 0, length(entry)) == 0 {
+                return group(entry);
+            }
+            if prefix(entry) == NO_PREFIX {
+                break;
+            }
+            let at = self.base + self.offset(PREFIXES_AT) + prefix(entry) as usize * 4;
+            entry = self.region.u32_at(at);
+        }
+        NO_ROUTE_GROUP
+    }
+
+    /// Where something starts. A damaged word leads to some place of this half, or beyond the region.
+    #[inline(always)]
+    fn offset(&self, at: usize) -> usize {
+        (self.region.u32_at(self.base + at) & 0x7ffc) as usize
+    }
+
+    /// The next hop of `group`, and its index (for [`Used`]). It is the same for all flows.
+    #[inline(always)]
+    pub fn next_hop(&self, group: u16, _flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
+        let index = usize::from(group) & (NEXT_HOPS - 1);
+        let hop = NextHop::load(self.region, self.base + NEXT_HOP + index * NEXT_HOP_BYTES);
+        (u16::try_from(index).unwrap_or(0), hop)
+    }
+}
+
+/// Which next hops are in use; shared by both halves and all adapters.
+#[derive(Debug, Clone, Copy)]
+pub struct Used<'a, Region: Store>(pub &'a Region);
+
+impl<Region: Store> Used<'_, Region> {
+    /// Says that the next hop was used, if that was not known.
+    #[inline(always)]
+    pub fn mark(&self, index: u16) {
+        let at = USED + usize::from(index);
+        if self.0.u8_at(at) == 0 {
+            self.0.set_u8(at, 1);
+        }
+    }
+}
+
+/// Where a half starts.
+#[inline(always)]
+const fn base(which: u32) -> usize {
+    (which as usize & (HALVES - 1)) * HALF_BYTES
+}
+
+/// `count` bits of `word` from `position` on, the most significant bit being number 0.
+#[inline(always)]
+const fn bits(word: u32, position: u32, count: u32) -> u32 {
+    if count == 0 || position >= 32 { 0 } else { word << position >> (32_u32.wrapping_sub(count) & 31) }
+}
+
+#[inline(always)]
+const fn branch(node: u32) -> u32 {
+    node >> 27
+}
+
+#[inline(always)]
+const fn skip(node: u32) -> u32 {
+    node >> 20 & 0x7f
+}
+
+#[inline(always)]
+const fn child(node: u32) -> u32 {
+    node & 0xf_ffff
+}
+
+#[inline(always)]
+const fn length(entry: u32) -> u32 {
+    entry >> 26
+}
+
+#[inline(always)]
+const fn group(entry: u32) -> u16 {
+    (entry >> 16 & 0x3ff) as u16
+}
+
+#[inline(always)]
+const fn prefix(entry: u32) -> u32 {
+    entry & 0xffff
+}
+
+#[cfg(test)]
+mod tests;
