@@ -138,7 +138,11 @@ const fn base(which: u32) -> usize {
 /// `count` bits of `word` from `position` on, the most significant bit being number 0.
 #[inline(always)]
 const fn bits(word: u32, position: u32, count: u32) -> u32 {
-    if count == 0 || position >= 32 { 0 } else { word << position >> (32_u32.wrapping_sub(count) & 31) }
+    if count == 0 || position >= 32 {
+        0
+    } else {
+        word << position >> (32_u32.wrapping_sub(count) & 31)
+    }
 }
 
 #[inline(always)]
