@@ -1,5 +1,9 @@
 //! The paper's experiments on the model of its adapter, and the model by hand.
 
+mod lanai_run;
+
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -10,8 +14,12 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    LanaiRun(lanai_run::Args),
+}
 
-fn main() {
-    match Cli::parse().command {}
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::LanaiRun(args) => lanai_run::run(&args),
+    }
 }
