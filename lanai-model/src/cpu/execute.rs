@@ -1,5 +1,7 @@
 //! The loop: fetch, decode, execute, count.
 //!
+//! The loop is compiled once for each set (`FOUR` is the LANai 4); asking each time costs a quarter more.
+//!
 //! Invariants:
 //! - The pc and the addresses of the two instructions after it are known before an instruction starts; a jump replaces
 //!   the second of the three (one delay slot), a load into v11's pc the third (two).
@@ -108,15 +110,29 @@ impl Cpu {
 
     /// Executes one instruction; returns its cycles.
     pub fn step<M: Memory + ?Sized>(&mut self, memory: &mut M) -> u32 {
-        self.execute(memory).0
+        match self.isa {
+            Isa::V11 => self.execute::<false, M>(memory).0,
+            Isa::Lanai4 => self.execute::<true, M>(memory).0,
+        }
     }
 
     /// Executes until `cycles` are used (the last instruction may overrun) or [`Memory::elapsed`] answers true; returns
     /// the cycles used.
     pub fn run<M: Memory + ?Sized>(&mut self, memory: &mut M, cycles: u64) -> u64 {
+        match self.isa {
+            Isa::V11 => self.run_set::<false, M>(memory, cycles),
+            Isa::Lanai4 => self.run_set::<true, M>(memory, cycles),
+        }
+    }
+
+    fn run_set<const FOUR: bool, M: Memory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        cycles: u64,
+    ) -> u64 {
         let mut used = 0;
         while used < cycles {
-            let (spent, stop) = self.execute(memory);
+            let (spent, stop) = self.execute::<FOUR, M>(memory);
             used += u64::from(spent);
             if stop {
                 break;
@@ -219,7 +235,7 @@ impl Cpu {
 
     /// One instruction: its cycles, and whether the memory wants [`Cpu::run`] to stop.
     #[inline(always)]
-    fn execute<M: Memory + ?Sized>(&mut self, memory: &mut M) -> (u32, bool) {
+    fn execute<const FOUR: bool, M: Memory + ?Sized>(&mut self, memory: &mut M) -> (u32, bool) {
         let mut cycles = self.cost.instruction;
         if self.attention {
             if self.state != State::Running {
@@ -234,27 +250,28 @@ impl Cpu {
             self.decoded[place] = Decoded::new(word, self.isa);
         }
         let Decoded { reads, op, .. } = self.decoded[place];
-        if reads & self.loaded != 0 {
-            cycles += self.cost.load_use;
+        if !FOUR {
+            if reads & self.loaded != 0 {
+                cycles += self.cost.load_use;
+            }
+            self.loaded = 0;
         }
-        self.loaded = 0;
-        self.registers.set_visible_pc(match self.isa {
-            Isa::V11 => address,
-            Isa::Lanai4 => address.wrapping_add(4),
-        });
+        self.registers.set_visible_pc(if FOUR { address.wrapping_add(4) } else { address });
         self.pc = self.next;
         self.next = self.after;
         self.after = self.after.wrapping_add(4);
 
-        cycles += self.perform(op, memory);
+        cycles += self.perform::<FOUR, M>(op, memory);
         if op == Op::Illegal {
             self.stop(address, word);
         }
-        self.land();
-        self.landing = self.loading;
-        self.loading = NO_LANDING;
-        if let Some(value) = self.isr_written.take() {
-            self.set_isr(memory.isr_write(self.isr(), value));
+        if FOUR {
+            self.land();
+            self.landing = self.loading;
+            self.loading = NO_LANDING;
+            if let Some(value) = self.isr_written.take() {
+                self.set_isr(memory.isr_write(self.isr(), value));
+            }
         }
         cycles += memory.take_wait_cycles();
         (cycles, memory.elapsed(cycles))
@@ -262,92 +279,96 @@ impl Cpu {
 
     /// What the instruction does; returns the cycles beyond the ordinary ones.
     #[inline(always)]
-    fn perform<M: Memory + ?Sized>(&mut self, op: Op, memory: &mut M) -> u32 {
+    fn perform<const FOUR: bool, M: Memory + ?Sized>(&mut self, op: Op, memory: &mut M) -> u32 {
         match op {
             Op::Immediate { op, rd, rs1, flags, value } => {
-                let (a, status) = (self.registers.get(rs1), self.registers.status());
+                let (a, status) = (self.registers.get(rs1), self.registers.flags::<FOUR>());
                 if flags {
-                    self.registers.set_flags(alu::flags(op, a, value, status, 0));
+                    self.registers.set_flags::<FOUR>(alu::flags(op, a, value, status, 0));
                 }
-                self.write(rd, alu::result(op, a, value, status));
+                self.write::<FOUR>(rd, alu::result(op, a, value, status));
             }
             Op::Register { op, rd, rs1, rs2, flags, condition } => {
                 let (a, b) = (self.registers.get(rs1), self.registers.get(rs2));
-                let status = self.registers.status();
+                let status = self.registers.flags::<FOUR>();
                 if alu::holds(condition, status) {
                     if flags {
                         let kept = status & alu::FLAG_C;
-                        self.registers.set_flags(alu::flags(op, a, b, status, kept));
+                        self.registers.set_flags::<FOUR>(alu::flags(op, a, b, status, kept));
                     }
-                    self.write(rd, alu::result(op, a, b, status));
+                    self.write::<FOUR>(rd, alu::result(op, a, b, status));
                 }
             }
             Op::ShiftImmediate { arithmetic, rd, rs1, flags, amount } => {
-                self.shift(arithmetic, rd, self.registers.get(rs1), amount.into(), flags);
+                self.shift::<FOUR>(arithmetic, rd, self.registers.get(rs1), amount.into(), flags);
             }
             Op::ShiftRegister { arithmetic, rd, rs1, rs2, flags, condition } => {
-                if alu::holds(condition, self.registers.status()) {
+                if alu::holds(condition, self.registers.flags::<FOUR>()) {
                     let amount = self.registers.get(rs2).cast_signed();
-                    self.shift(arithmetic, rd, self.registers.get(rs1), amount, flags);
+                    self.shift::<FOUR>(arithmetic, rd, self.registers.get(rs1), amount, flags);
                 }
             }
             Op::Select { rd, rs1, rs2, condition } => {
-                let chosen = if alu::holds(condition, self.registers.status()) { rs1 } else { rs2 };
-                self.write(rd, self.registers.get(chosen));
+                let chosen =
+                    if alu::holds(condition, self.registers.flags::<FOUR>()) { rs1 } else { rs2 };
+                self.write::<FOUR>(rd, self.registers.get(chosen));
             }
             Op::Memory { access, rd, base, mode, offset } => {
                 let at = self.registers.get(base);
                 let moved = at.wrapping_add_signed(offset.into());
-                return self.access(memory, access, rd, base, mode, at, moved);
+                return self.access::<FOUR, M>(memory, access, rd, base, mode, at, moved);
             }
             Op::MemoryRegister { access, rd, base, mode, combine, rs2 } => {
                 let (at, by) = (self.registers.get(base), self.registers.get(rs2));
                 let moved = match combine {
-                    Combine::Alu(op) => alu::result(op, at, by, self.registers.status()),
+                    Combine::Alu(op) => alu::result(op, at, by, self.registers.flags::<FOUR>()),
                     Combine::Shift { arithmetic } => alu::shift(at, by.cast_signed(), arithmetic),
                 };
-                return self.access(memory, access, rd, base, mode, at, moved);
+                return self.access::<FOUR, M>(memory, access, rd, base, mode, at, moved);
             }
             Op::MemoryAbsolute { store: true, rd, address } => {
                 memory.store(address, Width::Word, self.registers.get(rd));
             }
             Op::MemoryAbsolute { store: false, rd, address } => {
                 let value = memory.load(address, Width::Word);
-                self.load(rd, value);
+                self.load::<FOUR>(rd, value);
             }
             // LLVM's description gives it a load's timing, but firmware of the LANai 4 reads the register in the very next
             // instruction (its first does: stack pointer, then frame pointer from it) [SRC: Myricom's MCP].
-            Op::LongImmediate { rd, value } => self.write(rd, value),
+            Op::LongImmediate { rd, value } => self.write::<FOUR>(rd, value),
             Op::Branch { condition, target } => {
-                if alu::holds(condition, self.registers.status()) {
+                if alu::holds(condition, self.registers.flags::<FOUR>()) {
                     self.jump(target);
                 }
             }
             Op::BranchRelative { condition, rs1, offset } => {
-                if alu::holds(condition, self.registers.status()) {
+                if alu::holds(condition, self.registers.flags::<FOUR>()) {
                     self.jump(self.registers.get(rs1).wrapping_add_signed(offset));
                 }
             }
             Op::SetCondition { condition, rd } => {
-                self.write(rd, alu::holds(condition, self.registers.status()).into());
+                self.write::<FOUR>(
+                    rd,
+                    alu::holds(condition, self.registers.flags::<FOUR>()).into(),
+                );
             }
             Op::CountBits { count, rd, rs1, flags } => {
                 let value = alu::count(count, self.registers.get(rs1));
                 if flags {
-                    self.registers.set_flags(alu::of_result(value));
+                    self.registers.set_flags::<FOUR>(alu::of_result(value));
                 }
-                self.write(rd, value);
+                self.write::<FOUR>(rd, value);
             }
             Op::Dual { outer, inner, rd, rs1, rs2, rs3, flags } => {
-                let status = self.registers.status();
+                let status = self.registers.flags::<FOUR>();
                 let (a, b) = (self.registers.get(rs2), self.registers.get(rs3));
                 let operand = alu::result(inner, a, b, status);
                 let a = self.registers.get(rs1);
                 if flags {
                     let kept = status & alu::FLAG_C;
-                    self.registers.set_flags(alu::flags(outer, a, operand, status, kept));
+                    self.registers.set_flags::<FOUR>(alu::flags(outer, a, operand, status, kept));
                 }
-                self.write(rd, alu::result(outer, a, operand, status));
+                self.write::<FOUR>(rd, alu::result(outer, a, operand, status));
             }
             Op::Punt => {
                 self.land();
@@ -359,17 +380,24 @@ impl Cpu {
     }
 
     #[inline(always)]
-    fn shift(&mut self, arithmetic: bool, rd: u8, value: u32, amount: i32, flags: bool) {
+    fn shift<const FOUR: bool>(
+        &mut self,
+        arithmetic: bool,
+        rd: u8,
+        value: u32,
+        amount: i32,
+        flags: bool,
+    ) {
         if flags {
-            self.registers.set_flags(alu::shift_flags(value, amount, arithmetic));
+            self.registers.set_flags::<FOUR>(alu::shift_flags(value, amount, arithmetic));
         }
-        self.write(rd, alu::shift(value, amount, arithmetic));
+        self.write::<FOUR>(rd, alu::shift(value, amount, arithmetic));
     }
 
     /// A load or store whose base register is `at` and would become `moved`; returns what its width costs.
     #[expect(clippy::too_many_arguments, reason = "the operands of one instruction form")]
     #[inline(always)]
-    fn access<M: Memory + ?Sized>(
+    fn access<const FOUR: bool, M: Memory + ?Sized>(
         &mut self,
         memory: &mut M,
         access: Move,
@@ -386,7 +414,7 @@ impl Cpu {
         // What is stored is the register as it was before the base moved.
         let stored = self.registers.get(rd);
         if matches!(mode, Mode::PostModify | Mode::PreModify) {
-            self.write(base, moved);
+            self.write::<FOUR>(base, moved);
         }
         match access {
             Move::Store { width } => {
@@ -395,7 +423,7 @@ impl Cpu {
             }
             Move::Load { width, signed } => {
                 let value = memory.load(align(address, width), width);
-                self.load(rd, extend(value, width, signed));
+                self.load::<FOUR>(rd, extend(value, width, signed));
                 if width == Width::Word { 0 } else { self.cost.sub_word_load }
             }
         }
@@ -403,15 +431,15 @@ impl Cpu {
 
     /// A value from memory for `rd`.
     #[inline(always)]
-    fn load(&mut self, rd: u8, value: u32) {
-        match self.isa {
+    fn load<const FOUR: bool>(&mut self, rd: u8, value: u32) {
+        if FOUR {
+            self.loading = Landing { register: rd, value };
+        } else if rd == PC {
             // Two instructions are under way already: both run before the jump.
-            Isa::V11 if rd == PC => self.after = value & !0b11,
-            Isa::V11 => {
-                self.loaded = 1 << (rd & 31);
-                self.registers.set(rd, value);
-            }
-            Isa::Lanai4 => self.loading = Landing { register: rd, value },
+            self.after = value & !0b11;
+        } else {
+            self.loaded = 1 << (rd & 31);
+            self.registers.set(rd, value);
         }
     }
 
@@ -421,17 +449,17 @@ impl Cpu {
         let Landing { register, value } = self.landing;
         if register != NOWHERE {
             self.landing = NO_LANDING;
-            self.write(register, value);
+            self.write::<true>(register, value);
         }
     }
 
     /// An instruction's result; it wins over a load that lands with it.
     #[inline(always)]
-    fn write(&mut self, register: u8, value: u32) {
-        if self.landing.register == register {
+    fn write<const FOUR: bool>(&mut self, register: u8, value: u32) {
+        if FOUR && self.landing.register == register {
             self.landing = NO_LANDING;
         }
-        if self.registers.is_plain(register) {
+        if Registers::is_plain::<FOUR>(register) {
             self.registers.set(register, value);
         } else {
             self.write_special(register, value);

@@ -27,8 +27,6 @@ const HIDDEN: u8 = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Registers {
     file: [u32; 64],
-    /// One bit for each register that a write only stores to; the others have side effects.
-    plain: u32,
     status: u8,
     interrupts: u8,
     mask: u8,
@@ -40,20 +38,15 @@ impl Registers {
         let mut registers = match isa {
             Isa::V11 => Registers {
                 file: [0; 64],
-                plain: !(1 << PC),
                 status: HIDDEN,
                 interrupts: HIDDEN + 1,
                 mask: HIDDEN + 2,
             },
-            Isa::Lanai4 => Registers {
-                file: [0; 64],
-                plain: 0x0fff_ffff & !(1 << PC | 1 << STATUS),
-                status: STATUS,
-                interrupts: INTERRUPTS,
-                mask: MASK,
-            },
+            Isa::Lanai4 => {
+                Registers { file: [0; 64], status: STATUS, interrupts: INTERRUPTS, mask: MASK }
+            }
         };
-        registers.set(1, u32::MAX);
+        registers.file[1] = u32::MAX;
         if isa == Isa::Lanai4 {
             registers.set(OTHER_STATUS, STATUS_USER);
         }
@@ -68,14 +61,15 @@ impl Registers {
     /// Stores without side effects; the constants stay.
     #[inline(always)]
     pub(super) fn set(&mut self, register: u8, value: u32) {
-        self.file[usize::from(register & 63)] = value;
-        self.file[0] = 0;
-        self.file[1] = u32::MAX;
+        let place = if register < 2 { NOWHERE } else { register & 63 };
+        self.file[usize::from(place)] = value;
     }
 
+    /// Whether a write to the register only stores: the pc jumps, and the LANai 4 has more with effects.
     #[inline(always)]
-    pub(super) fn is_plain(&self, register: u8) -> bool {
-        self.plain >> (register & 31) & 1 != 0
+    pub(super) fn is_plain<const FOUR: bool>(register: u8) -> bool {
+        let plain: u32 = if FOUR { 0x0fff_ffff & !(1 << PC | 1 << STATUS) } else { !(1 << PC) };
+        plain >> (register & 31) & 1 != 0
     }
 
     /// The pc as instructions read it.
@@ -85,14 +79,19 @@ impl Registers {
     }
 
     /// Flags, and on the LANai 4 the context.
-    #[inline(always)]
     pub(super) fn status(&self) -> u32 {
         self.get(self.status)
     }
 
+    /// The same, for who knows the set.
     #[inline(always)]
-    pub(super) fn set_flags(&mut self, flags: u32) {
-        let index = usize::from(self.status & 63);
+    pub(super) fn flags<const FOUR: bool>(&self) -> u32 {
+        self.get(if FOUR { STATUS } else { HIDDEN })
+    }
+
+    #[inline(always)]
+    pub(super) fn set_flags<const FOUR: bool>(&mut self, flags: u32) {
+        let index = usize::from(if FOUR { STATUS } else { HIDDEN });
         self.file[index] = self.file[index] & !FLAGS | flags;
     }
 

@@ -8,7 +8,7 @@ use crate::program::{Program, object, temporary};
 use crate::tools::{Random, clang, run};
 
 /// Optimisation level, seed and number of functions of each file; compiling is what takes the time.
-const SETS: [(&str, u64, u32); 3] = [("-O2", 1998, 180), ("-O1", 1997, 60), ("-O0", 1996, 60)];
+const SETS: [(&str, u64, u32); 3] = [("-O2", 1998, 120), ("-O1", 1997, 60), ("-O0", 1996, 60)];
 
 /// What the functions are called with, in this order: they change variables that later calls see.
 fn calls(functions: u32) -> Vec<(u32, [u32; 3])> {

@@ -1,6 +1,9 @@
 //! The paper's experiments on the model of its adapter, and the model by hand.
 
 mod experiments;
+mod lanai_run;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -15,10 +18,12 @@ struct Cli {
 enum Command {
     /// Repeat the paper's experiments on the model of its adapter.
     Lanai(experiments::Arguments),
+    LanaiRun(lanai_run::Args),
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Lanai(arguments) => experiments::main(&arguments),
+        Command::LanaiRun(args) => lanai_run::run(&args),
     }
 }
