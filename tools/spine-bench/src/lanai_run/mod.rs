@@ -32,7 +32,7 @@ const WRONG: u8 = 2;
 #[derive(clap::Args)]
 #[command(after_help = include_str!("help.txt"))]
 pub(crate) struct Args {
-    /// Raw big-endian words and where they go: FILE@ADDRESS[,FILE@ADDRESS ...]; without an address, 0.
+    /// Raw big-endian words and where they go: FILE@ADDRESS, several with commas or blanks between; without an address, 0.
     #[arg(value_name = "IMAGE@ADDR", value_delimiter = ',')]
     images: Vec<Image>,
 

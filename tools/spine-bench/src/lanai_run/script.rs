@@ -333,7 +333,17 @@ fn control_bits(words: &[&str]) -> Result<u32, String> {
         return Err(usage.to_owned());
     }
     let mut bits = 0;
-    let mut words = words.iter().map(|word| word.to_ascii_lowercase());
+    // `reset_off` and `reset-off` are `reset off`; a number keeps its underscores.
+    let joined = |c| if c == '_' || c == '-' { ' ' } else { c };
+    let spaced = |word: &&str| {
+        if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            word.to_ascii_lowercase().chars().map(joined).collect()
+        } else {
+            (*word).to_owned()
+        }
+    };
+    let text = words.iter().map(spaced).collect::<Vec<String>>().join(" ");
+    let mut words = text.split(' ').map(str::to_owned);
     while let Some(word) = words.next() {
         let mut next = || words.next().unwrap_or_default();
         bits |= match word.as_str() {
@@ -444,6 +454,14 @@ mod tests {
                 && !Relation::Has.holds(2, 3)
                 && Relation::LessOrEqual.holds(3, 3)
         );
+    }
+
+    #[test]
+    fn control_bits_may_be_written_in_several_ways() {
+        for line in ["ctrl reset off int on", "CTRL reset_off, INT-ENABLE", "control 0xA000_0000"] {
+            assert_eq!(one(line), Ok(Statement::Control(0xA000_0000)), "{line}");
+        }
+        assert!(one("ctrl off").is_err() && one("ctrl int").is_err());
     }
 
     #[test]
