@@ -1,6 +1,6 @@
 //! Who gets the SRAM: an option, off by default.
 //!
-//! The memory answers two accesses a processor cycle, and host DMA, receive and send come before the processor. [REC] That
+//! The memory answers two accesses a processor cycle, and host DMA, receive and send come before the processor. (REC) That
 //! contention stretches cycles is published; the rest is recalled, so the default model leaves it out: at the router's
 //! 11,000 small packets a second the engines use less than 6 % of the cycles.
 //!
@@ -11,10 +11,10 @@
 use crate::config::Config;
 use crate::time::Rate;
 
-/// Debt never grows beyond this many accesses, so that the processor is starved but not stopped. [DER]
+/// Debt never grows beyond this many accesses, so that the processor is starved but not stopped. (DER)
 const MOST_DEBT: u32 = 256;
 
-/// The lowest share of the memory that the send keeps. [DER]
+/// The lowest share of the memory that the send keeps. (DER)
 const SEND_FLOOR: u64 = 16;
 
 /// Who wants the memory.

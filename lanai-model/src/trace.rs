@@ -153,6 +153,9 @@ impl fmt::Display for Entry {
     }
 }
 
+/// Entries that a ring has room for from the start; a larger one grows as it fills.
+const READY: usize = 1 << 16;
+
 /// Where events go.
 #[derive(Default)]
 pub struct Trace {
@@ -186,7 +189,7 @@ impl Trace {
     #[must_use]
     pub fn ring(size: usize) -> Self {
         let size = size.max(1);
-        Self { to: To::Ring { entries: VecDeque::with_capacity(size), size, lost: 0 } }
+        Self { to: To::Ring { entries: VecDeque::with_capacity(size.min(READY)), size, lost: 0 } }
     }
 
     /// Every event as it happens.

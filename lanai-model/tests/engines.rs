@@ -244,6 +244,22 @@ fn a_chain_that_leads_nowhere_ends_and_is_counted() {
 }
 
 #[test]
+fn a_chain_that_leads_to_itself_does_not_stop_the_clock() {
+    let extra = Extra { chained_dma: true, ..Extra::default() };
+    let dma_start_up = Time::ZERO;
+    let config = Config { sram: SramSize::K256, extra, dma_start_up, ..Config::default() };
+    let mut board = board_with(config);
+    load(&mut board, 0x100, &[0x100, 0, 0, 0, 0, 0]);
+    set(&mut board, "CHAIN_L2E", 0x100);
+    set(&mut board, "PULSE", 2);
+    board.run_until(Time::from_ns(5));
+    assert!(board.counters().dma_transfers >= 5_000);
+    set(&mut board, "DMA_CTR", 4);
+    board.run_until(us(1));
+    assert!(has(&board, isr::DMA_INT), "an ordinary transfer ends the list");
+}
+
+#[test]
 fn without_the_switch_pulse_is_an_ordinary_register() {
     let mut board = small(Extra::default());
     set(&mut board, "CHAIN_L2E", 0x100);

@@ -200,7 +200,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.register(offset::MYRINET) & CRC_ENABLE != 0
     }
 
-    /// How long the link may say stop. [SRC; 2 is derived]
+    /// How long the link may say stop. (SRC; 2 is derived)
     fn timeout(&self) -> Time {
         match self.register(offset::TIMEOUT) & 3 {
             0 => Time::from_us(62_500),

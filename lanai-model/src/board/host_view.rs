@@ -10,11 +10,11 @@
 //!   0x808000   doorbell region, with the hardware FIFO of section 7 only
 //! ```
 //!
-//! [SRC MyrinetPCI.h, for the 1 MB board and for SRAM at 0; the other places on small boards are taken to be the same, DER]
+//! (SRC MyrinetPCI.h, for the 1 MB board and for SRAM at 0; the other places on small boards are taken to be the same, DER)
 //!
 //! **Byte order.** The board is big-endian and PCI is not. What stays the same is the place of each byte: the byte at SRAM
 //! offset n is the byte at PCI offset n. A word here is the value the LANai has, that is what a little-endian host gets after
-//! its `ntohl`; so are registers and control. [DER]
+//! its `ntohl`; so are registers and control. (DER)
 //!
 //! Accesses here take no time; [`Board::pio_read`] and [`Board::pio_write`] charge the host what PCI costs it.
 
@@ -27,7 +27,7 @@ use crate::extra::fifo::{REGION, REGION_END, Ring};
 use crate::link::Link;
 use crate::registers::{SIZE, isr, offset};
 
-/// Bits of the control register. [SRC MyrinetPCI.h]
+/// Bits of the control register. (SRC MyrinetPCI.h)
 pub mod control {
     /// Lets the processor run.
     pub const RESET_OFF: u32 = 1 << 31;
@@ -180,7 +180,7 @@ impl<H: HostBus, L: Link> Board<H, L> {
         self.sync();
     }
 
-    /// The control register as it reads: which of each pair holds. [DER]
+    /// The control register as it reads: which of each pair holds. (DER)
     #[must_use]
     pub fn control_state(&self) -> u32 {
         let reset = if self.in_reset { control::RESET_ON } else { control::RESET_OFF };

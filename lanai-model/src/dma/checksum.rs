@@ -1,7 +1,7 @@
 //! CKS: what the checksum register makes of the bytes that the host DMA moves.
 //!
 //! That CKS accumulates over the host DMA is known from the firmware that reads it; how it adds is not. This is the
-//! Internet checksum's sum (RFC 1071), which the chip's manual names in its table of contents. [DER, unconfirmed]
+//! Internet checksum's sum (RFC 1071), which the chip's manual names in its table of contents. (DER, unconfirmed)
 
 /// `sum` after `bytes`: 16-bit big-endian words in one's complement; a last odd byte is the high half of a word.
 #[must_use]

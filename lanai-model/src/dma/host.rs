@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::time::Time;
 use crate::trace::Event;
 
-/// Bytes that one grant of the bus is good for. [DER]
+/// Bytes that one grant of the bus is good for. (DER)
 const TENURE: u32 = 128;
 
 /// What a transfer is to do.
@@ -81,7 +81,8 @@ impl HostDma {
         let Job { from_host, ear, lar, length, stride } = job;
         shared.trace.push(now, Event::DmaStart { from_host, ear, lar, length });
         (self.ear, self.lar, self.left) = (ear, lar, length);
-        let ask_at = now + config.dma_start_up;
+        // Never no time at all: a list of empty blocks that leads to itself must not stop the clock.
+        let ask_at = now + config.dma_start_up.max(Time::from_ps(1));
         let flow = Flow::new(ask_at, config.dma_rate);
         self.running =
             Some(Running { from_host, stride, row_left: stride.0, flow, granted: 0, ask_at });

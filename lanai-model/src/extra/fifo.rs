@@ -8,10 +8,10 @@
 use crate::board::Shared;
 use crate::time::Time;
 
-/// Where the doorbell region begins in the board's PCI space. [SRC, of LANai 5 boards]
+/// Where the doorbell region begins in the board's PCI space. (SRC, of LANai 5 boards)
 pub(crate) const REGION: u32 = 0x0080_8000;
 
-/// Where it ends. [DER]
+/// Where it ends. (DER)
 pub(crate) const REGION_END: u32 = 0x0100_0000;
 
 /// Bytes of an entry.

@@ -1,4 +1,4 @@
-//! The CRC-8 that ends a packet: x^8 + x^2 + x + 1, starting at zero. [REC]
+//! The CRC-8 that ends a packet: x^8 + x^2 + x + 1, starting at zero. (REC)
 //!
 //! Run over a packet *and* its CRC byte it gives zero, which is what a receiver finds in place of a good CRC byte.
 

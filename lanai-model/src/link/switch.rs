@@ -1,7 +1,7 @@
 //! A cut-through switch: the first byte of a packet names the way out, and the rest follows it without waiting.
 //!
 //! The route byte is 0x80 plus six bits of signed difference between the ports, and is taken off: 0x80 sends a packet back
-//! to where it came from. [SRC for 0x80, REC for the rest] A byte without its high bit, or one that leads off the switch,
+//! to where it came from. (SRC for 0x80, REC for the rest) A byte without its high bit, or one that leads off the switch,
 //! is a packet for nobody: it is swallowed and counted. The tail byte is a CRC-8 of what is left, so the switch makes a new
 //! one, which is wrong again by as much as the old one was.
 //!
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::{PIECE, Piece, crc8};
 use crate::time::{Rate, Time};
 
-/// Bytes that one input holds before it says stop; slack for a cable's round trip. [DER]
+/// Bytes that one input holds before it says stop; slack for a cable's round trip. (DER)
 const INPUT_LIMIT: usize = 256;
 
 /// A piece that comes out of a port.

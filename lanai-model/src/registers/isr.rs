@@ -1,4 +1,4 @@
-//! The bits of the interrupt status register. [SRC Cplant, Linux]
+//! The bits of the interrupt status register. (SRC Cplant, Linux)
 
 /// Debug.
 pub const DBG: u32 = 1 << 31;

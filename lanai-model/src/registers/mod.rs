@@ -1,7 +1,7 @@
 //! The special registers: where they are and what their bits mean.
 //!
-//! They begin at [`BASE`] in the processor's address space, one word each. The offsets and bits are the LANai 4's [SRC
-//! Cplant]; what an access does besides reading and writing is in `board`.
+//! They begin at [`BASE`] in the processor's address space, one word each. The offsets and bits are the LANai 4's (SRC
+//! Cplant); what an access does besides reading and writing is in `board`.
 
 pub mod isr;
 pub mod offset;

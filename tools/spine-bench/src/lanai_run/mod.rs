@@ -2,13 +2,15 @@
 //!
 //! Why it exists: firmware of that time, and firmware written today, can be tried without a line of Rust. The whole script is
 //! read before anything runs, so a mistake in its last line costs nothing. Each file is one step: `image` puts words into
-//! memory, `script` reads lines, `place` and `value` read words of a line, `machine` does what the lines say.
+//! memory, `script` reads lines into `statement`s, `place` and `value` read
+//! words of a line, `machine` does what the lines say.
 
 mod blocks;
 mod image;
 mod machine;
 mod place;
 mod script;
+mod statement;
 mod value;
 mod wire;
 
@@ -32,7 +34,7 @@ const WRONG: u8 = 2;
 #[derive(clap::Args)]
 #[command(after_help = include_str!("help.txt"))]
 pub(crate) struct Args {
-    /// Raw big-endian words and where they go: FILE@ADDRESS[,FILE@ADDRESS ...]; without an address, 0.
+    /// Raw big-endian words and where they go: FILE@ADDRESS, several with commas or blanks between; without an address, 0.
     #[arg(value_name = "IMAGE@ADDR", value_delimiter = ',')]
     images: Vec<Image>,
 
@@ -161,7 +163,8 @@ fn read_script(path: Option<&std::path::Path>) -> Result<(String, String), Strin
 #[cfg(test)]
 mod tests {
     use super::machine::Machine;
-    use super::script::{Line, Statement, parse};
+    use super::script::parse;
+    use super::statement::{Line, Statement};
     use super::{Config, blocks::Block};
 
     const WORDS: &[&str] = &[

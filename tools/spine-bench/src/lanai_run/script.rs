@@ -10,117 +10,9 @@ use lanai_model::time::Time;
 
 use super::blocks::Block;
 use super::place::Place;
+use super::statement::{Check, Line, Relation, Space, Statement};
 use super::value;
 use super::wire::Wire;
-
-/// A statement with the number of its line.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line {
-    pub(super) number: usize,
-    pub(super) statement: Statement,
-}
-
-/// What a line says.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Statement {
-    /// w8, w16, w32.
-    Write { place: Place, width: Width, values: Vec<u32> },
-    /// r8, r16, r32.
-    Read { place: Place, width: Width, count: u32 },
-    /// Bits of the control register.
-    Control(u32),
-    /// Virtual time passes.
-    Run(Time),
-    /// So many instructions.
-    Step(u32),
-    /// Something is to be so now.
-    Expect(Check),
-    /// Something is to become so within a time.
-    Wait { within: Time, check: Check },
-    /// A block of memory.
-    Memory { space: Space, block: Block },
-    /// The link.
-    Link(Wire),
-    /// Keep the last so many events; 0 is off.
-    Trace(usize),
-    /// Print them.
-    TraceDump,
-    /// Forget them.
-    TraceClear,
-    /// Charge the host for its accesses, or not.
-    Pio(bool),
-    /// Print what was counted.
-    Counters,
-    /// Print this.
-    Echo(String),
-}
-
-/// Whose memory a block is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Space {
-    /// The board's.
-    Sram,
-    /// The host's.
-    Host,
-}
-
-/// What is to be so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Check {
-    pub(super) place: Place,
-    pub(super) width: Width,
-    pub(super) relation: Relation,
-    pub(super) value: u32,
-    pub(super) mask: u32,
-}
-
-/// How a value found is compared with the one expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    /// All of these bits are set.
-    Has,
-    /// None of these bits is set.
-    Lacks,
-}
-
-const RELATIONS: &[(&str, Relation)] = &[
-    ("==", Relation::Equal),
-    ("=", Relation::Equal),
-    ("!=", Relation::NotEqual),
-    ("<", Relation::Less),
-    ("<=", Relation::LessOrEqual),
-    (">", Relation::Greater),
-    (">=", Relation::GreaterOrEqual),
-    ("has", Relation::Has),
-    ("lacks", Relation::Lacks),
-];
-
-impl Relation {
-    /// How it is written.
-    pub(super) fn name(self) -> &'static str {
-        RELATIONS.iter().find(|(_, relation)| *relation == self).map_or("?", |(name, _)| name)
-    }
-
-    /// Whether it holds.
-    pub(super) fn holds(self, found: u32, expected: u32) -> bool {
-        match self {
-            Self::Equal => found == expected,
-            Self::NotEqual => found != expected,
-            Self::Less => found < expected,
-            Self::LessOrEqual => found <= expected,
-            Self::Greater => found > expected,
-            Self::GreaterOrEqual => found >= expected,
-            Self::Has => found & expected == expected,
-            Self::Lacks => found & expected == 0,
-        }
-    }
-}
 
 /// How many events `trace on` keeps without a number.
 const TRACE_EVENTS: usize = 1000;
@@ -244,12 +136,7 @@ impl Reader<'_> {
         let place = self.place(words.first(), usage)?;
         place.check(width, 1, self.sram)?;
         let rest = words.get(1..).unwrap_or(&[]);
-        let relation = rest.first().and_then(|word| {
-            RELATIONS
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(word))
-                .map(|&(_, relation)| relation)
-        });
+        let relation = rest.first().and_then(|word| Relation::by_name(word));
         let rest = if relation.is_some() { rest.get(1..).unwrap_or(&[]) } else { rest };
         let (value, mask) = match rest {
             [value] => match value.split_once('/') {
@@ -333,7 +220,17 @@ fn control_bits(words: &[&str]) -> Result<u32, String> {
         return Err(usage.to_owned());
     }
     let mut bits = 0;
-    let mut words = words.iter().map(|word| word.to_ascii_lowercase());
+    // `reset_off` and `reset-off` are `reset off`; a number keeps its underscores.
+    let joined = |c| if c == '_' || c == '-' { ' ' } else { c };
+    let spaced = |word: &&str| {
+        if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            word.to_ascii_lowercase().chars().map(joined).collect()
+        } else {
+            (*word).to_owned()
+        }
+    };
+    let text = words.iter().map(spaced).collect::<Vec<String>>().join(" ");
+    let mut words = text.split(' ').map(str::to_owned);
     while let Some(word) = words.next() {
         let mut next = || words.next().unwrap_or_default();
         bits |= match word.as_str() {
@@ -444,6 +341,14 @@ mod tests {
                 && !Relation::Has.holds(2, 3)
                 && Relation::LessOrEqual.holds(3, 3)
         );
+    }
+
+    #[test]
+    fn control_bits_may_be_written_in_several_ways() {
+        for line in ["ctrl reset off int on", "CTRL reset_off, INT-ENABLE", "control 0xA000_0000"] {
+            assert_eq!(one(line), Ok(Statement::Control(0xA000_0000)), "{line}");
+        }
+        assert!(one("ctrl off").is_err() && one("ctrl int").is_err());
     }
 
     #[test]

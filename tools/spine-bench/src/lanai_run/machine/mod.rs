@@ -1,0 +1,238 @@
+//! The board, its host and its link, doing what a script says.
+
+mod link;
+mod memory;
+
+use std::io::Write;
+
+use lanai_model::Board;
+use lanai_model::board::Counters;
+use lanai_model::bus::HostMemory;
+use lanai_model::config::Config;
+use lanai_model::cpu::{State, Width};
+use lanai_model::link::Cable;
+use lanai_model::registers::{isr, offset};
+use lanai_model::time::Time;
+use lanai_model::trace::Trace;
+
+use super::image::Image;
+use super::place::{Place, size};
+use super::statement::{Check, Line, Statement};
+
+/// How often `wait` looks.
+const LOOK: Time = Time::from_ns(500);
+
+/// A board under a script.
+pub(super) struct Machine {
+    board: Board<HostMemory, Cable>,
+    out: Box<dyn Write>,
+    traced: usize,
+    pio: bool,
+    ran: bool,
+    expectations: u64,
+    failed: u64,
+}
+
+impl Machine {
+    /// A board in reset, its memory zero; what the script prints goes to `out`.
+    pub(super) fn new(config: Config, out: Box<dyn Write>) -> Self {
+        let cable = Cable::new(config.link_rate);
+        let board = Board::new(config, HostMemory::default(), cable);
+        Self { board, out, traced: 0, pio: false, ran: false, expectations: 0, failed: 0 }
+    }
+
+    /// Puts an image into memory.
+    pub(super) fn load(&mut self, image: &Image) -> Result<(), String> {
+        let bytes = image.read(self.board.config().sram.bytes())?;
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        match self.board.sram_mut().slice_mut(image.address, length) {
+            Some(to) => to.copy_from_slice(&bytes),
+            None => return Err(format!("image {} does not fit", image.path.display())),
+        }
+        Ok(())
+    }
+
+    /// Does what the lines of the script `name` say, prints the summary, and answers how many expectations failed.
+    pub(super) fn run(&mut self, name: &str, lines: &[Line]) -> Result<u64, String> {
+        for line in lines {
+            match self.statement(&line.statement) {
+                Ok(Ok(())) => {}
+                Ok(Err(unexpected)) => {
+                    self.failed += 1;
+                    eprintln!("{name}:{}: {unexpected}", line.number);
+                }
+                Err(problem) => return Err(format!("{name}:{}: {problem}", line.number)),
+            }
+        }
+        if self.ran && self.board.instructions() == 0 {
+            eprintln!("note: the processor executed nothing; `ctrl reset off` starts it");
+        }
+        let summary = self.summary();
+        self.say(&summary);
+        Ok(self.failed)
+    }
+
+    fn summary(&self) -> String {
+        let board = &self.board;
+        let state = match board.cpu().state() {
+            _ if board.in_reset() => "reset".to_owned(),
+            State::Running => "running".to_owned(),
+            State::Illegal { address, word } => format!("illegal:{word:#010x}@{address:#010x}"),
+        };
+        format!(
+            "end: time={}us instructions={} cycles={} isr={:#010x} ({}) pc={:#010x} state={state} irq={} expectations={} failed={}",
+            board.now().to_string().trim_end_matches(" us"),
+            board.instructions(),
+            board.cycles(),
+            board.isr(),
+            isr::describe(board.isr()),
+            board.cpu().pc(),
+            u8::from(board.host().interrupted()),
+            self.expectations,
+            self.failed,
+        )
+    }
+
+    /// The outer error ends the run, the inner one is an expectation that failed.
+    fn statement(&mut self, statement: &Statement) -> Result<Result<(), String>, String> {
+        match statement {
+            Statement::Write { place, width, values } => {
+                for (step, &value) in (0u32..).step_by(size(*width) as usize).zip(values) {
+                    self.write(place.plus(step), *width, value)?;
+                }
+            }
+            Statement::Read { place, width, count } => {
+                for index in 0..*count {
+                    let place = place.plus(index * size(*width));
+                    let value = self.read(place, *width);
+                    self.say(&format!("r{} {place} = {}", 8 * size(*width), hex(value, *width)));
+                }
+            }
+            Statement::Control(bits) => self.board.control(*bits),
+            Statement::Run(length) => {
+                self.ran = true;
+                self.board.advance(*length);
+            }
+            Statement::Step(count) => {
+                self.ran = true;
+                self.steps(*count);
+            }
+            Statement::Expect(check) => return Ok(self.expect(check)),
+            Statement::Wait { within, check } => return Ok(self.wait(*within, check)),
+            Statement::Memory { space, block } => return self.block(*space, block),
+            Statement::Link(wire) => return self.link(wire),
+            Statement::Trace(events) => self.trace(*events),
+            Statement::TraceClear => self.trace(self.traced),
+            Statement::TraceDump => self.dump_trace(),
+            Statement::Pio(on) => self.pio = *on,
+            Statement::Counters => self.say(&counters(self.board.counters())),
+            Statement::Echo(text) => self.say(text),
+        }
+        Ok(Ok(()))
+    }
+
+    /// A line of output; a reader that has gone away is no reason to stop.
+    fn say(&mut self, text: &str) {
+        let _ = writeln!(self.out, "{text}");
+    }
+
+    fn steps(&mut self, count: u32) {
+        for _ in 0..count {
+            if !self.board.running() {
+                break;
+            }
+            self.board.step();
+        }
+    }
+
+    fn expect(&mut self, check: &Check) -> Result<(), String> {
+        self.expectations += 1;
+        let found = self.read(check.place, check.width);
+        if holds(check, found) {
+            return Ok(());
+        }
+        Err(unexpected(check, found))
+    }
+
+    fn wait(&mut self, within: Time, check: &Check) -> Result<(), String> {
+        self.ran = true;
+        self.expectations += 1;
+        let end = self.board.now() + within;
+        loop {
+            let found = self.read(check.place, check.width);
+            if holds(check, found) {
+                return Ok(());
+            }
+            if self.board.now() >= end {
+                return Err(format!("{} after waiting {within}", unexpected(check, found)));
+            }
+            // Between events nothing changes while the processor does not run.
+            let look = self.board.now() + LOOK;
+            let next = if self.board.running() { look } else { look.max(self.board.next_event()) };
+            self.board.run_until(next.min(end));
+        }
+    }
+
+    fn trace(&mut self, events: usize) {
+        self.traced = events;
+        self.board.set_trace(if events == 0 { Trace::default() } else { Trace::ring(events) });
+    }
+
+    fn dump_trace(&mut self) {
+        let entries: Vec<String> = self.board.trace().entries().map(ToString::to_string).collect();
+        entries.iter().for_each(|entry| self.say(&format!("trace {entry}")));
+        let lost = self.board.trace().lost();
+        if lost > 0 {
+            self.say(&format!("trace: {lost} older events are lost; `trace on EVENTS` keeps more"));
+        }
+    }
+}
+
+fn holds(check: &Check, found: u32) -> bool {
+    check.relation.holds(found & check.mask, check.value & check.mask)
+}
+
+fn unexpected(check: &Check, found: u32) -> String {
+    let names = |value| {
+        if check.place == Place::Register(offset::ISR) {
+            format!(" ({})", isr::describe(value))
+        } else {
+            String::new()
+        }
+    };
+    let mask =
+        if check.mask == u32::MAX { String::new() } else { format!(" mask {:#x}", check.mask) };
+    format!(
+        "expected {} {} {}{}{mask}, found {}{}",
+        check.place,
+        check.relation.name(),
+        hex(check.value, check.width),
+        names(check.value),
+        hex(found, check.width),
+        names(found),
+    )
+}
+
+/// `value` with as many digits as `width` has.
+fn hex(value: u32, width: Width) -> String {
+    format!("{value:#0digits$x}", digits = 2 + 2 * size(width) as usize)
+}
+
+fn counters(c: Counters) -> String {
+    format!(
+        "counters: outside={} dma_transfers={} dma_restarts={} dma_aborts={} chain_faults={} fifo_full={} send_restarts={} \
+         packets_sent={} packets_received={} bad_crc={} empty_reads={} link_timeouts={}",
+        c.outside,
+        c.dma_transfers,
+        c.dma_restarts,
+        c.dma_aborts,
+        c.chain_faults,
+        c.fifo_full,
+        c.send_restarts,
+        c.packets_sent,
+        c.packets_received,
+        c.bad_crc,
+        c.empty_reads,
+        c.link_timeouts
+    )
+}
