@@ -133,7 +133,8 @@ trap 'exit 143' TERM
 build_all() {
     cargo build "${PROFILE[@]}" --workspace --bins --tests --benches
     export SPINE_ROUTER=$PWD/$BIN/spine-router
-    case $BIN in /*) SPINE_ROUTER=$BIN/spine-router ;; esac
+    export SPINE_TOOLS=$PWD/$BIN
+    case $BIN in /*) SPINE_ROUTER=$BIN/spine-router SPINE_TOOLS=$BIN ;; esac
 }
 
 # Adds up cargo's own result lines, and fails as cargo did.

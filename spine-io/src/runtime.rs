@@ -14,6 +14,8 @@
 //! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
 //! allocates in steady state, or reads a clock.
 
+mod replace;
+
 use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
@@ -570,6 +572,9 @@ impl Adapter {
             match request {
                 Control::Install(loaded, reply) => {
                     let _ = reply.send(self.install(loaded));
+                }
+                Control::Replace(extension, loaded, reply) => {
+                    let _ = reply.send(self.replace(extension, loaded));
                 }
                 Control::Unload(extension, reply) => {
                     let _ = reply.send(self.unload(extension));

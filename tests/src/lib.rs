@@ -8,6 +8,7 @@
 //! Helpers panic with what went wrong: they are part of tests, and have nobody to return an error to.
 
 pub mod corpus;
+pub mod daemon;
 pub mod flow;
 pub mod iperf;
 pub mod namespace;
@@ -20,6 +21,7 @@ pub mod router;
 pub mod topology;
 pub mod video;
 
+pub use daemon::Daemon;
 pub use namespace::Namespace;
 pub use process::Running;
 pub use router::{Report, Router};

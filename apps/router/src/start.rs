@@ -11,6 +11,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
 use spine_io::TrustedKey;
+use spine_io::nic::xdp::attach::AttachError;
+use spine_os::client::{AdapterInfo, Client};
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
@@ -68,6 +70,11 @@ pub enum Failure {
     /// The table's memory is too small; ours never is.
     #[error("the table's region is smaller than the table")]
     TableRegion,
+    /// The daemon is there first.
+    #[error(
+        "spined owns the interface {0}, and an interface has one owner: end spined, or give it other interfaces"
+    )]
+    Owned(String),
     /// The data path.
     #[error(transparent)]
     DataPath(#[from] DataPathError),
@@ -211,8 +218,21 @@ fn open(
         },
         capture: options.capture.as_deref(),
         key,
-    })?;
-    Ok(data_path)
+    });
+    data_path.map_err(owner)
+}
+
+/// Says so where an interface is taken by this machine's `spined`, which can be asked.
+fn owner(error: DataPathError) -> Failure {
+    let DataPathError::Attach(AttachError::Occupied { interface, .. }) = &error else {
+        return error.into();
+    };
+    let adapters = Client::open("spine-router").and_then(|mut spined| spined.adapters());
+    let owns = |adapter: &AdapterInfo| adapter.interface == *interface;
+    if adapters.is_ok_and(|adapters| adapters.iter().any(owns)) {
+        return Failure::Owned(interface.clone());
+    }
+    error.into()
 }
 
 /// The report of those who still answer, and why others do not.

@@ -31,6 +31,8 @@ pub struct ExtensionId(pub u16);
 pub(crate) enum Control {
     /// Install an instance that was loaded for this adapter.
     Install(Loaded, SyncSender<Result<ExtensionId, LoadError>>),
+    /// Put an instance in an extension's place; answers the one that was there.
+    Replace(ExtensionId, Loaded, SyncSender<Result<Loaded, LoadError>>),
     /// Unload an extension; answers whether it was there.
     Unload(ExtensionId, SyncSender<bool>),
     /// The adapter's end of a FIFO to another application; answers which it is, if there is room.
@@ -214,6 +216,20 @@ impl AdapterHandle {
             return Err(stopped());
         }
         answer.recv_timeout(ANSWER).map_err(|_| stopped())
+    }
+
+    /// Has the adapter put a [prepared](Self::prepare) instance in an extension's place, between two
+    /// events: handler numbers, waiting messages and kept buffers go over to it, and none is lost that it
+    /// has a handler for. The old instance is taken apart here, in the caller's thread.
+    ///
+    /// # Errors
+    /// [`LoadError::NoExtension`], [`LoadError::HandlerTaken`], [`LoadError::Stopped`]: the old one stays.
+    pub fn replace(&self, extension: ExtensionId, loaded: Loaded) -> Result<(), LoadError> {
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Replace(extension, loaded, reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?.map(drop)
     }
 
     /// Unloads an extension and takes back all it held; false if it is not there.

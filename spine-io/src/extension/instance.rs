@@ -102,6 +102,14 @@ pub enum LoadError {
         /// The adapter.
         adapter: String,
     },
+    /// There is nothing to replace.
+    #[error("adapter {adapter} has no extension {extension} any more")]
+    NoExtension {
+        /// The place on the adapter.
+        extension: u16,
+        /// The adapter.
+        adapter: String,
+    },
     /// No room for one more.
     #[error("adapter {0} has as many extensions as it can")]
     Full(String),
@@ -371,6 +379,14 @@ impl Instance {
     #[inline]
     pub(crate) fn keeps(&self) -> usize {
         self.store.data().kept.len()
+    }
+
+    /// Takes what an earlier version of the same extension holds on this adapter: the buffers it keeps,
+    /// and the windows that were granted to it.
+    pub(crate) fn take_over(&mut self, before: &mut Self) {
+        let (ours, theirs) = (self.store.data_mut(), before.store.data_mut());
+        std::mem::swap(&mut ours.kept, &mut theirs.kept);
+        std::mem::swap(&mut ours.windows, &mut theirs.windows);
     }
 
     /// The frames it keeps.

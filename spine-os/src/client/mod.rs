@@ -40,7 +40,7 @@ pub use crate::daemon::protocol::{
 };
 use crate::daemon::protocol::{Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer};
 use crate::daemon::socket::{Connection, Received};
-use crate::daemon::{SOCKET, file};
+use crate::daemon::{file, socket_path};
 use crate::memory::Region;
 
 /// Messages that are kept for later, at most; older ones give way, and are counted.
@@ -83,12 +83,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to this machine's daemon. `program` is what the daemon's log calls the application.
+    /// Connects to this machine's daemon, where [`socket_path`] says it is. `program` is what the daemon's log calls the application.
     ///
     /// # Errors
     /// [`ClientError::Connect`]; [`ClientError::Refused`] by a daemon of another version.
     pub fn open(program: &str) -> Result<Self, ClientError> {
-        Self::open_at(Path::new(SOCKET), program)
+        Self::open_at(&socket_path(), program)
     }
 
     /// Connects to the daemon that listens at a path.

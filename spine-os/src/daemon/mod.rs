@@ -13,5 +13,14 @@ pub mod file;
 pub mod protocol;
 pub mod socket;
 
+use std::path::PathBuf;
+
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/spine/spined.sock";
+/// The environment variable that tells clients otherwise.
+pub const SOCKET_VARIABLE: &str = "SPINE_SOCKET";
+
+/// Where this process looks for the daemon.
+pub fn socket_path() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| SOCKET.into(), PathBuf::from)
+}

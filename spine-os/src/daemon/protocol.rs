@@ -38,7 +38,7 @@ pub const PAGE: usize = 64;
 const NAME_BYTES: usize = 255;
 /// Bytes of an author's signature, as the text of its file.
 const SIGNATURE_BYTES: usize = 4096;
-/// Prefixes that one extension may claim.
+/// Prefixes that one extension may claim, and ports.
 pub const CLAIMS: usize = 64;
 
 /// The number of an extension on a daemon: never given twice while it runs.
@@ -125,7 +125,10 @@ pub struct Load {
     /// Destinations whose packets it wants to have.
     #[serde(default)]
     pub prefixes: Vec<Ipv4Net>,
-    /// Which of its handlers gets them; without it, the first.
+    /// UDP ports whose packets it wants to have, at any unicast address.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// Which of its handlers gets what it claims; without it, the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<u16>,
     /// The only domains it may have, whatever the policy grants; without it, what its manifest asks for.
@@ -238,6 +241,8 @@ pub struct ExtensionInfo {
     pub domains: Vec<String>,
     /// Destinations whose packets it has claimed.
     pub prefixes: Vec<Ipv4Net>,
+    /// UDP ports whose packets it has claimed.
+    pub ports: Vec<u16>,
     /// Bytes of each of its regions.
     pub regions: Vec<u64>,
     /// Versions so far, with replacements: 1 at first.
@@ -349,6 +354,7 @@ fn check(request: &Request) -> Result<(), ProtocolError> {
             name(&load.interface)?;
             at_most("regions", load.regions.len(), REGIONS)?;
             at_most("prefixes", load.prefixes.len(), CLAIMS)?;
+            at_most("ports", load.ports.len(), CLAIMS)?;
             at_most("domains", load.domains.as_ref().map_or(0, Vec::len), 32)?;
             load.domains.iter().flatten().try_for_each(|domain| name(domain))?;
             signed(&load.signature)

@@ -90,6 +90,7 @@ fn what_is_over_its_limit_is_named() {
             Request::Load(Load { prefixes: vec![Ipv4Net::default(); 65], ..load() }),
             "prefixes of 65",
         ),
+        (Request::Load(Load { ports: vec![7; 65], ..load() }), "ports of 65"),
         (Request::Load(Load { domains: Some(vec![long]), ..load() }), "bytes of a name"),
         (
             Request::Load(Load { signature: Some("0".repeat(4097)), ..load() }),

@@ -1,0 +1,69 @@
+//! Replacing an extension while it runs, without losing a message.
+//!
+//! The new version was linked and prepared aside, regions and all; what is left is done between two
+//! events. It takes over its predecessor's place: the handler numbers, what waits for them (each message
+//! for the handler of the same number), the buffers kept under their references, and the windows on frame
+//! buffers. What the predecessor sent last still leaves. Its strikes do not pass on, nor does its memory:
+//! state that is to survive lives in a region, which both versions were given.
+
+use spine_abi::{HandlerNumber, Reason};
+
+use super::Adapter;
+use crate::endpoint::host::ExtensionId;
+use crate::extension::{LoadError, Loaded};
+use crate::watchdog::Strikes;
+
+impl Adapter {
+    /// Puts a prepared instance in an extension's place, and gives the one that was there, for its caller
+    /// to take apart. Messages that wait for a handler which the new version lacks are dropped
+    /// ([`Reason::NoHandler`]).
+    ///
+    /// # Errors
+    /// [`LoadError::NoExtension`], or [`LoadError::HandlerTaken`] by a third one; all is as before.
+    pub fn replace(
+        &mut self,
+        extension: ExtensionId,
+        mut instance: Loaded,
+    ) -> Result<Loaded, LoadError> {
+        let (number, adapter) = (extension.0, self.out.nic.name().to_owned());
+        let place = self.extensions.get_mut(usize::from(number)).and_then(Option::as_mut);
+        let Some(installed) = place else {
+            return Err(LoadError::NoExtension { extension: number, adapter });
+        };
+        let before: Vec<HandlerNumber> = installed.instance.handlers().collect();
+        let after: Vec<HandlerNumber> = instance.handlers().collect();
+        self.table.remove(number);
+        if let Err(taken) = self.table.install(number, after.iter().copied()) {
+            // They were its own a moment ago.
+            let restored = self.table.install(number, before.into_iter());
+            debug_assert!(restored.is_ok());
+            let name = instance.name().to_owned();
+            return Err(LoadError::HandlerTaken { number: taken, name, adapter });
+        }
+
+        self.out.collect(number, &mut installed.instance);
+        let frames = installed.frames();
+        instance.installed_as(number);
+        instance.take_over(&mut installed.instance);
+        std::mem::swap(&mut installed.instance, &mut instance);
+        installed.strikes = Strikes::default();
+        let waiting: Vec<_> = installed.waiting.drain().collect();
+        let mut orphans = Vec::new();
+        for mut message in waiting {
+            let wanted = before.get(usize::from(message.handler));
+            let found = after.iter().position(|handler| Some(handler) == wanted);
+            match found.and_then(|position| u8::try_from(position).ok()) {
+                Some(position) => {
+                    message.handler = position;
+                    installed.waiting.push(message);
+                }
+                None => orphans.push(message.body),
+            }
+        }
+        self.frames.change(frames, installed.frames());
+        for body in orphans {
+            self.refuse(body, Reason::NoHandler);
+        }
+        Ok(instance)
+    }
+}

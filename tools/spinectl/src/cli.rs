@@ -1,0 +1,209 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use ipnet::Ipv4Net;
+use spine_os::client::ExtensionNumber;
+use spine_os::daemon::socket_path;
+
+/// Loads, replaces and watches extensions on the adapters of a running spined.
+///
+/// What you may do is what the daemon's policy grants your user: an extension that asks for more is
+/// refused with the name of what is missing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spinectl",
+    version,
+    after_help = "Examples:\n  \
+        spinectl adapters\n  \
+        spinectl load hello.wasm --iface eth1 --keep\n  \
+        spinectl send 1 2 --text 'how many?' --wait 1\n  \
+        spinectl replace 1 hello-2.wasm\n  \
+        spinectl stats eth1 --json\n  \
+        spinectl policy check /etc/spine/policy.toml"
+)]
+pub(crate) struct Options {
+    /// Where spined listens (SPINE_SOCKET in the environment says so, too)
+    #[arg(long, global = true, value_name = "PATH", default_value_os_t = socket_path(), value_hint = ValueHint::FilePath)]
+    pub(crate) socket: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists the adapters: interface, index, how packets reach it, how many extensions it has
+    Adapters {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists the extensions: number, name, interface, whose it is, its handlers and domains
+    Extensions {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Loads an extension and prints its number
+    ///
+    /// The author's signature is taken from FILE.sig if there is one. Without --keep the extension is
+    /// gone when this command ends, so it then waits, printing what the extension sends, until stopped.
+    Load(LoadOptions),
+    /// Unloads an extension of yours
+    Unload {
+        /// Its number (see `spinectl extensions`)
+        #[arg(value_name = "NUMBER")]
+        extension: ExtensionNumber,
+    },
+    /// Puts another version in an extension's place, without losing a message
+    ///
+    /// Handler numbers, waiting messages and kept buffers go over, and so do the regions: the new version
+    /// must ask for as many. Other memory of the old version does not.
+    Replace {
+        /// Its number (see `spinectl extensions`)
+        #[arg(value_name = "NUMBER")]
+        extension: ExtensionNumber,
+        /// The new version
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Prints what adapters have counted since spined started
+    Stats {
+        /// Of this one only
+        #[arg(value_name = "INTERFACE")]
+        interface: Option<String>,
+        /// Prints one JSON object for all adapters
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what adapters and extensions do, each second, until q is pressed
+    Top {
+        /// Seconds between two frames
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
+        interval: Duration,
+        /// Prints one frame as text and ends
+        #[arg(long)]
+        once: bool,
+    },
+    /// Sends an active message to a handler of an extension of yours
+    Send {
+        /// The extension's number (see `spinectl extensions`)
+        #[arg(value_name = "NUMBER")]
+        extension: ExtensionNumber,
+        /// The handler's number
+        handler: u16,
+        /// The arguments as hexadecimal digits, up to 240 bytes
+        #[arg(value_name = "HEX", value_parser = bytes, default_value = "")]
+        arguments: Bytes,
+        /// The arguments as text
+        #[arg(long, conflicts_with = "arguments")]
+        text: Option<String>,
+        /// Waits so many seconds for answers and prints each
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        wait: Option<Duration>,
+        /// With --wait: ends after so many answers
+        #[arg(long, value_name = "N", default_value_t = 1, requires = "wait")]
+        count: usize,
+    },
+    /// Looks at policy files
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Prints completions for a shell
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Says whether spined would start with a policy file, or what is wrong and on which line
+    Check {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadOptions {
+    /// The extension, as WebAssembly
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The interface whose adapter gets it
+    #[arg(long = "iface", value_name = "NAME")]
+    pub(crate) interface: String,
+    /// A domain it may have; without this, all that it asks for and the policy grants
+    #[arg(long = "domain", value_name = "NAME")]
+    pub(crate) domains: Vec<String>,
+    /// A destination whose packets it gets instead of the kernel, e.g. 10.1.0.0/16
+    #[arg(long = "claim", value_name = "PREFIX")]
+    pub(crate) prefixes: Vec<Ipv4Net>,
+    /// A UDP port whose packets it gets, at any address; goes before --claim
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) ports: Vec<u16>,
+    /// The handler that gets the packets it claims (default: its first)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) handler: Option<u16>,
+    /// A new region to share with it, of so many KiB, for each that it asks for
+    #[arg(long = "region", value_name = "KIB", value_parser = clap::value_parser!(u64).range(1..=(256 << 10)))]
+    pub(crate) regions: Vec<u64>,
+    /// Fuel of one message (default: the usual, or less where the policy allows less)
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) fuel: Option<u64>,
+    /// Keeps it loaded when this command ends; `unload` ends it
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Arguments of a message.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+fn bytes(text: &str) -> Result<Bytes, String> {
+    spine_os::hex::decode(text)
+        .map(Bytes)
+        .ok_or_else(|| "pairs of hexadecimal digits, such as 00ff".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| *duration <= Duration::from_secs(86_400))
+        .ok_or_else(|| "a number of seconds up to a day, such as 1 or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_the_parser() {
+        for line in [
+            "",
+            "load",
+            "load x.wasm",
+            "load x.wasm --iface a --claim 10.0.0.1/40",
+            "load x.wasm --iface a --port 0",
+            "load x.wasm --iface a --region 0",
+            "send 1 2 0g",
+            "send 1 2 00 --text x",
+            "send 1 2 --count 2",
+            "send 1 2 --wait forever",
+            "unload one",
+        ] {
+            let words = ["spinectl"].into_iter().chain(line.split_whitespace());
+            assert!(Options::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

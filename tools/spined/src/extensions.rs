@@ -1,0 +1,219 @@
+//! The extensions on the adapters: whose they are, and what they hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+
+use spine_abi::HandlerNumber;
+use spine_abi::interface::{Domain, Domains};
+use spine_io::ExtensionId;
+use spine_os::daemon::protocol::{ExtensionInfo, ExtensionNumber};
+use spine_os::policy::Limits;
+
+use crate::claims::Claims;
+use crate::clients::ClientId;
+
+/// An extension that runs.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub(crate) name: String,
+    /// The position of its interface.
+    pub(crate) wire: usize,
+    pub(crate) interface: String,
+    /// Where it is on its adapter.
+    pub(crate) place: ExtensionId,
+    pub(crate) user: u32,
+    /// Whose end is its end; `None` if it is kept.
+    pub(crate) owner: Option<ClientId>,
+    /// Who hears its messages.
+    pub(crate) listeners: Vec<ClientId>,
+    pub(crate) handlers: Vec<u16>,
+    pub(crate) domains: Domains,
+    pub(crate) claims: Claims,
+    /// The handler that gets what it claims.
+    pub(crate) receiver: HandlerNumber,
+    /// The regions' files, to be handed over to its next version, and their bytes.
+    pub(crate) regions: Vec<(OwnedFd, u64)>,
+    /// Bytes of linear memory.
+    pub(crate) memory: u64,
+    pub(crate) fuel: u64,
+    pub(crate) messages_per_second: u32,
+    pub(crate) version: u32,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) lost: u64,
+}
+
+/// All of them, by number and by place.
+#[derive(Debug, Default)]
+pub(crate) struct Extensions {
+    last: ExtensionNumber,
+    all: BTreeMap<ExtensionNumber, Extension>,
+    places: HashMap<(usize, u16), ExtensionNumber>,
+    /// Notices on their way about those that were at a place before, which are known to be gone.
+    stale: HashMap<(usize, u16), u32>,
+}
+
+/// What a user has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Usage {
+    pub(crate) extensions: u32,
+    pub(crate) memory: u64,
+    pub(crate) region_bytes: u64,
+}
+
+impl Usage {
+    /// What is over a limit when this is added, as a sentence.
+    pub(crate) fn over(self, more: Self, limits: &Limits) -> Option<String> {
+        let extensions = u64::from(self.extensions) + u64::from(more.extensions);
+        let memory = self.memory + more.memory;
+        let regions = self.region_bytes + more.region_bytes;
+        let over = |what: &str, found: u64, most: u64| {
+            (found > most).then(|| {
+                format!("that makes {found} {what}, and the policy allows this user {most}")
+            })
+        };
+        over("extensions", extensions, limits.extensions.into())
+            .or_else(|| over("bytes of extensions' memory", memory, limits.memory))
+            .or_else(|| over("bytes of regions", regions, limits.region_bytes))
+    }
+}
+
+impl Extension {
+    /// Bytes of its regions.
+    pub(crate) fn region_bytes(&self) -> u64 {
+        self.regions.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// What clients are told of it.
+    pub(crate) fn describe(&self, number: ExtensionNumber) -> ExtensionInfo {
+        ExtensionInfo {
+            number,
+            name: self.name.clone(),
+            interface: self.interface.clone(),
+            user: self.user,
+            keep: self.owner.is_none(),
+            handlers: self.handlers.clone(),
+            domains: self.domains.iter().map(Domain::name).map(str::to_owned).collect(),
+            prefixes: self.claims.prefixes.clone(),
+            ports: self.claims.ports.clone(),
+            regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),
+            version: self.version,
+            sent: self.sent,
+            received: self.received,
+            lost: self.lost,
+        }
+    }
+}
+
+impl Extensions {
+    /// One more, with a number that none had before.
+    pub(crate) fn insert(&mut self, extension: Extension) -> ExtensionNumber {
+        self.last += 1;
+        self.places.insert((extension.wire, extension.place.0), self.last);
+        self.all.insert(self.last, extension);
+        self.last
+    }
+
+    /// One less.
+    pub(crate) fn remove(&mut self, number: ExtensionNumber) -> Option<Extension> {
+        let extension = self.all.remove(&number)?;
+        self.places.remove(&(extension.wire, extension.place.0));
+        Some(extension)
+    }
+
+    /// By number.
+    pub(crate) fn get(&self, number: ExtensionNumber) -> Option<&Extension> {
+        self.all.get(&number)
+    }
+
+    /// By number.
+    pub(crate) fn get_mut(&mut self, number: ExtensionNumber) -> Option<&mut Extension> {
+        self.all.get_mut(&number)
+    }
+
+    /// Who is at a place.
+    pub(crate) fn at(&self, wire: usize, place: u16) -> Option<ExtensionNumber> {
+        self.places.get(&(wire, place)).copied()
+    }
+
+    /// Says that a notice about a place is on its way, and news to nobody.
+    pub(crate) fn expect_notice(&mut self, wire: usize, place: u16) {
+        *self.stale.entry((wire, place)).or_default() += 1;
+    }
+
+    /// Whom a notice about a place is about; `None` if that one is known to be gone.
+    pub(crate) fn noticed(&mut self, wire: usize, place: u16) -> Option<ExtensionNumber> {
+        match self.stale.get_mut(&(wire, place)) {
+            Some(expected) if *expected > 0 => {
+                *expected -= 1;
+                None
+            }
+            _ => self.at(wire, place),
+        }
+    }
+
+    /// All with a number above `after`.
+    pub(crate) fn after(
+        &self,
+        after: ExtensionNumber,
+    ) -> impl Iterator<Item = (ExtensionNumber, &Extension)> {
+        let first = after.saturating_add(1);
+        self.all.range(first..).map(|(number, extension)| (*number, extension))
+    }
+
+    /// How many are on an interface.
+    pub(crate) fn on(&self, wire: usize) -> usize {
+        self.all.values().filter(|extension| extension.wire == wire).count()
+    }
+
+    /// Whose end is a client's.
+    pub(crate) fn owned_by(&self, client: ClientId) -> Vec<ExtensionNumber> {
+        let owned = self.all.iter().filter(|(_, extension)| extension.owner == Some(client));
+        owned.map(|(number, _)| *number).collect()
+    }
+
+    /// Forgets a listener.
+    pub(crate) fn forget(&mut self, client: ClientId) {
+        for extension in self.all.values_mut() {
+            extension.listeners.retain(|listener| *listener != client);
+        }
+    }
+
+    /// Who has claimed packets of an interface that these claims cannot be had beside.
+    pub(crate) fn rival(&self, wire: usize, claims: &Claims) -> Option<&Extension> {
+        let mut others = self.all.values().filter(|extension| extension.wire == wire);
+        others.find(|other| {
+            let both = !claims.prefixes.is_empty() && !other.claims.prefixes.is_empty();
+            both || claims.ports.iter().any(|port| other.claims.ports.contains(port))
+        })
+    }
+
+    /// What a user has in all.
+    pub(crate) fn usage(&self, user: u32) -> Usage {
+        let mut usage = Usage::default();
+        for extension in self.all.values().filter(|extension| extension.user == user) {
+            usage.extensions += 1;
+            usage.memory += extension.memory;
+            usage.region_bytes += extension.region_bytes();
+        }
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_a_limit_is_named_with_the_limit() {
+        let limits = Limits { extensions: 2, memory: 100, region_bytes: 10, ..Limits::USUAL };
+        let has = Usage { extensions: 1, memory: 60, region_bytes: 0 };
+        let wants = |extensions, memory, region_bytes| {
+            has.over(Usage { extensions, memory, region_bytes }, &limits)
+        };
+        assert_eq!(wants(1, 40, 10), None);
+        assert!(wants(2, 0, 0).is_some_and(|text| text.contains("3 extensions")));
+        assert!(wants(1, 41, 0).is_some_and(|text| text.contains("101 bytes of extensions'")));
+        assert!(wants(1, 0, 11).is_some_and(|text| text.contains("allows this user 10")));
+    }
+}

@@ -1,0 +1,245 @@
+//! Jobs: from a .wasm to an instance that an adapter can install, beside the server.
+//!
+//! A job reads the module, asks the policy, has it linked by another process, signs the image, and
+//! prepares the instance with its regions. All of it takes time and none of it touches an adapter; what is
+//! left is one turn of the adapter's loop. Few jobs run at once, at most one for each user while others
+//! wait, so that nobody's modules keep everybody else's waiting.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use spine_abi::image::Image;
+use spine_abi::interface::{Domain, Domains};
+use spine_abi::limits::{FUEL_PER_MESSAGE, PAGE_BYTES};
+use spine_abi::manifest::Manifest;
+use spine_io::extension::Loaded;
+use spine_io::{Budget, Machine, RegionSource};
+use spine_os::daemon::file;
+use spine_os::daemon::protocol::ExtensionNumber;
+use spine_os::domain;
+use spine_os::linker::{UnsignedImage, manifest_of};
+use spine_os::policy::{Asker, Limits, Policy, Wish};
+use spine_os::signature::{SecretKey, verify_author};
+
+use crate::claims::Claims;
+use crate::clients::{ClientId, Who};
+use crate::extensions::Usage;
+use crate::link;
+use crate::mail::Bell;
+
+/// Jobs at one time.
+const RUNNING: usize = 2;
+
+/// What is to be made.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// Who wants it, and the number of his call.
+    pub(crate) client: ClientId,
+    pub(crate) call: u64,
+    pub(crate) who: Who,
+    /// The module, as it came.
+    pub(crate) wasm: OwnedFd,
+    pub(crate) signature: Option<String>,
+    /// Where it goes.
+    pub(crate) wire: usize,
+    pub(crate) interface: String,
+    pub(crate) claims: Claims,
+    /// The only domains it may have, if the client said so.
+    pub(crate) domains: Option<Domains>,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) regions: Vec<(OwnedFd, u64)>,
+    pub(crate) then: Then,
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// A new extension.
+    Load {
+        /// Whether it outlives its client.
+        keep: bool,
+        /// Which handler gets the packets it claims.
+        handler: Option<u16>,
+    },
+    /// The next version of this one.
+    Replace(ExtensionNumber),
+}
+
+/// What was made.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) loaded: Loaded,
+    pub(crate) name: String,
+    pub(crate) handlers: Vec<u16>,
+    pub(crate) domains: Domains,
+    pub(crate) memory: u64,
+    pub(crate) fuel: u64,
+    pub(crate) limits: Limits,
+}
+
+/// A job that has ended.
+pub(crate) struct Done {
+    pub(crate) order: Order,
+    pub(crate) result: Result<Prepared, String>,
+}
+
+/// What every job needs.
+pub(crate) struct Tools {
+    pub(crate) key: SecretKey,
+    pub(crate) compatibility: u64,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) bell: Bell,
+}
+
+/// The jobs that run and those that wait.
+pub(crate) struct Jobs {
+    tools: Arc<Tools>,
+    waiting: VecDeque<(Order, Arc<Policy>, Usage)>,
+    running: Vec<u32>,
+    done: Sender<Done>,
+    ended: Receiver<Done>,
+}
+
+impl Jobs {
+    /// None yet.
+    pub(crate) fn new(tools: Tools) -> Self {
+        let (done, ended) = channel();
+        let (waiting, running) = (VecDeque::new(), Vec::new());
+        Self { tools: Arc::new(tools), waiting, running, done, ended }
+    }
+
+    /// Has something made, under this policy, by a user who has so much already.
+    pub(crate) fn submit(&mut self, order: Order, policy: &Arc<Policy>, has: Usage) {
+        self.waiting.push_back((order, Arc::clone(policy), has));
+        self.start();
+    }
+
+    /// The next job that has ended.
+    pub(crate) fn next_ended(&mut self) -> Option<Done> {
+        let done = self.ended.try_recv().ok()?;
+        if let Some(at) = self.running.iter().position(|user| *user == done.order.who.user) {
+            self.running.swap_remove(at);
+        }
+        self.start();
+        Some(done)
+    }
+
+    /// Starts what may run.
+    fn start(&mut self) {
+        while self.running.len() < RUNNING {
+            // Who has none running goes first.
+            let idle = |(order, _, _): &(Order, _, _)| !self.running.contains(&order.who.user);
+            let at = self.waiting.iter().position(idle).unwrap_or(0);
+            let Some((order, policy, has)) = self.waiting.remove(at) else { return };
+            let (tools, done) = (Arc::clone(&self.tools), self.done.clone());
+            self.running.push(order.who.user);
+            let work = move || {
+                let result = prepare(&order, &tools, &policy, has);
+                // The server may have ended.
+                let _ = done.send(Done { order, result });
+                tools.bell.ring();
+            };
+            if std::thread::Builder::new().name("spine-job".to_owned()).spawn(work).is_err() {
+                // The order is gone with the thread, and so is its client's answer: he hears a hang-up
+                // of his patience. Without threads nothing here goes on for long.
+                tracing::error!("there is no thread for a job");
+                self.running.pop();
+            }
+        }
+    }
+}
+
+/// Makes one instance.
+fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<Prepared, String> {
+    let wasm = order.wasm.try_clone().map_err(|error| error.to_string())?;
+    let wasm = file::unseal(wasm).map_err(|error| error.to_string())?;
+    let manifest = manifest_of(&wasm).map_err(|error| error.to_string())?;
+    let manifest = Manifest::parse(&manifest).map_err(|error| error.to_string())?;
+    let limits = permit(order, policy, &wasm, &manifest)?;
+    let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
+    let more = Usage { extensions: 1, memory: 0, region_bytes };
+    if let Then::Load { .. } = order.then
+        && let Some(over) = has.over(more, &limits)
+    {
+        return Err(over);
+    }
+    let fuel = order.fuel.unwrap_or(FUEL_PER_MESSAGE.min(limits.fuel_per_message));
+    if fuel > limits.fuel_per_message {
+        return Err(format!(
+            "{fuel} units of fuel a message are asked for, and the policy allows this user {}",
+            limits.fuel_per_message
+        ));
+    }
+
+    let granted = domain::Policy::grant(manifest.domains());
+    let linked = link::link(&wasm, granted.granted()).map_err(|error| error.to_string())?;
+    let image = UnsignedImage::claimed(linked, &wasm, &granted, tools.compatibility)
+        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
+        .sign(&tools.key)
+        .into_bytes();
+    let parts = Image::parse(&image).map_err(|error| error.to_string())?;
+    let adapter = tools.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
+    let budget = Budget { message: fuel, entry: 8 * fuel, ..Budget::default() };
+    let loaded =
+        adapter.prepare(&image, sources(order)?, budget).map_err(|error| error.to_string())?;
+    Ok(Prepared {
+        loaded,
+        name: readable(manifest.name()),
+        handlers: manifest.handlers().map(|handler| handler.number.0).collect(),
+        domains: parts.header.domains,
+        memory: u64::from(parts.header.memory_pages) * PAGE_BYTES as u64,
+        fuel,
+        limits,
+    })
+}
+
+/// Whether the policy, and the client himself, allow it.
+fn permit(
+    order: &Order,
+    policy: &Policy,
+    wasm: &[u8],
+    manifest: &Manifest<'_>,
+) -> Result<Limits, String> {
+    let name = readable(manifest.name());
+    let signer = match &order.signature {
+        Some(text) => verify_author(wasm, text, &policy.signers()).ok(),
+        None => None,
+    };
+    let wanted = manifest.domains();
+    if let Some(only) = order.domains
+        && let Some(refused) =
+            wanted.iter().find(|domain| *domain != Domain::Core && !only.contains(*domain))
+    {
+        return Err(format!(
+            "the extension {name} asks for the domain {}, which is not among those it was to have (--domain)",
+            refused.name()
+        ));
+    }
+    let who = &order.who;
+    let asker = Asker { user: who.user, name: &who.name, groups: &who.groups, signer };
+    let wish = Wish {
+        extension: &name,
+        interface: &order.interface,
+        domains: wanted,
+        prefixes: &order.claims.prefixes,
+        ports: &order.claims.ports,
+    };
+    policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())
+}
+
+/// The regions, for the instance; the order keeps its own.
+fn sources(order: &Order) -> Result<Vec<RegionSource>, String> {
+    let one = |(file, bytes): &(OwnedFd, u64)| {
+        let file = file.try_clone().map_err(|error| error.to_string())?;
+        let bytes = usize::try_from(*bytes).map_err(|_| "a region is too large".to_owned())?;
+        Ok(RegionSource { file, bytes })
+    };
+    order.regions.iter().map(one).collect()
+}
+
+/// A name that a stranger chose, fit for a terminal.
+fn readable(name: &str) -> String {
+    name.escape_debug().collect()
+}

@@ -1,0 +1,50 @@
+//! The linker's process: what reads and compiles a stranger's module has nothing to lose.
+//!
+//! `spined` runs itself as `spined link DOMAINS`, as the user nobody, with an empty environment: the
+//! module comes on standard input, the image leaves on standard output. Before the child reads a byte it
+//! gives up the rest: it can gain no privileges, open no file, start no process or thread, has one minute
+//! of memory and time less than the machine, and makes no system calls but those of reading, computing
+//! and writing ([`sandbox`]). Whatever becomes of it is one sentence to the client.
+//!
+//! **Who signs, and why that is sound.** The linker's key stays in `spined`; the child never has it.
+//! `spined` signs what the child hands over after it has checked all that can be checked without a
+//! compiler: it is an image for this machine, of exactly the module that came in, with that module's
+//! manifest and no domain that was not granted (`UnsignedImage::claimed`). What nobody can check is that
+//! the machine code is a faithful translation: that rests on the validator and on Cranelift, as it did in
+//! the paper on its trusted compiler. A module that takes the child over can therefore forge code for its
+//! own extension, and nothing else: no key, no file, no other user's extension goes through that process,
+//! which ends with the one module it was started for.
+
+pub(crate) mod child;
+mod parent;
+mod sandbox;
+
+use std::ffi::OsString;
+
+use spine_abi::interface::Domains;
+
+pub(crate) use parent::{LinkerError, link};
+
+/// How the child is told what it is.
+const COMMAND: &str = "link";
+
+/// How the child ended.
+mod exit {
+    /// The image is on standard output.
+    pub(super) const LINKED: u8 = 0;
+    /// A sentence is: the module was refused.
+    pub(super) const REFUSED: u8 = 10;
+    /// A sentence is: the child could not give up what it must.
+    pub(super) const UNSAFE: u8 = 11;
+}
+
+/// The user and group called nobody, who own nothing.
+const NOBODY: u32 = 65534;
+
+/// The domains, if this process was started as the linker.
+pub(crate) fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<Domains> {
+    if arguments.nth(1)?.to_str()? != COMMAND {
+        return None;
+    }
+    arguments.next()?.to_str()?.parse().ok().map(Domains)
+}

@@ -1,0 +1,321 @@
+//! The server: one loop over clients, adapters' messages and ended jobs.
+//!
+//! Invariants: nothing here waits for a client, a linker or a disk; the longest wait is for one turn of an
+//! adapter's loop. A client is read one packet at a time, in turn with the others, and not at all while it
+//! is owed an answer. A client's end, however it comes, is the end of what it owns.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use spine_abi::{Endpoint, Message, Notice};
+use spine_os::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
+use spine_os::daemon::socket::{Connection, Received};
+use spine_os::policy::Policy;
+
+use crate::clients::{ClientId, Clients};
+use crate::extensions::{Extension, Extensions};
+use crate::job::Jobs;
+use crate::mail::Bell;
+use crate::notify::Notify;
+use crate::place::Place;
+use crate::wires::Wires;
+
+/// How often it looks around when nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+/// How long no clients are taken after the system had no descriptor for one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Messages of adapters that are passed on before clients are looked at again.
+const MAIL: usize = 256;
+
+/// Everything the daemon has.
+pub(crate) struct Server {
+    pub(crate) place: Place,
+    pub(crate) signals: SignalFd,
+    pub(crate) bell: Bell,
+    pub(crate) mail: Receiver<(u16, Message)>,
+    pub(crate) wires: Wires,
+    pub(crate) clients: Clients,
+    pub(crate) extensions: Extensions,
+    pub(crate) jobs: Jobs,
+    pub(crate) policy: Arc<Policy>,
+    /// The file to read the policy from again.
+    pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) notify: Notify,
+}
+
+/// Why the daemon cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error("cannot wait for clients: {0}")]
+    Poll(io::Error),
+    #[error("an adapter's processor has ended: see the log; the kernel has all packets again")]
+    Processor,
+}
+
+/// What became ready.
+#[derive(Default)]
+struct Ready {
+    listener: bool,
+    signals: bool,
+    bell: bool,
+    clients: Vec<(ClientId, PollFlags)>,
+}
+
+impl Server {
+    /// Serves until a signal says otherwise.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub(crate) fn run(&mut self) -> Result<(), ServerError> {
+        let mut alive = Instant::now();
+        let mut not_before = Instant::now();
+        loop {
+            let ready = self.wait(Instant::now() >= not_before)?;
+            if ready.signals && self.is_ended() {
+                return Ok(());
+            }
+            if ready.bell {
+                self.bell.silence();
+                self.pass_mail();
+                while let Some(done) = self.jobs.next_ended() {
+                    self.finish(done);
+                }
+            }
+            for (client, flags) in ready.clients {
+                self.look_at(client, flags);
+            }
+            if ready.listener && !self.accept() {
+                not_before = Instant::now() + PAUSE;
+            }
+            if !self.wires.machine.is_running() {
+                return Err(ServerError::Processor);
+            }
+            if self.notify.interval().is_some_and(|interval| alive.elapsed() >= interval) {
+                self.notify.say("WATCHDOG=1");
+                alive = Instant::now();
+            }
+        }
+    }
+
+    fn wait(&self, accepting: bool) -> Result<Ready, ServerError> {
+        let mut ids = Vec::with_capacity(self.clients.all.len());
+        let mut fds =
+            vec![PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let listening = accepting.then(|| self.place.as_fd());
+        fds.extend(listening.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let before = fds.len();
+        for (id, client) in &self.clients.all {
+            ids.push(*id);
+            // Hang-ups are told in any case.
+            let flags = match (client.is_served(), client.busy) {
+                (false, _) => PollFlags::OUT,
+                (true, true) => PollFlags::empty(),
+                (true, false) => PollFlags::IN,
+            };
+            fds.push(PollFd::new(&client.connection, flags));
+        }
+        let tick = self.notify.interval().unwrap_or(TICK).min(TICK);
+        let tick = if accepting { tick } else { PAUSE };
+        let tick = Timespec::try_from(tick).map_err(|e| ServerError::Poll(io::Error::other(e)))?;
+        match rustix::event::poll(&mut fds, Some(&tick)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(errno) => return Err(ServerError::Poll(errno.into())),
+        }
+        let is = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        let (bell, signals, listener) = (is(0), is(1), accepting && is(2));
+        let found = ids.into_iter().zip(fds.iter().skip(before).map(PollFd::revents));
+        let clients = found.filter(|(_, flags)| !flags.is_empty()).collect();
+        Ok(Ready { listener, signals, bell, clients })
+    }
+
+    /// Reads a signal: whether it is one to end by. SIGHUP has the policy read again.
+    fn is_ended(&mut self) -> bool {
+        let Ok(Some(signal)) = self.signals.read_signal() else { return false };
+        if i32::try_from(signal.ssi_signo) != Ok(Signal::SIGHUP as i32) {
+            return true;
+        }
+        match self.policy_file.as_deref().map(Policy::read) {
+            Some(Ok(policy)) => {
+                tracing::info!(grants = policy.grants(), "the policy was read again");
+                self.policy = Arc::new(policy);
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the policy stays as it was");
+            }
+            None => tracing::info!("there is no policy to read again"),
+        }
+        false
+    }
+
+    /// Takes a client; false if the system has no descriptor for one.
+    fn accept(&mut self) -> bool {
+        let connection = match Connection::accept(self.place.as_fd()) {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a client");
+                return false;
+            }
+        };
+        let Ok(peer) = connection.peer() else { return true };
+        match self.clients.admit(connection, peer) {
+            Some(id) => tracing::debug!(client = ?id, user = peer.user, "a client came"),
+            None => tracing::warn!(user = peer.user, "too many clients: one was sent away"),
+        }
+        true
+    }
+
+    fn look_at(&mut self, id: ClientId, flags: PollFlags) {
+        let Some(client) = self.clients.all.get_mut(&id) else { return };
+        if flags.contains(PollFlags::OUT) && client.flush().is_err() {
+            return self.drop_client(id);
+        }
+        if flags.contains(PollFlags::IN) && !client.busy && client.is_served() {
+            return self.read(id);
+        }
+        if flags.intersects(PollFlags::HUP | PollFlags::ERR) {
+            self.drop_client(id);
+        }
+    }
+
+    /// Reads one packet of a client and does what it says.
+    fn read(&mut self, id: ClientId) {
+        let Some(client) = self.clients.all.get_mut(&id) else { return };
+        let packet = match client.connection.try_receive() {
+            Ok(Received::Packet(packet)) => packet,
+            Ok(Received::Nothing) => return,
+            Ok(Received::HungUp) | Err(_) => return self.drop_client(id),
+            Ok(Received::Unfit(why)) => return self.send_away(id, why),
+        };
+        match parse(&packet.bytes) {
+            Ok(call) => self.follow(id, call, packet.descriptors),
+            Err(error) => self.send_away(id, &error.to_string()),
+        }
+    }
+
+    /// Tells a client what is wrong with it, if it listens, and hangs up.
+    pub(crate) fn send_away(&mut self, id: ClientId, why: &str) {
+        if let Some(client) = self.clients.all.get_mut(&id) {
+            tracing::info!(client = ?id, user = client.who.name, why, "a client is sent away");
+            // It goes in any case.
+            let _ = client.say(&FromDaemon::Refused { id: 0, why: why.to_owned() });
+        }
+        self.drop_client(id);
+    }
+
+    /// The end of a client, and of all it owns.
+    pub(crate) fn drop_client(&mut self, id: ClientId) {
+        let Some(client) = self.clients.remove(id) else { return };
+        tracing::debug!(client = ?id, user = client.who.name, "a client went");
+        self.extensions.forget(id);
+        for number in self.extensions.owned_by(id) {
+            self.unload(number, "the application that loaded it has ended");
+        }
+    }
+
+    /// Takes an extension off its adapter, and tells those who listen to it why.
+    pub(crate) fn unload(&mut self, number: ExtensionNumber, why: &str) {
+        let Some(extension) = self.extensions.remove(number) else { return };
+        if let Some(wire) = self.wires.wires.get_mut(extension.wire) {
+            wire.release(&extension.claims);
+        }
+        let adapter = self.wires.machine.adapters().get(extension.wire);
+        match adapter.map(|adapter| adapter.unload(extension.place)) {
+            // The adapter was faster; its notice must not be taken for the next one's at this place.
+            Some(Ok(false)) => self.extensions.expect_notice(extension.wire, extension.place.0),
+            Some(Err(error)) => {
+                tracing::error!(extension = extension.name, %error, "cannot unload");
+            }
+            Some(Ok(true)) | None => {}
+        }
+        self.announce_end(number, extension, why);
+    }
+
+    /// Forgets an extension that its adapter has unloaded, and tells those who listen to it.
+    pub(crate) fn struck_out(&mut self, number: ExtensionNumber, why: &str) {
+        let Some(extension) = self.extensions.remove(number) else { return };
+        if let Some(wire) = self.wires.wires.get_mut(extension.wire) {
+            wire.release(&extension.claims);
+        }
+        self.announce_end(number, extension, why);
+    }
+
+    fn announce_end(&mut self, number: ExtensionNumber, extension: Extension, why: &str) {
+        tracing::info!(extension = extension.name, number, why, "unloaded");
+        let ended = FromDaemon::Ended { extension: number, why: why.to_owned() };
+        for listener in extension.listeners {
+            self.tell(listener, &ended);
+        }
+    }
+
+    /// Tells a client something that may be lost; says whether it was not.
+    fn tell(&mut self, id: ClientId, said: &FromDaemon) -> bool {
+        let Some(client) = self.clients.all.get_mut(&id) else { return false };
+        // A client that has gone is noticed by the next look at it.
+        client.tell(said).unwrap_or(false)
+    }
+
+    /// Answers a call.
+    pub(crate) fn answer(&mut self, id: ClientId, call: u64, result: Result<Answer, String>) {
+        let Some(client) = self.clients.all.get_mut(&id) else { return };
+        let said = match result {
+            Ok(answer) => FromDaemon::Answer { id: call, answer },
+            Err(why) => FromDaemon::Refused { id: call, why },
+        };
+        if client.say(&said).is_err() {
+            self.drop_client(id);
+        }
+    }
+
+    /// Passes on what extensions sent.
+    fn pass_mail(&mut self) {
+        for _ in 0..MAIL {
+            let Ok((wire, message)) = self.mail.try_recv() else { return };
+            self.pass(usize::from(wire), &message);
+        }
+        // There may be more.
+        self.bell.ring();
+    }
+
+    fn pass(&mut self, wire: usize, message: &Message) {
+        if let Some(Notice::Unloaded { extension, offence, strikes }) =
+            Notice::from_message(message)
+        {
+            if let Some(number) = self.extensions.noticed(wire, extension) {
+                let why =
+                    format!("it was stopped {strikes} times: its handlers {}", offence.text());
+                self.struck_out(number, &why);
+            }
+            return;
+        }
+        let header = message.header();
+        let Endpoint::Extension(place) = header.source else { return };
+        let Some(number) = self.extensions.at(wire, place) else { return };
+        let listeners = match self.extensions.get_mut(number) {
+            Some(extension) => {
+                extension.received += 1;
+                extension.listeners.clone()
+            }
+            None => return,
+        };
+        let said = FromDaemon::Message {
+            extension: number,
+            handler: header.handler.0,
+            arguments: message.arguments().to_vec(),
+        };
+        let heard = listeners.into_iter().filter(|listener| self.tell(*listener, &said)).count();
+        if heard == 0
+            && let Some(extension) = self.extensions.get_mut(number)
+        {
+            extension.lost += 1;
+        }
+    }
+}

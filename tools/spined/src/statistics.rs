@@ -1,0 +1,52 @@
+//! What an adapter counted, in the words of the control protocol.
+
+use std::collections::BTreeMap;
+
+use spine_io::stats::{ByReason, Statistics};
+use spine_os::daemon::protocol::AdapterStatistics;
+use spine_xdp_progs::Counter;
+
+/// The same numbers by name.
+pub(crate) fn translate(found: &Statistics, classified: &[(Counter, u64)]) -> AdapterStatistics {
+    let Statistics { counters, nic, .. } = found;
+    let named = [
+        ("received", nic.received),
+        ("transmitted", nic.transmitted),
+        ("receive_lost", nic.receive_lost),
+        ("oversized", nic.oversized),
+        ("transmit_failed", nic.transmit_failed),
+        ("wire_syscalls", nic.syscalls),
+        ("forwarded", counters.forwarded),
+        ("transmitted_own", counters.transmitted_own),
+        ("consumed", counters.consumed),
+        ("to_host", counters.to_host),
+        ("from_host", counters.from_host),
+        ("from_peer", counters.from_peer),
+        ("to_peer", counters.to_peer),
+        ("handled", counters.handled),
+        ("entries", counters.entries),
+        ("fuel", counters.fuel),
+        ("strikes", counters.strikes),
+        ("unloaded", counters.unloaded),
+        ("checksums_completed", counters.checksums_completed),
+        ("frames_free", found.frames.0 as u64),
+        ("frames", found.frames.1 as u64),
+    ];
+    AdapterStatistics {
+        interface: found.name.clone(),
+        mode: found.mode.clone(),
+        counters: named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        dropped: by_reason(&counters.dropped),
+        messages_dropped: by_reason(&counters.messages_dropped),
+        to_kernel: by_reason(&counters.to_kernel),
+        classifier: classified
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(counter, count)| (counter.name().to_owned(), *count))
+            .collect(),
+    }
+}
+
+fn by_reason(counts: &ByReason) -> BTreeMap<String, u64> {
+    counts.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect()
+}
