@@ -120,6 +120,9 @@ pub struct Receive {
     /// Shows all streams as movable rectangles of one window of this size
     #[arg(long, value_name = "WxH", conflicts_with_all = ["record", "check"])]
     pub screen: Option<Size>,
+    /// Moves videos without leases, which leaves stray lines: to show that the tests would see them
+    #[arg(long, hide = true, requires = "screen")]
+    pub naive_moves: bool,
     /// Where `spine-video move` finds this screen
     #[arg(long, value_name = "PATH", default_value = CONTROL)]
     pub control: PathBuf,

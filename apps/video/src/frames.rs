@@ -9,6 +9,7 @@ use spine_abi::frame_buffer::{self, Geometry, counter, slot};
 use spine_os::memory::{Region, RegionError};
 
 use crate::format::Size;
+use crate::present::Picture;
 use crate::sys::Slots;
 
 /// Why there is no frame buffer.
@@ -104,19 +105,9 @@ impl FrameBuffer {
         Ok(Self { region, slots, size, index })
     }
 
-    /// Its memory, to be granted to an adapter and shown to a display server.
-    pub fn region(&self) -> &Region {
-        &self.region
-    }
-
     /// Its form.
     pub fn geometry(&self) -> &Geometry {
         self.slots.geometry()
-    }
-
-    /// Its pictures.
-    pub fn size(&self) -> Size {
-        self.size
     }
 
     /// Takes the newest frame if there is a new one. The frame before is the adapter's again, so nobody may
@@ -128,11 +119,6 @@ impl FrameBuffer {
     /// The pixels of the frame taken last (black before the first): `0x..RRGGBB`.
     pub fn pixels(&self) -> &[u32] {
         self.slots.pixels()
-    }
-
-    /// Where those pixels are in the memory file.
-    pub fn pixels_offset(&self) -> usize {
-        self.geometry().pixels(self.slots.front())
     }
 
     /// What is known of the frame taken last.
@@ -151,6 +137,25 @@ impl FrameBuffer {
     /// What the adapter counted.
     pub fn counters(&self) -> WindowCounters {
         window_counters(&self.region, self.index)
+    }
+}
+
+impl Picture for FrameBuffer {
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    fn region(&self) -> &Region {
+        &self.region
+    }
+
+    fn offset(&self) -> usize {
+        self.geometry().pixels(self.slots.front())
+    }
+
+    fn copy(&self, into: &mut Vec<u32>) {
+        into.clear();
+        into.extend_from_slice(self.pixels());
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use spine_video::cli::{Cli, Command, Misuse, Receive, Send};
+use spine_video::cli::{Cli, Command, Misuse, Move, Receive, Send};
 use spine_video::signals::Signals;
-use spine_video::{receive, send};
+use spine_video::{control, receive, send};
 use tracing_subscriber::EnvFilter;
 
 /// Of a command line that cannot be followed, as the parser has it, too.
@@ -50,7 +50,10 @@ fn run(cli: &Cli) -> Result<(), Failed> {
     let signals = Signals::new().map_err(Failed::new)?;
     match &cli.command {
         Some(Command::Send(options)) => send_video(options, &signals),
-        Some(Command::Move(_)) => Err(Failed::new("not yet")),
+        Some(Command::Move(Move { window, x, y, control })) => {
+            let asked = control::ask(control, &format!("move {window} {x} {y}"));
+            asked.map(drop).map_err(Failed::new)
+        }
         None => receive_video(&cli.receive, &signals),
     }
 }

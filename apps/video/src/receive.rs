@@ -19,8 +19,11 @@ use crate::backend::{self, Backend, BackendError};
 use crate::cli::{Incomplete, Misuse, Receive, file_for};
 use crate::interface::{Interface, InterfaceError};
 use crate::listen::{ListenError, Listener};
+use crate::on_screen::{OnScreen, OnScreenError};
+use crate::present::window::LOOK_WHILE_DRAGGING;
 use crate::processor_time::{ProcessorTime, percent};
 use crate::report::{self, Report, StreamReport};
+use crate::screen::Protocol;
 use crate::signals::Signals;
 use crate::stream::Stream;
 use crate::trouble::{self, Symptoms};
@@ -62,6 +65,9 @@ pub enum Failure {
     /// A stream.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// The screen.
+    #[error(transparent)]
+    OnScreen(#[from] OnScreenError),
     /// Memory to share.
     #[error("cannot share a frame buffer: {0}")]
     Share(std::io::Error),
@@ -89,6 +95,7 @@ struct Receiver<'a> {
     interface: Interface,
     backend: Backend,
     views: Vec<View>,
+    on_screen: Option<OnScreen>,
     watches: Vec<Watch>,
     /// Joined groups and quiet ports.
     _listeners: Vec<Listener>,
@@ -130,13 +137,22 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
     let listeners: Result<Vec<_>, _> =
         streams.iter().map(|stream| Listener::open(stream, name)).collect();
     let listeners = listeners?;
-    let mut views = open_views(options, &streams)?;
+    let on_screen = options.screen.map(|size| {
+        let protocol = if options.naive_moves { Protocol::Naive } else { Protocol::Leases };
+        OnScreen::open(size, &streams, protocol, &options.control)
+    });
+    let on_screen = on_screen.transpose()?;
+    let views = open_views(options, &streams)?;
     let (image, key) = link()?;
     let (choice, core) = (options.backend, options.core);
     let opening = backend::Options { interface: &interface, streams: &streams, choice, core, key };
     let mut backend = Backend::open(&opening, &image, say)?;
-    for (index, view) in views.iter_mut().enumerate() {
-        backend.grant(index, view.to_grant().map_err(Failure::Share)?)?;
+    for (index, view) in views.iter().enumerate() {
+        if let Some(on_screen) = &on_screen {
+            on_screen.lease(&backend, index)?;
+        } else if let Some(buffer) = view.to_grant().map_err(Failure::Share)? {
+            backend.grant(index, buffer)?;
+        }
         backend.receive(index, &view.stream)?;
     }
     let ready = Instant::now();
@@ -151,6 +167,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         backend,
         watches: Vec::new(),
         views,
+        on_screen,
         _listeners: listeners,
         ready,
         next_look: ready + LOOK,
@@ -171,6 +188,10 @@ fn open_views(options: &Receive, streams: &[Stream]) -> Result<Vec<View>, Failur
     let manner = Manner { repair: options.incomplete == Incomplete::Repair, check: options.check };
     let mut views = Vec::new();
     for (index, stream) in streams.iter().enumerate() {
+        if options.screen.is_some() {
+            views.push(View::on_screen(*stream)?);
+            continue;
+        }
         let mut view = View::new(*stream, index, manner)?;
         if !options.headless {
             view.open_window()?;
@@ -193,10 +214,14 @@ impl Receiver<'_> {
             for view in &mut self.views {
                 shown |= view.turn()?;
             }
+            shown |= self.turn_screen()?;
             if shown && self.time.first.is_none() {
                 self.time.first = Some((Instant::now(), ProcessorTime::now()));
             }
             let mut quit = signals.came();
+            if let Some(on_screen) = &mut self.on_screen {
+                quit |= on_screen.obey()?;
+            }
             for view in &mut self.views {
                 quit |= view.obey()?;
             }
@@ -214,14 +239,27 @@ impl Receiver<'_> {
         }
     }
 
+    /// What is on the screen was seen at once.
+    fn turn_screen(&mut self) -> Result<bool, Failure> {
+        let Some(on_screen) = &mut self.on_screen else { return Ok(false) };
+        let shown = on_screen.turn(&self.backend)?;
+        for (index, view) in self.views.iter_mut().enumerate() {
+            view.note_shown(on_screen.screen().counters(index).complete);
+        }
+        Ok(shown)
+    }
+
     /// Sleeps until there is something to do.
     fn wait(&self, signals: BorrowedFd<'_>, until: Option<Instant>) -> Result<(), Failure> {
         let mut fds = vec![PollFd::new(signals, PollFlags::POLLIN)];
-        let descriptors = self.views.iter().flat_map(View::fds);
+        let screens = self.on_screen.iter().flat_map(OnScreen::fds);
+        let descriptors = self.views.iter().flat_map(View::fds).chain(screens);
         fds.extend(descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         // A moment longer than what is left, so that the end is not waited for in zero steps.
-        let nap = left.map_or(NAP, |left| NAP.min(left + Duration::from_millis(1)));
+        let dragging = self.on_screen.as_ref().is_some_and(OnScreen::is_dragging);
+        let nap = if dragging { LOOK_WHILE_DRAGGING } else { NAP };
+        let nap = left.map_or(nap, |left| nap.min(left + Duration::from_millis(1)));
         let timeout = PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
@@ -244,15 +282,21 @@ impl Receiver<'_> {
         if self.time.first.is_some() {
             self.time.last = Some((now, ProcessorTime::now()));
         }
+        let (mut troubles, mut lines) = (Vec::new(), Vec::new());
         for index in 0..self.views.len() {
             self.look_at(index, now);
             let statistics = self.statistics_lines(index, now, line);
             let trouble = self.watches.get(index).and_then(|watch| watch.trouble.clone());
             if let Some(view) = self.views.get_mut(index) {
                 view.say(trouble.as_deref(), &statistics)?;
+                troubles.extend(trouble.map(|trouble| format!("{}: {trouble}", view.stream)));
             }
+            lines.extend(statistics);
         }
-        Ok(())
+        match &mut self.on_screen {
+            Some(on_screen) => Ok(on_screen.say(&troubles, &lines)?),
+            None => Ok(()),
+        }
     }
 
     /// Notes whether a stream still shows frames, and why not.
@@ -334,9 +378,10 @@ impl Receiver<'_> {
     fn stream_report(&self, index: usize) -> StreamReport {
         let Some(view) = self.views.get(index) else { return StreamReport::default() };
         let counted = |counter| self.backend.counted(index, counter);
+        let on_screen = self.on_screen.as_ref().map(|it| it.screen().counters(index));
         let mut report = StreamReport::new(
             view.stream.to_string(),
-            view.buffer().counters(),
+            view.counters().or(on_screen).unwrap_or_default(),
             view.shown(),
             view.checked(),
             counted,
@@ -355,6 +400,9 @@ impl Receiver<'_> {
         }
         self.backend.stop();
         let several = self.views.len() > 1;
+        if let (Some(on_screen), Some(file)) = (&self.on_screen, &self.options.screenshot) {
+            on_screen.screenshot(file)?;
+        }
         for view in &mut self.views {
             view.finish()?;
             if let Some(file) = &self.options.screenshot {
@@ -375,9 +423,13 @@ impl Receiver<'_> {
             report
         });
         let streams = streams.collect();
+        let presented = match &self.on_screen {
+            Some(on_screen) => on_screen.mode(),
+            None => self.views.first().map_or("nothing", View::mode),
+        };
         let mut report = Report {
             mode: adapter.mode,
-            presented: self.views.first().map_or("nothing", View::mode).to_owned(),
+            presented: presented.to_owned(),
             adapter_lost: adapter.nic.receive_lost,
             ip_fragments: self.backend.fragments().unwrap_or_default(),
             largest_backlog: measured.largest_backlog(),

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::frames::{FrameBuffer, FrameBufferError};
+use crate::frames::{FrameBuffer, FrameBufferError, WindowCounters};
+use crate::present::Picture as _;
 use crate::present::window::{Window, WindowError, Wish};
 use crate::record::{RecordError, Recording, screenshot};
 use crate::stamp::{self, Verdict};
@@ -54,7 +55,8 @@ pub struct Checked {
 pub struct View {
     /// What it is.
     pub stream: Stream,
-    buffer: FrameBuffer,
+    /// None on a screen, which has a buffer for all.
+    buffer: Option<FrameBuffer>,
     doorbell: Arc<EventFd>,
     window: Option<Window>,
     recording: Option<Recording>,
@@ -68,19 +70,29 @@ pub struct View {
 }
 
 impl View {
-    /// A stream without a window; `index` is its number, and its window's at the extension.
+    /// A stream with a frame buffer of its own, without a window; `index` is its number, and its window's at
+    /// the extension.
     ///
     /// # Errors
     /// [`ViewError`].
     pub fn new(stream: Stream, index: usize, manner: Manner) -> Result<Self, ViewError> {
+        let buffer = FrameBuffer::create(stream.size, index, manner.repair)?;
+        Ok(Self { buffer: Some(buffer), check: manner.check, ..Self::on_screen(stream)? })
+    }
+
+    /// A stream whose pictures go to a screen.
+    ///
+    /// # Errors
+    /// [`ViewError::Doorbell`].
+    pub fn on_screen(stream: Stream) -> Result<Self, ViewError> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self {
             stream,
-            buffer: FrameBuffer::create(stream.size, index, manner.repair)?,
+            buffer: None,
             doorbell: Arc::new(EventFd::from_value_and_flags(0, flags)?),
             window: None,
             recording: None,
-            check: manner.check,
+            check: false,
             checked: Checked::default(),
             shown: 0,
             span: None,
@@ -94,7 +106,9 @@ impl View {
     /// # Errors
     /// [`ViewError::Window`].
     pub fn open_window(&mut self) -> Result<(), ViewError> {
-        self.window = Some(Window::open(&self.title(""), &self.buffer)?);
+        if let Some(buffer) = &self.buffer {
+            self.window = Some(Window::open(&self.title(""), buffer)?);
+        }
         Ok(())
     }
 
@@ -107,24 +121,26 @@ impl View {
         Ok(())
     }
 
-    /// Its frame buffer as an adapter is granted it.
+    /// Its frame buffer as an adapter is granted it; `None` on a screen.
     ///
     /// # Errors
     /// What the system says.
-    pub fn to_grant(&self) -> std::io::Result<spine_io::dma::FrameBuffer> {
-        Ok(spine_io::dma::FrameBuffer {
-            file: self.buffer.region().as_fd().try_clone_to_owned()?,
-            geometry: *self.buffer.geometry(),
+    pub fn to_grant(&self) -> std::io::Result<Option<spine_io::dma::FrameBuffer>> {
+        let Some(buffer) = &self.buffer else { return Ok(None) };
+        Ok(Some(spine_io::dma::FrameBuffer {
+            file: buffer.region().as_fd().try_clone_to_owned()?,
+            geometry: *buffer.geometry(),
             doorbell: Some(Arc::clone(&self.doorbell)),
-        })
+        }))
     }
 
     /// What becomes readable when there is something to do. Frames are not waited for while the X server
     /// still reads the last one: it says when it is done.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let busy = self.window.as_ref().is_some_and(Window::is_busy);
+        let waits = self.buffer.is_some() && !busy;
         let window = self.window.as_ref().and_then(Window::fd);
-        (!busy).then(|| self.doorbell.as_fd()).into_iter().chain(window)
+        waits.then(|| self.doorbell.as_fd()).into_iter().chain(window)
     }
 
     /// Does what there is to do; says whether a frame was shown.
@@ -132,37 +148,41 @@ impl View {
     /// # Errors
     /// [`ViewError`].
     pub fn turn(&mut self) -> Result<bool, ViewError> {
+        let Some(buffer) = &mut self.buffer else { return Ok(false) };
         if let Some(window) = &mut self.window {
-            window.tend(&self.buffer)?;
+            window.tend(buffer)?;
             if window.is_busy() {
                 return Ok(false);
             }
         }
         // Silenced before the look at the mailbox, so that no frame is missed. Nothing to read is no error.
         let _ = self.doorbell.read();
-        if !self.buffer.take() {
+        if !buffer.take() {
             return Ok(false);
         }
         if let Some(window) = &mut self.window {
-            window.show(&self.buffer)?;
+            window.show(buffer)?;
         }
         if let Some(recording) = &mut self.recording {
-            recording.add(self.buffer.pixels())?;
+            recording.add(buffer.pixels())?;
         }
         if self.check {
-            self.check();
+            match stamp::judge(buffer.pixels().chunks_exact(self.stream.size.width())) {
+                Verdict::Whole(_) => self.checked.whole += 1,
+                Verdict::Torn => self.checked.torn += 1,
+                Verdict::Unstamped => self.checked.unstamped += 1,
+            }
         }
-        let now = Instant::now();
-        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
-        self.shown += 1;
+        self.note_shown(self.shown + 1);
         Ok(true)
     }
 
-    fn check(&mut self) {
-        match stamp::judge(self.buffer.pixels().chunks_exact(self.stream.size.width())) {
-            Verdict::Whole(_) => self.checked.whole += 1,
-            Verdict::Torn => self.checked.torn += 1,
-            Verdict::Unstamped => self.checked.unstamped += 1,
+    /// So many frames were seen by now.
+    pub fn note_shown(&mut self, shown: u64) {
+        if shown > self.shown {
+            let now = Instant::now();
+            self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+            self.shown = shown;
         }
     }
 
@@ -193,7 +213,8 @@ impl View {
     /// # Errors
     /// [`ViewError::Record`].
     pub fn screenshot(&self, file: &std::path::Path) -> Result<(), ViewError> {
-        Ok(screenshot(file, self.stream.size, self.buffer.pixels())?)
+        let Some(buffer) = &self.buffer else { return Ok(()) };
+        Ok(screenshot(file, self.stream.size, buffer.pixels())?)
     }
 
     /// Says what there is to say: `trouble` (why nothing comes) in title and picture, the statistics only
@@ -203,13 +224,15 @@ impl View {
     /// [`ViewError::Window`].
     pub fn say(&mut self, trouble: Option<&str>, statistics: &[String]) -> Result<(), ViewError> {
         let title = self.title(trouble.unwrap_or_default());
-        let Some(window) = &mut self.window else { return Ok(()) };
+        let Some((window, buffer)) = self.window.as_mut().zip(self.buffer.as_ref()) else {
+            return Ok(());
+        };
         let mut lines: Vec<String> = trouble.into_iter().map(str::to_owned).collect();
         if self.overlay {
             lines.extend_from_slice(statistics);
         }
         window.set_title(&title);
-        Ok(window.set_text(lines, &self.buffer)?)
+        Ok(window.set_text(lines, buffer)?)
     }
 
     /// Ends the recording, if there is one.
@@ -225,9 +248,9 @@ impl View {
         format!("spine-video {}{dash}{trouble}", self.stream)
     }
 
-    /// Its frame buffer.
-    pub fn buffer(&self) -> &FrameBuffer {
-        &self.buffer
+    /// What the adapter counted; `None` on a screen, which knows.
+    pub fn counters(&self) -> Option<WindowCounters> {
+        self.buffer.as_ref().map(FrameBuffer::counters)
     }
 
     /// Frames shown.

@@ -17,8 +17,8 @@ use x11rb::protocol::xproto::{
 };
 use x11rb::rust_connection::RustConnection;
 
+use super::Picture;
 use crate::format::Size;
-use crate::frames::FrameBuffer;
 
 /// What went wrong with the X server; the window then works without shared memory.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +156,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`SharedError`]: it is on another machine, is too old, or has other pixels.
-    pub fn new(watch: &Watch, buffer: &FrameBuffer) -> Result<Self, SharedError> {
+    pub fn new(watch: &Watch, picture: &dyn Picture) -> Result<Self, SharedError> {
         let connection = &watch.connection;
         if connection.extension_information(shm::X11_EXTENSION_NAME)?.is_none() {
             return Err(SharedError::Unfit("the X server has no shared memory (MIT-SHM)"));
@@ -173,23 +173,23 @@ impl Shared {
             return Err(SharedError::Unfit("the X server has pixels of another kind"));
         }
         let segment = connection.generate_id()?;
-        let file = buffer.region().as_fd().try_clone_to_owned()?;
+        let file = picture.region().as_fd().try_clone_to_owned()?;
         connection.shm_attach_fd(segment, file, true)?.check()?;
         let context = connection.generate_id()?;
         // The server says when it is done; it need not say that nothing was covered.
         let aux = CreateGCAux::new().graphics_exposures(0);
         connection.create_gc(context, watch.window, &aux)?.check()?;
-        Ok(Self { segment, context, depth, size: buffer.size(), busy: false })
+        Ok(Self { segment, context, depth, size: picture.size(), busy: false })
     }
 
     /// Has the server show the frame taken last, which must stay taken until [`released`](Self::released).
     ///
     /// # Errors
     /// [`SharedError`].
-    pub fn show(&mut self, watch: &Watch, buffer: &FrameBuffer) -> Result<(), SharedError> {
+    pub fn show(&mut self, watch: &Watch, picture: &dyn Picture) -> Result<(), SharedError> {
         let side = |pixels| u16::try_from(pixels).unwrap_or_default();
         let (width, height) = (side(self.size.width()), side(self.size.height()));
-        let offset = u32::try_from(buffer.pixels_offset())
+        let offset = u32::try_from(picture.offset())
             .map_err(|_| SharedError::Unfit("the frame buffer is too large for the X server"))?;
         watch.connection.shm_put_image(
             watch.window,

@@ -8,16 +8,17 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use minifb::{Key, KeyRepeat, ScaleMode, WindowOptions};
+use minifb::{Key, KeyRepeat, MouseButton, MouseMode, ScaleMode, WindowOptions};
 use raw_window_handle::{HasWindowHandle as _, RawWindowHandle};
 
-use super::overlay;
 use super::shared::{Shared, SharedError, Watch};
+use super::{Picture, overlay};
 use crate::format::Size;
-use crate::frames::FrameBuffer;
 
 /// How often the keyboard is looked at: it costs a question to the X server.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often it is while something is dragged.
+pub const LOOK_WHILE_DRAGGING: Duration = Duration::from_millis(20);
 /// Bits of a pixel that are shown.
 const SHOWN: u32 = 0x00ff_ffff;
 
@@ -68,20 +69,21 @@ pub struct Window {
     text: Vec<String>,
     last_look: Instant,
     wishes: Vec<Wish>,
+    dragging: bool,
     /// Painted with text, or never: not to be left as it is.
     stale: bool,
 }
 
 impl Window {
-    /// Opens a window for pictures of the buffer's size.
+    /// Opens a window for pictures of this one's size.
     ///
     /// # Errors
     /// [`WindowError`].
-    pub fn open(title: &str, buffer: &FrameBuffer) -> Result<Self, WindowError> {
+    pub fn open(title: &str, picture: &dyn Picture) -> Result<Self, WindowError> {
         if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
             return Err(WindowError::NoDisplay);
         }
-        let size = buffer.size();
+        let size = picture.size();
         let options = WindowOptions {
             resize: true,
             scale_mode: ScaleMode::AspectRatioStretch,
@@ -93,7 +95,7 @@ impl Window {
         window.set_target_fps(0);
         let watch =
             watch(&window).map_err(|error| tracing::info!(%error, "windows are polled")).ok();
-        let shared = watch.as_ref().and_then(|watch| match Shared::new(watch, buffer) {
+        let shared = watch.as_ref().and_then(|watch| match Shared::new(watch, picture) {
             Ok(shared) => Some(shared),
             Err(error) => {
                 tracing::info!(%error, "pictures are copied to the X server");
@@ -103,9 +105,20 @@ impl Window {
         let inner = (size.width(), size.height());
         let (copy, text, wishes) = (Vec::new(), Vec::new(), Vec::new());
         let last_look = Instant::now();
-        let mut window =
-            Self { window, watch, shared, size, inner, copy, text, last_look, wishes, stale: true };
-        window.paint(buffer)?;
+        let mut window = Self {
+            window,
+            watch,
+            shared,
+            size,
+            inner,
+            copy,
+            text,
+            last_look,
+            wishes,
+            dragging: false,
+            stale: true,
+        };
+        window.paint(picture)?;
         Ok(window)
     }
 
@@ -133,21 +146,25 @@ impl Window {
     ///
     /// # Errors
     /// [`WindowError`].
-    pub fn show(&mut self, buffer: &FrameBuffer) -> Result<(), WindowError> {
-        self.paint(buffer)
+    pub fn show(&mut self, picture: &dyn Picture) -> Result<(), WindowError> {
+        self.paint(picture)
     }
 
     /// Puts text over the pictures from now on, or takes it away.
     ///
     /// # Errors
     /// [`WindowError`].
-    pub fn set_text(&mut self, text: Vec<String>, buffer: &FrameBuffer) -> Result<(), WindowError> {
+    pub fn set_text(
+        &mut self,
+        text: Vec<String>,
+        picture: &dyn Picture,
+    ) -> Result<(), WindowError> {
         if text == self.text {
             return Ok(());
         }
         self.text = text;
         self.stale = true;
-        if self.is_busy() { Ok(()) } else { self.paint(buffer) }
+        if self.is_busy() { Ok(()) } else { self.paint(picture) }
     }
 
     /// The title bar's text.
@@ -159,7 +176,7 @@ impl Window {
     ///
     /// # Errors
     /// [`WindowError`].
-    pub fn tend(&mut self, buffer: &FrameBuffer) -> Result<(), WindowError> {
+    pub fn tend(&mut self, picture: &dyn Picture) -> Result<(), WindowError> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let happened = watch.look()?;
         if happened.released
@@ -175,17 +192,45 @@ impl Window {
             self.heard();
         }
         self.stale |= happened.exposed || happened.configured;
-        if self.stale && !self.is_busy() { self.paint(buffer) } else { Ok(()) }
+        if self.stale && !self.is_busy() { self.paint(picture) } else { Ok(()) }
     }
 
     /// What the user wishes; asks the keyboard ten times a second at most.
     pub fn wishes(&mut self) -> Vec<Wish> {
-        if self.last_look.elapsed() >= LOOK {
+        let every = if self.dragging { LOOK_WHILE_DRAGGING } else { LOOK };
+        if self.last_look.elapsed() >= every {
             self.last_look = Instant::now();
             self.window.update();
             self.heard();
         }
         std::mem::take(&mut self.wishes)
+    }
+
+    /// Where the pointer is in the picture, if its left button is down. While it is, the pointer is looked
+    /// at more often.
+    pub fn dragged(&mut self) -> Option<(u32, u32)> {
+        self.dragging = self.window.get_mouse_down(MouseButton::Left);
+        if !self.dragging {
+            return None;
+        }
+        let (x, y) = self.window.get_mouse_pos(MouseMode::Discard)?;
+        // Of the window, which may be scaled.
+        let (width, height) = (self.inner.0.max(1) as f32, self.inner.1.max(1) as f32);
+        let scaled = |at: f32, of: f32, to: usize| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
+            let pixel = (at / of * to as f32) as u32;
+            pixel
+        };
+        Some((scaled(x, width, self.size.width()), scaled(y, height, self.size.height())))
+    }
+
+    /// Whether the pointer's button is down, as of the last look.
+    pub fn is_dragging(&self) -> bool {
+        self.dragging
     }
 
     /// Notes the keys of minifb's last update: the next one forgets them.
@@ -217,21 +262,21 @@ impl Window {
         }
     }
 
-    fn paint(&mut self, buffer: &FrameBuffer) -> Result<(), WindowError> {
+    fn paint(&mut self, picture: &dyn Picture) -> Result<(), WindowError> {
         self.stale = false;
         if self.text.is_empty()
             && self.inner == (self.size.width(), self.size.height())
             && let (Some(shared), Some(watch)) = (&mut self.shared, &self.watch)
         {
-            match shared.show(watch, buffer) {
+            match shared.show(watch, picture) {
                 Ok(()) => return Ok(()),
                 Err(error) => tracing::warn!(%error, "pictures are copied from now on"),
             }
             self.shared = None;
         }
-        self.copy.clear();
+        picture.copy(&mut self.copy);
         // The highest byte is nobody's; minifb wants it empty.
-        self.copy.extend(buffer.pixels().iter().map(|pixel| pixel & SHOWN));
+        self.copy.iter_mut().for_each(|pixel| *pixel &= SHOWN);
         overlay::draw(&mut self.copy, self.size, &self.text);
         let (width, height) = (self.size.width(), self.size.height());
         // minifb has not heard of the window's new size yet: once more, when it has.

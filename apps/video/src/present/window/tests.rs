@@ -10,6 +10,7 @@ use x11rb::protocol::xproto::{ConnectionExt as _, CreateWindowAux, ImageFormat, 
 use x11rb::rust_connection::RustConnection;
 
 use super::*;
+use crate::frames::FrameBuffer;
 use crate::frames::testing::Filler;
 
 const ENVIRONMENT: &str = "SPINE_VIDEO_TEST_DISPLAY";
