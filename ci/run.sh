@@ -30,6 +30,7 @@ unsafe       unsafe only in the files listed in ci/unsafe.txt, each with its rea
 unit         all tests; those of the network are skipped without root
 netns        the tests in network namespaces only (root)
 performance  the tests that measure (root)
+model        the paper's adapter: its tests, and the paper's experiments, twice
 bench-smoke  every bench, once, to see that it runs
 setup        install what is missing, nothing else
 LIST
@@ -173,6 +174,24 @@ job_performance() {
     need_root performance
     build_all
     run_tests -p spine-tests --test 'performance_*' -- --nocapture
+}
+
+# The experiments print the same bytes each time: the model has no clock and no chance but its seed.
+job_model() {
+    local first second
+    run_tests -p lanai-model
+    run_tests -p spine-fib
+    run_tests -p spine-io --test lanai
+    run_tests -p spine-bench
+    run_tests -p event-graph
+    cargo build "${PROFILE[@]}" -p spine-bench -p event-graph
+    first=$("$BIN/spine-bench" lanai --json)
+    second=$("$BIN/spine-bench" lanai --json)
+    if [ "$first" != "$second" ]; then
+        echo "model: two runs of spine-bench lanai --json differ" >&2
+        return 1
+    fi
+    "$BIN/spine-bench" lanai
 }
 
 job_bench-smoke() { cargo bench --workspace --bench '*' -- --test; }

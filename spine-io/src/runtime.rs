@@ -670,6 +670,17 @@ impl Adapter {
         let Some(number) = u16::try_from(place).ok().filter(|_| place < EXTENSIONS) else {
             return Err(LoadError::Full(name()));
         };
+        if let Some(room) = self.out.nic.card_bytes() {
+            let used = self.extensions.iter().flatten().map(|it| it.instance.card_bytes());
+            let (left, wanted) = (room.saturating_sub(used.sum()), instance.card_bytes());
+            if wanted > left {
+                let why = format!(
+                    "it needs {wanted} bytes (memory, code, slot and regions) and the card {} has {left} left",
+                    name()
+                );
+                return Err(LoadError::Memory { name: instance.name().to_owned(), why });
+            }
+        }
         let handlers: Vec<_> = instance.handlers().collect();
         self.table.install(number, handlers.iter().copied()).map_err(|taken| {
             LoadError::HandlerTaken {

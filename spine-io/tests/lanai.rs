@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{FORWARD, PACKET, extension, key};
+use common::{FORWARD, MESSAGE, PACKET, extension, extension_with, key};
 use spine_abi::HandlerNumber;
 use spine_abi::event::{Policy, TraceRecord};
 use spine_abi::interface::Domain;
@@ -149,4 +149,29 @@ fn each_packet_has_the_21_events_and_the_handler_and_a_run_repeats_to_the_record
     assert_eq!(of_one, 22);
     let again = run(with(policy::PAPER), 100, 200_000.0);
     assert!(one.records == again.records, "the same records");
+}
+
+#[test]
+fn extensions_that_do_not_fit_in_the_cards_memory_are_refused_with_their_size() {
+    let (memory, mut dealt) = FrameMemory::anonymous(16, 2048, 1).expect("memory");
+    let packets: Arc<[Box<[u8]>]> = Arc::new([vec![7; 60].into()]);
+    let feed = Uniform::new(packets, 0, 1.0, 0.0, 1);
+    // So many receive buffers that 100 KB are left: enough for one extension with a page of memory.
+    let card = Lanai::new("lanai0", Arc::clone(&memory), Card::default(), feed).with_buffers(380);
+    let setup = AdapterSetup {
+        nic: Box::new(card),
+        frames: dealt.remove(0),
+        kernel: None,
+        unstamped: HandlerNumber::NONE,
+        processor: 0,
+    };
+    let (mut adapters, handles) = Machine::by_hand(vec![setup], &memory, key()).expect("adapters");
+    let mut install = |handlers| {
+        let image = extension_with(handlers, &[], "", "", "(local.set $verdict (i64.const 0))");
+        let loaded = handles[0].prepare(&image, Vec::new(), Budget::default()).expect("loads");
+        adapters[0].install(loaded)
+    };
+    install([PACKET, MESSAGE]).expect("64 KiB fit");
+    let error = install([HandlerNumber(7), HandlerNumber(8)]).expect_err("no room").to_string();
+    assert!(error.contains("the card lanai0 has") && error.contains("bytes"), "{error}");
 }

@@ -38,6 +38,8 @@ pub const RECEIVE_BUFFERS: usize = 4;
 pub const UPSTREAM: usize = 4;
 /// The card's memory in bytes. Published (2.3).
 pub const SRAM_BYTES: usize = 1 << 20;
+/// Bytes of that memory for the runtime itself. Derived: twice the firmware of the time (76,256 bytes).
+pub const RUNTIME_BYTES: usize = 160 << 10;
 /// Bytes of a receive buffer. Derived: the packet that the link's driver of the time received.
 pub const BUFFER_BYTES: usize = 2_048;
 

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | 0..8 | magic `SPINEIMG` |
 //! | 8..10 | version of this ABI |
-//! | 10..16 | zero |
+//! | 10..12 | zero |
+//! | 12..16 | bytes of its code as WebAssembly: what a card's memory is charged for |
 //! | 16..24 | compatibility: a hash of the wasmtime version, its configuration and the CPU features |
 //! | 24..28 | length of the manifest |
 //! | 28..32 | length of the code |
@@ -44,6 +45,8 @@ pub struct ImageHeader {
     pub domains: Domains,
     /// Pages of memory the module starts with.
     pub memory_pages: u32,
+    /// Bytes of its code as WebAssembly.
+    pub wasm_code: u32,
     /// SHA-256 of the .wasm.
     pub source: [u8; 32],
 }
@@ -54,6 +57,7 @@ impl ImageHeader {
         let mut out = [0; FIXED_BYTES];
         out[0..8].copy_from_slice(&MAGIC);
         out[8..10].copy_from_slice(&ABI_VERSION.to_le_bytes());
+        out[12..16].copy_from_slice(&self.wasm_code.to_le_bytes());
         out[16..24].copy_from_slice(&self.compatibility.to_le_bytes());
         out[24..28].copy_from_slice(&self.manifest_len.to_le_bytes());
         out[28..32].copy_from_slice(&self.code_len.to_le_bytes());
@@ -89,7 +93,7 @@ impl<'a> Image<'a> {
         const BAD: ErrorCode = ErrorCode::BadImage;
         let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(BAD)?;
         let version = u16_at(fixed, 8);
-        if fixed[..8] != MAGIC || version != Some(ABI_VERSION) || fixed[10..16] != [0; 6] {
+        if fixed[..8] != MAGIC || version != Some(ABI_VERSION) || fixed[10..12] != [0; 2] {
             return Err(BAD);
         }
         let header = ImageHeader {
@@ -98,6 +102,7 @@ impl<'a> Image<'a> {
             code_len: u32_at(fixed, 28).ok_or(BAD)?,
             domains: Domains(u32_at(fixed, 32).ok_or(BAD)?),
             memory_pages: u32_at(fixed, 36).ok_or(BAD)?,
+            wasm_code: u32_at(fixed, 12).ok_or(BAD)?,
             source: *fixed[40..].first_chunk().ok_or(BAD)?,
         };
         let manifest_end = FIXED_BYTES.checked_add(header.manifest_len as usize).ok_or(BAD)?;
@@ -136,6 +141,7 @@ mod tests {
             code_len: 4,
             domains: Domains::CORE,
             memory_pages: 1,
+            wasm_code: 700,
             source: [3; 32],
         };
         let mut bytes = [9; FIXED_BYTES + 56 + 4 + SIGNATURE_BYTES];
@@ -149,6 +155,7 @@ mod tests {
         let bytes = sample();
         let image = Image::parse(&bytes).unwrap();
         assert_eq!(image.manifest.name(), "hello");
+        assert_eq!(image.header.wasm_code, 700);
         assert_eq!(image.code, [9; 4]);
         assert_eq!(image.signed.len(), FIXED_BYTES + 60);
     }

@@ -130,6 +130,7 @@ pub struct Instance {
     budget: Budget,
     /// Whose extension it is: where its messages to the host go.
     application: FifoId,
+    card_bytes: usize,
 }
 
 /// A loaded extension, to be installed on the adapter it was made for.
@@ -185,7 +186,11 @@ impl Instance {
         let stride = verified.image().manifest.slot_stride();
         let wanted = verified.image().manifest.regions();
         let (budget, application) = (from.budget, FifoId::OWN);
-        let mut this = Box::new(Self { name, store, run, stack_pointer, budget, application });
+        let header = &verified.image().header;
+        let own = memory.data_size(&store) + header.wasm_code as usize + stride;
+        let card_bytes = own + from.regions.iter().map(|region| region.bytes).sum::<usize>();
+        let mut this =
+            Box::new(Self { name, store, run, stack_pointer, budget, application, card_bytes });
         this.lay_out(memory, stride, wanted, &from.regions)?;
         if let Some(init) = init {
             init.call(&mut this.store, ()).map_err(|error| LoadError::Init {
@@ -234,6 +239,12 @@ impl Instance {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Bytes that it needs of a card's memory: what it starts with, its code as WebAssembly, one slot,
+    /// and its regions.
+    pub fn card_bytes(&self) -> usize {
+        self.card_bytes
     }
 
     /// The domains it was linked against.

@@ -233,6 +233,10 @@ impl<N: Nic> Nic for Capture<N> {
         self.inner.plan()
     }
 
+    fn card_bytes(&self) -> Option<usize> {
+        self.inner.card_bytes()
+    }
+
     fn engines(&mut self) -> Option<&mut dyn Engines> {
         self.inner.engines()
     }

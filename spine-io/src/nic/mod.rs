@@ -69,6 +69,11 @@ pub trait Nic: Send {
         &PACKET_PLAN
     }
 
+    /// Bytes of a card's own memory that are left for extensions; `None` where they are in the host's.
+    fn card_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// The engines behind a plan in a model's time; `None` where time is measured.
     fn engines(&mut self) -> Option<&mut dyn Engines> {
         None
@@ -158,6 +163,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn plan(&self) -> &EventPlan {
         (**self).plan()
+    }
+
+    fn card_bytes(&self) -> Option<usize> {
+        (**self).card_bytes()
     }
 
     fn engines(&mut self) -> Option<&mut dyn Engines> {

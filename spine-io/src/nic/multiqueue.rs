@@ -59,6 +59,10 @@ impl<N: Nic> Nic for MultiQueue<N> {
         self.first.plan()
     }
 
+    fn card_bytes(&self) -> Option<usize> {
+        self.first.card_bytes()
+    }
+
     fn engines(&mut self) -> Option<&mut dyn Engines> {
         self.first.engines()
     }

@@ -99,6 +99,7 @@ impl Assembler {
             code_len: u32::try_from(code.len()).map_err(over)?,
             domains,
             memory_pages,
+            wasm_code: u32::try_from(module.code_bytes()).map_err(over)?,
             source: Sha256::digest(wasm).into(),
         };
         let mut bytes = header.to_bytes().to_vec();

@@ -101,6 +101,12 @@ impl<'a> Module<'a> {
         Ok(module)
     }
 
+    /// Bytes of its code.
+    pub(crate) fn code_bytes(&self) -> usize {
+        const CODE: u8 = 10;
+        self.sections.iter().filter(|(number, _)| *number == CODE).map(|(_, at)| at.len()).sum()
+    }
+
     /// Takes what is needed out of a payload that was validated.
     fn take(&mut self, payload: &Payload<'a>) -> Result<(), LinkError> {
         match payload {

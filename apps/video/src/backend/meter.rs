@@ -75,7 +75,7 @@ impl<N: Nic> Nic for Meter<N> {
         self.under.mode()
     }
 
-    fn plan(&self) -> &'static EventPlan {
+    fn plan(&self) -> &EventPlan {
         self.under.plan()
     }
 

@@ -18,7 +18,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lanai_model::config::plan::{RECEIVE_BUFFERS, UPSTREAM};
+use lanai_model::config::plan::{
+    BUFFER_BYTES, RECEIVE_BUFFERS, RUNTIME_BYTES, SRAM_BYTES, UPSTREAM,
+};
 use spine_abi::HandlerNumber;
 use spine_abi::event::EventPlan;
 
@@ -185,6 +187,11 @@ impl<F: Feed> Nic for Lanai<F> {
 
     fn plan(&self) -> &EventPlan {
         &self.plan
+    }
+
+    fn card_bytes(&self) -> Option<usize> {
+        let used = self.all_buffers * BUFFER_BYTES + RUNTIME_BYTES;
+        Some(SRAM_BYTES.saturating_sub(used))
     }
 
     fn engines(&mut self) -> Option<&mut dyn Engines> {
