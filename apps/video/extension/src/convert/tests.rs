@@ -34,11 +34,11 @@ fn converted(pixels: usize, work: impl FnOnce(Region, usize)) -> Vec<u8> {
     (64..64 + 4 * pixels).map(|at| scratch.u8_at(at)).collect()
 }
 
-/// Checks one pixel of a conversion; within 0.52 of the exact value, half a place of it by rounding.
+/// Checks one pixel of a conversion: within 0.54 of the exact value, half a place of it by rounding.
 fn check(found: &[u8], exact: [f64; 3], what: &dyn std::fmt::Debug) {
     for (found, exact) in found.iter().zip(exact) {
         let off = (f64::from(*found) - exact).abs();
-        assert!(off <= 0.52, "{what:?}: {found} instead of {exact}");
+        assert!(off <= 0.54, "{what:?}: {found} instead of {exact}");
     }
     assert_eq!(found[3], 255, "{what:?}");
 }
