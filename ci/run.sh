@@ -32,6 +32,7 @@ netns        the tests in network namespaces only (root)
 performance  the tests that measure (root)
 model        the paper's adapter: its tests, and the paper's experiments, twice
 bench-smoke  every bench, once, to see that it runs
+fuzz         every fuzz target for 60 seconds (SPINE_FUZZ_SECONDS)
 setup        install what is missing, nothing else
 LIST
 }
@@ -195,6 +196,24 @@ job_model() {
 }
 
 job_bench-smoke() { cargo bench --workspace --bench '*' -- --test; }
+
+# With cargo-fuzz and a nightly compiler the targets are guided by coverage and run with a sanitizer; without
+# them the same targets are given random mutations of their seeds.
+job_fuzz() {
+    local target seconds=${SPINE_FUZZ_SECONDS:-60}
+    if cargo +nightly fuzz --version >/dev/null 2>&1; then
+        for target in spine-io/fuzz/fuzz_targets/*.rs; do
+            target=$(basename "$target" .rs)
+            say "cargo fuzz: $target, $seconds s"
+            (cd spine-io && cargo +nightly fuzz run --features libfuzzer "$target" -- \
+                -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024)
+        done
+    else
+        skip "cargo fuzz: it needs a nightly compiler and cargo-fuzz (cargo install --locked cargo-fuzz)"
+        say "the plain driver instead: every target, $seconds s"
+        cargo run --release --manifest-path spine-io/fuzz/Cargo.toml --bin drive -- --seconds "$seconds"
+    fi
+}
 
 job_test() {
     local job

@@ -1,0 +1,39 @@
+//! What comes from outside, as a fuzzer sees it: each target takes any bytes, and must neither panic nor hang.
+//!
+//! The targets are plain functions with seeds, so that two drivers share them: `cargo fuzz` (coverage-guided, with a
+//! sanitizer, on a nightly compiler) and `drive` (random mutations of the seeds, on any compiler).
+//! `ci/run.sh fuzz` uses the better one there is.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod fifo;
+pub mod image;
+pub mod message;
+
+// Two files of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
+#[rustfmt::skip]
+#[path = "../../../spine-os/src/hex.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod hex;
+#[rustfmt::skip]
+#[path = "../../../spine-os/src/daemon/protocol.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod protocol;
+
+/// A target: its name, what it does with some bytes, and bytes to start from.
+pub struct Target {
+    /// As `cargo fuzz` and `drive` know it.
+    pub name: &'static str,
+    /// Takes any bytes.
+    pub run: fn(&[u8]),
+    /// Bytes that get far, for mutation.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "image", run: image::run, seeds: image::seeds },
+    Target { name: "message", run: message::run, seeds: message::seeds },
+    Target { name: "fifo", run: fifo::run, seeds: fifo::seeds },
+    Target { name: "control", run: control::run, seeds: control::seeds },
+];
