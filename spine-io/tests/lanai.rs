@@ -162,6 +162,7 @@ fn extensions_that_do_not_fit_in_the_cards_memory_are_refused_with_their_size() 
         nic: Box::new(card),
         frames: dealt.remove(0),
         kernel: None,
+        remotes: Vec::new(),
         unstamped: HandlerNumber::NONE,
         processor: 0,
     };

@@ -78,6 +78,7 @@ impl Laboratory {
             nic,
             frames,
             kernel: None,
+            remotes: Vec::new(),
             unstamped: HandlerNumber::NONE,
             processor: 0,
         });
