@@ -19,6 +19,7 @@ export SPINE_RUN
 jobs_list() {
     cat <<'LIST'
 demo         forward real traffic between three namespaces and print what happened (root)
+demo-video   show network video in a window, and what it takes beside GStreamer and ffplay (root)
 test         set up, then every check and every test
 fmt          rustfmt
 lint         clippy, warnings are errors
@@ -135,8 +136,8 @@ trap 'exit 143' TERM
 build_all() {
     cargo build "${PROFILE[@]}" --workspace --bins --tests --benches
     export SPINE_ROUTER=$PWD/$BIN/spine-router
-    export SPINE_TOOLS=$PWD/$BIN
-    case $BIN in /*) SPINE_ROUTER=$BIN/spine-router SPINE_TOOLS=$BIN ;; esac
+    export SPINE_VIDEO=$PWD/$BIN/spine-video SPINE_TOOLS=$PWD/$BIN
+    case $BIN in /*) SPINE_ROUTER=$BIN/spine-router SPINE_VIDEO=$BIN/spine-video SPINE_TOOLS=$BIN ;; esac
 }
 
 # Adds up cargo's own result lines, and fails as cargo did.
@@ -240,6 +241,23 @@ job_demo() {
         as_root=(sudo --preserve-env=SPINE_RUN)
     fi
     "${as_root[@]}" "$BIN/spine-demo" --router "$BIN/spine-router"
+}
+
+job_demo-video() {
+    local as_root=()
+    say "building (the first time takes some minutes)"
+    cargo build "${PROFILE[@]}" -p spine-video -p spine-tests --bins
+    if ! is_root; then
+        if ! command -v sudo >/dev/null; then
+            echo "demo-video: namespaces and AF_XDP need root and there is no sudo here; run this as root" >&2
+            return 1
+        fi
+        say "the demo needs root (namespaces, AF_XDP); sudo may ask for your password"
+        as_root=(sudo --preserve-env=SPINE_RUN,SPINE_VIDEO,DISPLAY,XAUTHORITY)
+    fi
+    export SPINE_VIDEO=$PWD/$BIN/spine-video
+    case $BIN in /*) SPINE_VIDEO=$BIN/spine-video ;; esac
+    "${as_root[@]}" "$BIN/spine-demo-video"
 }
 
 # ---- main ---------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # libxdp and libbpf are built from their sources by their crates: clang, llvm (llc), m4, make, libelf,
-# zlib. bindgen loads libclang, which comes with clang. linux-libc-dev has the kernel's headers.
+# zlib. bindgen loads libclang, which comes with clang. linux-libc-dev has the kernel's headers. Video: windows
+# load libX11 and libXcursor; GStreamer and ffmpeg send and receive beside us in tests and in the demo.
 needs() {
     cat <<'LIST'
 gcc             gcc
@@ -30,13 +31,21 @@ nftables        nft
 procps          sysctl
 util-linux      setpriv
 python3-scapy   /usr/lib/python3/dist-packages/scapy/__init__.py
+ffmpeg          ffmpeg
+xvfb            Xvfb
+libx11-6        /usr/lib/*/libX11.so.6
+libxcursor1     /usr/lib/*/libXcursor.so.1
+gstreamer1.0-tools         gst-launch-1.0
+gstreamer1.0-plugins-base  /usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so
+gstreamer1.0-plugins-good  /usr/lib/*/gstreamer-1.0/libgstrtp.so
+gstreamer1.0-x             /usr/lib/*/gstreamer-1.0/libgstximagesink.so
 LIST
 }
 
-# Is a command or file of `needs` there? sbin is not on everybody's PATH.
+# Is a command or file (or one that a pattern means) of `needs` there? sbin is not on everybody's PATH.
 present() {
     case $1 in
-    /*) [ -e "$1" ] ;;
+    /*) compgen -G "$1" >/dev/null ;;
     *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     esac
 }

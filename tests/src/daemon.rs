@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::namespace::Namespace;
 use crate::process::{Finished, Running};
-use crate::router::programs;
+use crate::program;
 
 /// Attaching and starting may take a while on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -192,25 +192,12 @@ fn folder() -> TempDir {
     folder
 }
 
-/// The folder with `spined`, `spinectl` and `spine-ports`, brought up to date first, or `SPINE_TOOLS`.
+/// The folder with `spined`, `spinectl` and `spine-ports`: `SPINE_TOOLS`, or built beside this test.
 fn programs_built() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        if let Some(path) = std::env::var_os("SPINE_TOOLS") {
-            return PathBuf::from(path);
-        }
-        let folder = programs();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--bins"]);
-        build.args(["--package", "spined", "--package", "spinectl", "--package", "spine-ports"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        // Cargo's variables for this test would make build scripts of other packages run again.
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let built = build.status().unwrap_or_else(|error| panic!("cargo build: {error}"));
-        assert!(built.success(), "spined, spinectl and spine-ports do not build");
-        folder
+        let given = std::env::var_os("SPINE_TOOLS").map(PathBuf::from);
+        given.unwrap_or_else(|| program::build(&["spined", "spinectl", "spine-ports"]))
     })
 }
 

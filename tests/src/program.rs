@@ -3,23 +3,26 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A package's program: the one that the variable names, or the one built beside this test, brought up to
-/// date first (cargo does not build another package's programs for a test).
+/// A package's program: the one that the variable names, or the one built beside this test.
 pub fn built(package: &str, variable: &str) -> PathBuf {
-    if let Some(path) = std::env::var_os(variable) {
-        return PathBuf::from(path);
-    }
+    std::env::var_os(variable).map_or_else(|| build(&[package]).join(package), PathBuf::from)
+}
+
+/// Brings the programs of these packages up to date (cargo does not build another package's programs for a
+/// test), and answers their folder.
+pub fn build(packages: &[&str]) -> PathBuf {
     let folder = folder();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", package, "--bins"]);
+    build.args(["build", "--quiet", "--bins"]);
+    packages.iter().for_each(|package| drop(build.args(["--package", package])));
     if folder.ends_with("release") {
         build.arg("--release");
     }
     // Cargo's variables for this test would make build scripts of other packages run again.
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     let built = build.status().unwrap_or_else(|error| panic!("cargo build: {error}"));
-    assert!(built.success(), "{package} does not build");
-    folder.join(package)
+    assert!(built.success(), "{} do not build", packages.join(", "));
+    folder
 }
 
 /// The folder that cargo puts programs into: the test runs from `deps` in it, a program from itself.

@@ -41,8 +41,13 @@ impl Receiver {
 
     /// Starts one with windows on a display.
     pub fn on_display(namespace: &Namespace, display: &Display, options: &str) -> Self {
+        Self::with_display(namespace, &display.name(), options)
+    }
+
+    /// The same with the display's name.
+    pub fn with_display(namespace: &Namespace, display: &str, options: &str) -> Self {
         let mut command = command(namespace, &format!("--json {options}"));
-        command.env("DISPLAY", display.name());
+        command.env("DISPLAY", display);
         Self::start(command)
     }
 

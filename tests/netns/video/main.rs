@@ -2,6 +2,7 @@
 
 mod faults;
 mod pixels;
+mod screen;
 mod senders;
 mod several;
 mod windows;

@@ -1,7 +1,7 @@
 //! How far behind the adapter has been: a layer over its interface that looks at the clock once a burst.
 //!
-//! The backlog is the most packets taken one burst after the other without finding the ring empty: what a
-//! ring has to hold if the adapter does not run meanwhile. The stall is the longest time between two looks
+//! The backlog is the most packets taken one burst after the other without finding the ring empty, and never
+//! more than the ring holds: as many may have waited in it at one time. The stall is the longest time between two looks
 //! at the ring while there was work: other programs had the processor.
 
 use std::collections::VecDeque;
@@ -41,13 +41,14 @@ pub struct Meter<N> {
     /// When the last burst was taken; `None` after an empty look.
     busy_since: Option<Instant>,
     run: u64,
+    ring: u64,
 }
 
 impl<N: Nic> Meter<N> {
-    /// Measures an interface.
-    pub fn new(under: N) -> (Self, Arc<Measured>) {
+    /// Measures an interface whose rings hold so many packets.
+    pub fn new(under: N, ring: u64) -> (Self, Arc<Measured>) {
         let measured = Arc::new(Measured::default());
-        (Self { under, measured: Arc::clone(&measured), busy_since: None, run: 0 }, measured)
+        (Self { under, measured: Arc::clone(&measured), busy_since: None, run: 0, ring }, measured)
     }
 
     fn note(&mut self, received: usize) {
@@ -62,7 +63,7 @@ impl<N: Nic> Meter<N> {
             self.measured.stall.fetch_max(stall, Relaxed);
         }
         self.run += received as u64;
-        self.measured.backlog.fetch_max(self.run, Relaxed);
+        self.measured.backlog.fetch_max(self.run.min(self.ring), Relaxed);
     }
 }
 

@@ -353,7 +353,9 @@ fn xdp_with(options: &Options<'_>, zero_copy: bool) -> Result<Wire, BackendError
             return Err(XdpError::NoQueue { interface, queue: 0, queues: 0 }.into());
         }
     };
-    Ok(wire(options, Some(classifier), nic, memory, dealt.into_iter().flatten().collect()))
+    let waiting = u64::from(ring) * u64::from(queues);
+    let frames = dealt.into_iter().flatten().collect();
+    Ok(wire(options, Some(classifier), (nic, waiting), memory, frames))
 }
 
 fn attach(classifier: &mut Classifier, name: &str) -> Result<(u32, AttachMode), AttachError> {
@@ -375,17 +377,18 @@ fn packet(options: &Options<'_>) -> Result<Wire, BackendError> {
     let ports: Vec<u16> = options.streams.iter().map(|stream| stream.port).collect();
     nic.set_filter(&filter::ports(&ports)).map_err(BackendError::Filter)?;
     let frames = dealt.pop().unwrap_or_default();
-    Ok(wire(options, None, Box::new(nic), memory, frames))
+    // The socket's buffer counts bytes; its packets are not told.
+    Ok(wire(options, None, (Box::new(nic), u64::MAX), memory, frames))
 }
 
 fn wire(
     options: &Options<'_>,
     classifier: Option<Classifier>,
-    nic: Box<dyn Nic>,
+    (nic, ring): (Box<dyn Nic>, u64),
     memory: Arc<FrameMemory>,
     frames: Vec<Frame>,
 ) -> Wire {
-    let (nic, measured) = Meter::new(nic);
+    let (nic, measured) = Meter::new(nic, ring);
     let setup = AdapterSetup {
         nic: Box::new(nic),
         frames,
