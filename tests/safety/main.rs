@@ -4,6 +4,7 @@ mod misbehaviour;
 mod probe;
 mod regions;
 mod scene;
+mod screen;
 mod suite;
 mod wall;
 mod wires;

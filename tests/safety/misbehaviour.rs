@@ -6,6 +6,7 @@ use spine_abi::{Notice, Reason};
 use spine_io::ExtensionId;
 
 use crate::scene::{OFFENDERS, Scene, budget, percentile};
+use crate::screen::{self, Screen};
 use crate::suite::{self, Case, Fate, PREFIX};
 
 /// Rounds before, with and after the offender. Those with it are more than its strikes allow.
@@ -65,8 +66,16 @@ fn commit(case: &Case, image: &[u8]) {
     let before = std::mem::take(&mut scene.seen.latencies);
 
     let offender = scene.load(0, image).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let screen = Screen::new();
+    let granted = scene.handle(0).grant(offender, screen.grant()).expect("a frame buffer");
     scene.run(WITH);
     scene.settle();
+    if name.starts_with("dma") {
+        screen::begun(&granted);
+    }
+    let (outside, inside) = screen.changed();
+    assert_eq!(outside, 0, "{name}: bytes outside of its window");
+    assert_eq!(inside > 0, name == "dma_outside_window", "{name}: {inside} bytes in its window");
     let with = std::mem::take(&mut scene.seen.latencies);
     judge(case, &scene, offender);
     assert_eq!(scene.unload(offender), !matches!(case.fate, Fate::Struck(_)), "{name}");

@@ -43,6 +43,7 @@ fn adapter() -> AdapterHandle {
         frames: dealt.pop().expect("frames"),
         kernel: None,
         unstamped: HandlerNumber::NONE,
+        remotes: Vec::new(),
         processor: 0,
     };
     let (_, mut handles) =

@@ -34,6 +34,7 @@ pub(crate) fn setups(
             frames,
             kernel: kernel.take().map(|kernel| Box::new(kernel) as Box<dyn KernelPort>),
             unstamped: HandlerNumber::NONE,
+            remotes: Vec::new(),
             processor: 0,
         });
         wires.push(wire);

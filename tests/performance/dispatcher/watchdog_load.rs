@@ -75,6 +75,7 @@ fn adapter(packets: [u8; 2], fuel: u64) -> Adapter {
         frames: dealt.pop().expect("frames"),
         kernel: None,
         unstamped: HandlerNumber::NONE,
+        remotes: Vec::new(),
         processor: 0,
     };
     let (mut adapters, handles) = Machine::by_hand(vec![setup], &memory, key).expect("an adapter");
@@ -133,6 +134,7 @@ fn budgets() {
         frames: dealt.pop().expect("frames"),
         kernel: None,
         unstamped: HandlerNumber::NONE,
+        remotes: Vec::new(),
         processor: 0,
     };
     let machine = Machine::start(vec![setup], &memory, &[None], key).expect("a machine");
