@@ -10,7 +10,7 @@ use spine_abi::event::{EventPlan, TraceRecord};
 use spine_abi::{Endpoint, HandlerNumber, Message};
 use spine_fib::lc_trie::{REGION_BYTES, Route, Trie};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
-use spine_fib::{Action, NextHop};
+use spine_fib::{Action, Addresses, NextHop};
 use spine_io::buffer::FrameMemory;
 use spine_io::clock::Nanos;
 use spine_io::nic::Nic;
@@ -104,8 +104,7 @@ impl Laboratory {
             action: Action::Forward,
             peer: 1,
             mtu: 1_500,
-            source: [2, 0, 0, 0, 0, 1],
-            destination: [2, 0, 0, 0, 0, 2],
+            addresses: Addresses::new([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]),
         };
         for index in 1..=packets::NEXT_HOPS {
             Trie::set_next_hop(&table, 0, index, &hop);

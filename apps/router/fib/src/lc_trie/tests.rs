@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::memory::Memory;
-use crate::{Action, NextHop};
+use crate::{Action, Addresses, NextHop};
 
 /// The slow answer: the longest of the routes that cover an address, of equals the last.
 fn expected(routes: &[Route], address: u32) -> u16 {
@@ -99,8 +99,7 @@ fn a_group_leads_to_its_next_hop() {
         action: Action::Forward,
         peer: 1,
         mtu: 1500,
-        source: [1; 6],
-        destination: [2; 6],
+        addresses: Addresses::new([2; 6], [1; 6]),
     };
     Trie::set_next_hop(&region, 1, 63, &hop);
     assert_eq!(Half::new(&region, 1).next_hop(63, || 0), (63, hop));
