@@ -1,8 +1,14 @@
 //! Start, end, crash and return, with traffic flowing.
 
+use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use spine_abi::HandlerNumber;
+use spine_abi::interface::{Domain, Domains};
+use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
+use spine_fib::protocol::{FORWARD, SWAP, SWAPPED};
+use spine_os::signature::SecretKey;
 use spine_tests::iperf::{self, Direction, Tcp};
 use spine_tests::{Namespace, Router, Topology, need_namespaces, router};
 
@@ -94,4 +100,57 @@ fn two_routers_cannot_have_the_same_interface() {
     let ping = spine_tests::ping::ping(net.host("client"), &address, 20);
     assert_eq!(ping.answered, ping.sent, "pings through the first one");
     assert!(first.stop().forwarded() >= 40);
+}
+
+/// An extension that acknowledges the router's tables, and traps on every packet.
+fn trapping_extension() -> Vec<u8> {
+    let handler = |number: HandlerNumber| HandlerDeclaration { number, prefix: 0, writeback: 0 };
+    const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
+    let domains = Domains::CORE.with(Domain::Host);
+    let manifest: [u8; LENGTH] = build("traps", domains, 1, &[handler(FORWARD), handler(SWAP)]);
+    let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let acknowledgement = SWAPPED.0;
+    let text = format!(
+        r#"(module
+            (import "spine:core" "next" (func $next (param i64) (result i64)))
+            (import "spine:host" "send" (func $send (param i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "run") (local $slot i32)
+                (loop $again
+                    (local.set $slot (i32.wrap_i64 (call $next (i64.const 0))))
+                    (if (i32.eqz (local.get $slot)) (then (return)))
+                    (if (i32.load8_u offset=2 (local.get $slot)) (then (unreachable)))
+                    (i32.store16 (local.get $slot) (i32.const {acknowledgement}))
+                    (drop (call $send (local.get $slot)))
+                    (br $again)))
+            (@custom "spine.manifest" "{section}"))"#
+    );
+    wat::parse_str(text).expect("a module")
+}
+
+#[test]
+fn a_router_whose_extension_was_unloaded_ends_and_leaves_the_packets_to_the_kernel() {
+    let _alone = need_namespaces!();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (wasm, keys) = (folder.path().join("traps.wasm"), folder.path().join("keys"));
+    let author = SecretKey::generate().expect("randomness");
+    fs::write(&wasm, trapping_extension()).expect("written");
+    fs::write(&keys, format!("{}\n", author.public().to_line())).expect("written");
+    author.sign_file(&wasm).expect("signed");
+    let (wasm, keys) = (wasm.display().to_string(), keys.display().to_string());
+
+    let net = Topology::pair();
+    let address = net.link("server").host_address();
+    let options = ["--extension", &wasm, "--trust", &keys];
+    let router = Router::start_with(net.router(), &net.interfaces(), &options);
+    // A strike each; a few more than are allowed.
+    let ping = spine_tests::ping::ping(net.host("client"), &address, 130);
+    assert!(ping.answered < 30, "{ping:?}");
+    let finished = router.ends(Duration::from_secs(10));
+    assert!(!finished.status.success(), "{}", finished.stdout);
+    let said = "its extension was unloaded: its handlers trapped, 100 times within a minute";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    assert!(!has_xdp(net.router()), "the program outlived its process");
+    let ping = spine_tests::ping::ping(net.host("client"), &address, 20);
+    assert_eq!(ping.answered, ping.sent, "pings after the end");
 }

@@ -53,6 +53,11 @@ impl Router {
         Report::parse(&finished.stdout)
     }
 
+    /// Waits for it to end by itself, and returns what it said.
+    pub fn ends(self, patience: Duration) -> Finished {
+        self.running.finish(patience)
+    }
+
     /// Kills it, as a crash would, and returns when it is gone.
     pub fn kill(self) {
         self.running.signal(Signal::SIGKILL);

@@ -51,7 +51,7 @@ pub trait Adapter {
     /// The next message the extension sent to the host, waiting for it at most this long.
     ///
     /// # Errors
-    /// [`AdapterError`]: the adapter is gone.
+    /// [`AdapterError`]: the adapter is gone, or has unloaded the extension for what its handlers did.
     fn receive(&mut self, timeout: Duration) -> Result<Option<Message>, AdapterError>;
 
     /// What it counted.

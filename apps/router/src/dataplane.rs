@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use spine_abi::{Message, Reason};
+use spine_abi::{Message, Notice, Reason};
 use spine_fib::protocol::FORWARD;
 use spine_io::buffer::{Frame, FrameMemory};
 use spine_io::endpoint::kernel::{self, KernelCounts, KernelEndpoint};
@@ -422,7 +422,14 @@ impl Adapter for Handle {
         let machine = self.machine.borrow();
         match machine.adapters()[self.index].receive(timeout) {
             None if !machine.is_running() => Err(self.error("its processor has ended")),
-            message => Ok(message),
+            None => Ok(None),
+            Some(message) => match Notice::from_message(&message) {
+                Some(Notice::Unloaded { offence, strikes, .. }) => Err(self.error(format!(
+                    "its extension was unloaded: its handlers {}, {strikes} times within a minute",
+                    offence.text()
+                ))),
+                None => Ok(Some(message)),
+            },
         }
     }
 

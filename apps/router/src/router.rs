@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use spine_abi::limits::HOST_FIFO;
 use spine_fib::Store;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
@@ -242,9 +243,23 @@ impl<R: Store> Router<R> {
         if now >= self.next_round {
             self.next_round = now + freshness::INTERVAL;
             self.refresh_neighbours();
+            self.hear_notices()?;
             // An adapter that has ended says so when it is asked anything.
             for (_, counted) in self.statistics() {
                 counted?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what adapters have to say: that the extension is gone would be an error, and without it
+    /// packets must be the kernel's again. Acknowledgements are awaited where they are asked for.
+    fn hear_notices(&mut self) -> Result<(), RouterError> {
+        for adapter in &mut self.adapters {
+            for _ in 0..HOST_FIFO {
+                if adapter.receive(Duration::ZERO)?.is_none() {
+                    break;
+                }
             }
         }
         Ok(())
