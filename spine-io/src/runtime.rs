@@ -400,7 +400,7 @@ impl Adapter {
         let mut received = std::mem::take(&mut self.received);
         let count = received.len().min(self.burst_limit);
         for frame in received.drain(..count) {
-            let Some(frame) = self.out.from_remote(frame, self.now) else { continue };
+            let Some(frame) = self.out.take_remote(frame, self.now) else { continue };
             let stamped = frame.handler();
             let number = if stamped.is_some() { stamped } else { self.unstamped };
             let Some(target) = self.table.find(number) else {

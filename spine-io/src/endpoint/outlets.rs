@@ -270,7 +270,7 @@ impl Outlets {
 
     /// Takes a packet that another machine's endpoint sent; any other comes back.
     #[inline]
-    pub(crate) fn from_remote(&mut self, frame: Frame, now: Nanos) -> Option<Frame> {
+    pub(crate) fn take_remote(&mut self, frame: Frame, now: Nanos) -> Option<Frame> {
         if self.remotes.is_empty() || !self.remotes.receive(self.memory.packet(&frame), now) {
             return Some(frame);
         }

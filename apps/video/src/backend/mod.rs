@@ -390,6 +390,7 @@ fn wire(
 ) -> Wire {
     let (nic, measured) = Meter::new(nic, ring);
     let setup = AdapterSetup {
+        remotes: Vec::new(),
         nic: Box::new(nic),
         frames,
         kernel: None,
