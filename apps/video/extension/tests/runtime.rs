@@ -79,6 +79,7 @@ impl Rig {
         let (memory, mut dealt) = FrameMemory::anonymous(512, 4096, 1).unwrap();
         let (nic, wire) = Loopback::wire("loop", Arc::clone(&memory), 256).unwrap();
         let setup = AdapterSetup {
+            remotes: Vec::new(),
             nic: Box::new(nic.stamped(format.handler())),
             frames: dealt.pop().unwrap(),
             kernel: None,
