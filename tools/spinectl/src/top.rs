@@ -94,8 +94,9 @@ fn wait_for_end(interval: Duration) -> std::io::Result<bool> {
 /// One frame as text.
 fn printed(before: &Sample, now: &Sample) -> Result<String, Failure> {
     let height = u16::try_from(now.adapters.len() + now.extensions.len() + 5).unwrap_or(u16::MAX);
-    let mut terminal = Terminal::new(TestBackend::new(WIDTH, height))?;
-    terminal.draw(|frame| draw(frame, before, now))?;
+    let mut terminal =
+        Terminal::new(TestBackend::new(WIDTH, height)).map_err(std::io::Error::other)?;
+    terminal.draw(|frame| draw(frame, before, now)).map_err(std::io::Error::other)?;
     let buffer = terminal.backend().buffer();
     let cells = buffer.content().chunks(usize::from(WIDTH));
     let lines = cells.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());

@@ -268,7 +268,11 @@ impl Server {
         let Some(client) = self.clients.all.get_mut(&id) else { return };
         let said = match result {
             Ok(answer) => FromDaemon::Answer { id: call, answer },
-            Err(why) => FromDaemon::Refused { id: call, why },
+            // Some compilers' messages have several lines.
+            Err(why) => {
+                let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                FromDaemon::Refused { id: call, why }
+            }
         };
         if client.say(&said).is_err() {
             self.drop_client(id);
