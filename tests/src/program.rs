@@ -14,7 +14,9 @@ pub fn build(packages: &[&str]) -> PathBuf {
     let folder = folder();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--bins"]);
-    packages.iter().for_each(|package| drop(build.args(["--package", package])));
+    for package in packages {
+        build.args(["--package", package]);
+    }
     if folder.ends_with("release") {
         build.arg("--release");
     }

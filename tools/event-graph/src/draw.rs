@@ -74,7 +74,8 @@ fn graph<'a>(
         .y_label_area_size(140)
         .build_cartesian_2d(from..to, count..0.0)?;
     let name = |row: &f64| {
-        let at = (row.floor() >= 0.0 && row.fract() < 0.01).then(|| *row as usize);
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number of a few rows")]
+        let at = (row.floor() >= 0.0 && row.fract() < 0.01).then_some(*row as usize);
         at.and_then(|at| rows.get(at)).map_or_else(String::new, |kind| run.kinds[*kind].clone())
     };
     chart

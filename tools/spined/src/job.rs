@@ -165,7 +165,7 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     {
         return Err(over);
     }
-    let fuel = order.fuel.unwrap_or(FUEL_PER_MESSAGE.min(limits.fuel_per_message));
+    let fuel = order.fuel.unwrap_or_else(|| FUEL_PER_MESSAGE.min(limits.fuel_per_message));
     if fuel > limits.fuel_per_message {
         return Err(format!(
             "{fuel} units of fuel a message are asked for, and the policy allows this user {}",

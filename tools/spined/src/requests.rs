@@ -353,7 +353,7 @@ impl Server {
 
 /// The handler that packets are for.
 fn receiver(name: &str, handlers: &[u16], wanted: Option<u16>) -> Result<HandlerNumber, String> {
-    let number = wanted.or(handlers.first().copied()).unwrap_or(0);
+    let number = wanted.or_else(|| handlers.first().copied()).unwrap_or(0);
     if handlers.contains(&number) {
         return Ok(HandlerNumber(number));
     }

@@ -137,7 +137,6 @@ impl Wires {
     }
 }
 
-#[expect(clippy::type_complexity, reason = "as SharedUmem makes them")]
 fn attach_all(
     configuration: &Configuration,
     zero_copy: bool,

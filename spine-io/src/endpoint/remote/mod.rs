@@ -2,7 +2,7 @@
 //!
 //! Messages travel through the adapters: directly on a link under an EtherType of their own, or by UDP
 //! beyond it. Between a pair of endpoints they arrive in order and exactly once, sealed with the pair's
-//! key; see [`peering`] for the session, [`seal`] for the key, [`stream`] for the order. To an extension a
+//! key; see `peering` for the session, `seal` for the key, `stream` for the order. To an extension a
 //! remote endpoint is one more peer: its numbers follow those of the local adapters.
 //!
 //! Left out: bulk messages (the data of a packet does not follow its message to another machine), and

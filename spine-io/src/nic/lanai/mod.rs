@@ -1,6 +1,6 @@
 //! The paper's card as a backend: SPINE's runtime on a Myricom LANai 4, in a model's time.
 //!
-//! The card brings its [event plan](plan) and its engines: a link that fills receive buffers while the
+//! The card brings its event plan (`plan`) and its engines: a link that fills receive buffers while the
 //! processor does something else, a host DMA that the processor starts and later finds done, and the
 //! credit of the egress card. The dispatcher is the one that serves every other backend.
 //!
