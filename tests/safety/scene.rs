@@ -129,6 +129,17 @@ impl Scene {
         let loaded = self.handles[adapter].prepare(image, Vec::new(), budget)?;
         self.adapters[adapter].install(loaded)
     }
+
+    /// Loads one with handlers 21 and 22 that wants a region, of 64 KiB.
+    #[allow(dead_code, reason = "each test file uses its own part")]
+    pub(crate) fn load_with_region(&mut self, adapter: usize, image: &[u8]) -> ExtensionId {
+        let region = Region::create("churn", 1).expect("a region");
+        let file = region.file().try_clone().expect("a descriptor").into();
+        let regions = vec![RegionSource { file, bytes: region.len() }];
+        let loaded = self.handles[adapter].prepare(image, regions, budget()).expect("it loads");
+        self.adapters[adapter].install(loaded).expect("its numbers are free")
+    }
+
     /// Unloads one from adapter 0; false if it is gone already.
     pub(crate) fn unload(&mut self, extension: ExtensionId) -> bool {
         self.adapters[0].unload(extension)
