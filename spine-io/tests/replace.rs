@@ -23,7 +23,8 @@ fn replace(rig: &Rig, id: ExtensionId, image: &[u8]) -> Result<(), LoadError> {
 #[test]
 fn every_packet_is_handled_by_one_version_or_the_next() {
     const VERSIONS: u8 = 20;
-    const EACH: usize = 50;
+    // All of them fit into the frames there are: the far end is emptied last.
+    const EACH: usize = 20;
     let mut rig = Rig::new(2);
     let id = rig.load(&forwarder(0));
     let images: Vec<Vec<u8>> = (1..=VERSIONS).map(forwarder).collect();

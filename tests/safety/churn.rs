@@ -104,7 +104,7 @@ fn ten_thousand_extensions_later_everything_is_as_at_the_start() {
 fn torment(scene: &mut Scene, images: &[Vec<u8>], shared: &[u8], rounds: usize) {
     for round in 0..rounds {
         let image = &images[round % images.len()];
-        let strikes = if round / images.len() % 2 == 0 { u32::MAX } else { 1 };
+        let strikes = if (round / images.len()).is_multiple_of(2) { u32::MAX } else { 1 };
         let offender = scene.load_with(0, image, Budget { strikes, ..Budget::default() });
         let offender = offender.unwrap_or_else(|error| panic!("{error}"));
         let region = scene.load_with_region(0, shared);

@@ -59,7 +59,9 @@ fn move_about(options: &str) -> (u32, u64) {
     }
     let statistics = receiver.stop();
     drop(senders);
-    assert!(statistics.count("packets") > 1000, "the videos ran: {statistics:?}");
+    // A stray pixel may be seen at once, and then there is no more to wait for.
+    let ran = strays > 0 || statistics.count("packets") > 1000;
+    assert!(ran, "the videos did not run: {statistics:?}");
     (moves, strays)
 }
 
