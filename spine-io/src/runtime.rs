@@ -14,6 +14,7 @@
 //! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
 //! allocates in steady state, or reads a clock.
 
+mod messages;
 mod replace;
 
 use std::sync::mpsc::Receiver;
@@ -507,58 +508,6 @@ impl Adapter {
         self.need(Stage::Send, sends, Some(self.message));
     }
 
-    fn arrivals(&mut self) -> bool {
-        let mut messages = Vec::new();
-        let most = if self.singly { 1 } else { 4 * BURST };
-        let moved = self.out.arrivals(most, |from, sender, message| {
-            messages.push((from, sender, message));
-        });
-        for (from, sender, message) in messages {
-            self.deliver(message, Endpoint::Peer(from), sender);
-        }
-        moved | self.deliver_from_remotes()
-    }
-
-    /// Gives what arrived from other machines to its handlers, in order. What a handler's queue has no
-    /// room for stays where it is, and its sender gets no credit for it.
-    fn deliver_from_remotes(&mut self) -> bool {
-        if !self.out.remotes.has_arrived() {
-            return false;
-        }
-        let first = self.out.peers.len();
-        let mut remotes = std::mem::take(&mut self.out.remotes);
-        let moved = remotes.deliver(|index, message| {
-            let from = u16::try_from(first + index).unwrap_or(u16::MAX);
-            self.has_room(message, Endpoint::Peer(from)) && {
-                self.out.counters.from_peer += 1;
-                self.deliver(message.clone(), Endpoint::Peer(from), 0);
-                true
-            }
-        });
-        self.out.remotes = remotes;
-        moved
-    }
-
-    /// Whether the handler that a small message names could take it now. One that names nobody can be
-    /// dropped at once.
-    fn has_room(&self, message: &Message, source: Endpoint) -> bool {
-        let Some(target) = self.table.find(message.header().handler) else { return true };
-        let installed = self.extensions.get(usize::from(target.extension));
-        installed.and_then(Option::as_ref).is_none_or(|it| it.waiting.has_room_from(source, 0))
-    }
-
-    /// Gives a small message to the handler it names; `sender` is the extension of a peer.
-    fn deliver(&mut self, message: Message, source: Endpoint, sender: u16) {
-        match self.table.find(message.header().handler) {
-            Some(target) => {
-                let mut message = Box::new(message);
-                message.set_source(source);
-                self.enqueue(target, source, sender, Body::Small(message));
-            }
-            None => self.out.counters.messages_dropped.add(Reason::NoHandler, 1),
-        }
-    }
-
     #[inline(never)]
     fn control(&mut self) -> bool {
         let mut worked = self.receive_from_hosts(self.plan.burst);
@@ -623,40 +572,6 @@ impl Adapter {
             adapter: self.out.nic.name().to_owned(),
         })?;
         installed.instance.windows().ok_or(GrantError::NotGranted { extension })
-    }
-
-    /// Sees to a control event where the host has asked for something or sent something.
-    fn need_control(&mut self) {
-        let needed = self.request.is_some() || self.out.hosts.is_ready();
-        self.need(Stage::Control, usize::from(needed), None);
-    }
-
-    /// Gives the messages of applications, up to `most` of each, to the handlers they name.
-    fn receive_from_hosts(&mut self, most: usize) -> bool {
-        let mut messages = std::mem::take(&mut self.from_hosts);
-        let bad = self.out.hosts.receive(most, &mut messages);
-        let moved = bad > 0 || !messages.is_empty();
-        self.out.counters.messages_dropped.add(Reason::BadMessage, bad);
-        for (application, message) in messages.drain(..) {
-            self.out.counters.from_host += 1;
-            if self.reaches(application, message.header().handler) {
-                self.deliver(message, Endpoint::Host, 0);
-            } else {
-                self.out.counters.messages_dropped.add(Reason::NoHandler, 1);
-            }
-        }
-        self.from_hosts = messages;
-        moved
-    }
-
-    /// Whether an application may send to a handler: of its own extensions, or it runs the adapter.
-    fn reaches(&self, application: FifoId, handler: HandlerNumber) -> bool {
-        if application == FifoId::OWN {
-            return true;
-        }
-        let target = self.table.find(handler).map(|target| usize::from(target.extension));
-        let installed = target.and_then(|place| self.extensions.get(place)?.as_ref());
-        installed.is_some_and(|installed| installed.instance.application() == application)
     }
 
     /// Installs an extension that was prepared for this adapter.
