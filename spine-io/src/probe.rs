@@ -5,13 +5,22 @@
 
 use spine_abi::{Endpoint, Message};
 
+use crate::buffer::reference::Kept;
 use crate::clock::Clock;
-use crate::extension::outcome::Body;
-use crate::extension::{Instance, Pending};
+use crate::extension::outcome::{Body, Settle};
+use crate::extension::{Instance, Outcome, Pending};
 
 /// Entries for each handler, of which the median counts: what the machine takes away in between is not
 /// the handler's.
 const ENTRIES: usize = 7;
+
+/// The probe's messages have no consequences.
+struct Forget;
+
+impl Settle for Forget {
+    fn forward(&mut self, _: Pending, _: u16) {}
+    fn settle(&mut self, _: &mut Kept, _: Pending, _: Outcome) {}
+}
 
 /// Gives each handler of the extension one message after the other and says, in the order of its
 /// handlers, how many nanoseconds it took until it had returned or was stopped: the medians.
@@ -26,7 +35,7 @@ pub(crate) fn time(instance: &mut Instance, clock: &dyn Clock) -> Vec<u64> {
             let (source, body) = (Endpoint::Runtime, Body::Small(message));
             burst.push(Pending { handler, hops: 0, source, sender: 0, body });
             let start = clock.now();
-            instance.enter(&mut burst, &mut passed, u64::MAX, |_, _, _| {});
+            instance.enter(&mut burst, &mut passed, u64::MAX, &mut Forget);
             *time = clock.now().since(start);
             burst.clear();
             passed.clear();

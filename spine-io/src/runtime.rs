@@ -462,12 +462,11 @@ impl Adapter {
             let frames = installed.frames();
             installed.instance.kept().set_limit(self.frames.may_keep(frames));
             installed.waiting.take(&mut self.burst, self.burst_limit);
-            let out = &mut self.out;
             let (used, ending) = installed.instance.enter(
                 &mut self.burst,
                 &mut self.passed,
                 allowed,
-                |kept, pending, outcome| out.settle(extension, kept, pending, outcome),
+                &mut self.out.settling(extension),
             );
             installed.waiting.put_back(&mut self.burst, &mut self.passed);
             self.frames.change(frames, installed.frames());

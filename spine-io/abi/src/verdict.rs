@@ -144,6 +144,14 @@ impl Verdict {
         matches!(bits & KIND, DMA | PUBLISH)
     }
 
+    /// The peer, if these bits are [`Forward`](Self::Forward) with nothing to finish: nearly all that a
+    /// router says, and known without reading them field by field.
+    #[inline]
+    pub const fn plain_forward(bits: u64) -> Option<u16> {
+        let [_, _, low, high, ..] = bits.to_le_bytes();
+        if bits & !TARGET == FORWARD { Some(u16::from_le_bytes([low, high])) } else { None }
+    }
+
     /// Reads a verdict an extension gave.
     ///
     /// # Errors
@@ -221,6 +229,26 @@ mod tests {
             Verdict::Publish { window: 15 },
         ] {
             assert_eq!(Verdict::from_bits(verdict.to_bits()), Ok(verdict));
+        }
+    }
+
+    #[test]
+    fn what_is_known_at_a_glance_is_what_reading_says() {
+        let checksum = Some(ChecksumRequest { start: 34, offset: 16 });
+        for bits in [
+            Verdict::Forward { peer: 4095, finish: Finish::NONE }.to_bits(),
+            Verdict::Forward { peer: 0, finish: Finish { length: 60, checksum: None } }.to_bits(),
+            Verdict::Forward { peer: 1, finish: Finish { length: 0, checksum } }.to_bits(),
+            Verdict::Transmit { finish: Finish::NONE }.to_bits(),
+            Verdict::Next(HandlerNumber(12)).to_bits(),
+            FORWARD | (1 << 8),
+            FORWARD | (1 << 40),
+        ] {
+            let read = match Verdict::from_bits(bits) {
+                Ok(Verdict::Forward { peer, finish: Finish::NONE }) => Some(peer),
+                _ => None,
+            };
+            assert_eq!(Verdict::plain_forward(bits), read, "{bits:#x}");
         }
     }
 

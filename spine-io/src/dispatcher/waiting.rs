@@ -77,7 +77,7 @@ impl Waiting {
     }
 
     /// Puts a message at the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, message: Pending) {
         if matches!(message.body, Body::Small(_)) {
             *self.count(message.source, message.sender) += 1;

@@ -19,7 +19,7 @@ use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory, Pool};
 use crate::clock::Nanos;
 use crate::dispatcher::share::Ledger;
-use crate::extension::outcome::Body;
+use crate::extension::outcome::{Body, Settle};
 use crate::extension::{Instance, Outcome, Pending};
 use crate::nic::Nic;
 use crate::stats::Counters;
@@ -105,47 +105,9 @@ impl Outlets {
         self.free(frame);
     }
 
-    /// Does what an outcome of this extension says.
-    #[inline]
-    pub(crate) fn settle(
-        &mut self,
-        extension: u16,
-        kept: &mut Kept,
-        pending: Pending,
-        outcome: Outcome,
-    ) {
-        self.counters.handled += 1;
-        let Body::Bulk(frame, reference) = pending.body else {
-            if let Some(reason) = outcome.drop_reason() {
-                self.counters.messages_dropped.add(reason, 1);
-            }
-            return;
-        };
-        match outcome {
-            Outcome::Returned(Verdict::Forward { peer, finish }) => {
-                self.forward(frame, peer, finish);
-            }
-            Outcome::Returned(Verdict::Transmit { finish }) => {
-                let mut frame = frame;
-                self.finish(&mut frame, finish);
-                self.queue_for_wire(frame);
-            }
-            Outcome::Returned(Verdict::Kernel { reason, finish }) => {
-                self.hand_over(extension, frame, reason, finish);
-            }
-            Outcome::Returned(Verdict::Keep) => {
-                if let Err(frame) = kept.keep(reference, frame) {
-                    self.drop(frame, Reason::OverShare);
-                }
-            }
-            Outcome::Returned(
-                Verdict::Done | Verdict::Next(_) | Verdict::Dma(_) | Verdict::Publish { .. },
-            )
-            | Outcome::Passed => self.consume(frame),
-            Outcome::Returned(Verdict::Drop(reason)) => self.drop(frame, reason),
-            Outcome::Stopped => self.drop(frame, Reason::Stopped),
-            Outcome::Refused => self.drop(frame, Reason::BadVerdict),
-        }
+    /// Does what the outcomes of this extension say.
+    pub(crate) fn settling(&mut self, extension: u16) -> Settling<'_> {
+        Settling { out: self, extension }
     }
 
     #[inline]
@@ -162,8 +124,7 @@ impl Outlets {
     }
 
     #[inline]
-    fn forward(&mut self, mut frame: Frame, peer: u16, finish: Finish) {
-        self.finish(&mut frame, finish);
+    fn forward(&mut self, frame: Frame, peer: u16) {
         match self.to_peer.get_mut(usize::from(peer)) {
             Some(queue) if self.peers[usize::from(peer)].is_some() => queue.push_back(frame),
             _ => self.drop(frame, Reason::NoPeer),
@@ -430,6 +391,58 @@ impl Outlets {
     /// Whether a peer has something for us.
     pub(crate) fn has_arrivals(&self) -> bool {
         self.peers.iter().flatten().any(Peer::has_something) || self.remotes.has_arrived()
+    }
+}
+
+/// The outlets, for the outcomes of one extension.
+pub(crate) struct Settling<'a> {
+    out: &'a mut Outlets,
+    extension: u16,
+}
+
+impl Settle for Settling<'_> {
+    #[inline]
+    fn forward(&mut self, pending: Pending, peer: u16) {
+        self.out.counters.handled += 1;
+        if let Body::Bulk(frame, _) = pending.body {
+            self.out.forward(frame, peer);
+        }
+    }
+
+    fn settle(&mut self, kept: &mut Kept, pending: Pending, outcome: Outcome) {
+        let out = &mut *self.out;
+        out.counters.handled += 1;
+        let Body::Bulk(mut frame, reference) = pending.body else {
+            if let Some(reason) = outcome.drop_reason() {
+                out.counters.messages_dropped.add(reason, 1);
+            }
+            return;
+        };
+        match outcome {
+            Outcome::Returned(Verdict::Forward { peer, finish }) => {
+                out.finish(&mut frame, finish);
+                out.forward(frame, peer);
+            }
+            Outcome::Returned(Verdict::Transmit { finish }) => {
+                out.finish(&mut frame, finish);
+                out.queue_for_wire(frame);
+            }
+            Outcome::Returned(Verdict::Kernel { reason, finish }) => {
+                out.hand_over(self.extension, frame, reason, finish);
+            }
+            Outcome::Returned(Verdict::Keep) => {
+                if let Err(frame) = kept.keep(reference, frame) {
+                    out.drop(frame, Reason::OverShare);
+                }
+            }
+            Outcome::Returned(
+                Verdict::Done | Verdict::Next(_) | Verdict::Dma(_) | Verdict::Publish { .. },
+            )
+            | Outcome::Passed => out.consume(frame),
+            Outcome::Returned(Verdict::Drop(reason)) => out.drop(frame, reason),
+            Outcome::Stopped => out.drop(frame, Reason::Stopped),
+            Outcome::Refused => out.drop(frame, Reason::BadVerdict),
+        }
     }
 }
 

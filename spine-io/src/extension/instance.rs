@@ -20,7 +20,7 @@ use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};
 use super::image::{ImageError, TrustedKey, Verified};
 use super::imports;
 use super::judge::Judge;
-use super::outcome::{Body, Ending, Outcome, Pending};
+use super::outcome::{Body, Ending, Outcome, Pending, Settle};
 use super::region::RegionSource;
 use super::state::{Handler, Phase, State};
 use super::sys::{self, CheckedRegion};
@@ -287,7 +287,7 @@ impl Instance {
         burst: &mut Vec<Pending>,
         again: &mut Vec<Pending>,
         share: u64,
-        mut settle: impl FnMut(&mut Kept, Pending, Outcome),
+        settling: &mut impl Settle,
     ) -> (u64, Ending) {
         debug_assert!(burst.len() <= BURST);
         self.fill_slots(burst);
@@ -307,16 +307,24 @@ impl Instance {
         let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains };
         let mut slot = *slots;
         for (position, mut pending) in burst.drain(..answered + stopped).enumerate() {
-            let outcome = if position < answered {
-                judge.outcome(verdicts[position], &mut pending, slot)
-            } else {
-                Outcome::Stopped
-            };
+            let at = slot;
             slot += *stride;
+            let verdict = (position < answered).then_some(verdicts[position]);
+            if let Some(bits) = verdict
+                && let Some(peer) = judge.forwards(bits, &mut pending, at)
+            {
+                used += judge.copies(&pending);
+                settling.forward(pending, peer);
+                continue;
+            }
+            let outcome = match verdict {
+                Some(bits) => judge.outcome(bits, &mut pending, at),
+                None => Outcome::Stopped,
+            };
             used += judge.cost(&pending, &outcome);
             match outcome {
                 Outcome::Passed => again.push(pending),
-                outcome => settle(kept, pending, outcome),
+                outcome => settling.settle(kept, pending, outcome),
             }
         }
         (used, ending)

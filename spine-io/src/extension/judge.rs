@@ -34,6 +34,15 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// The peer that a packet goes to, if that is all its verdict says and it may: `outcome` in short,
+    /// for what nearly every packet of a router is. What its handler changed is copied back.
+    #[inline(always)]
+    pub(super) fn forwards(&self, bits: u64, pending: &mut Pending, slot: u32) -> Option<u16> {
+        let peer = Verdict::plain_forward(bits)?;
+        let may = matches!(pending.body, Body::Bulk(..)) && self.domains.contains(Domain::Peer);
+        (may && self.write_back(pending, slot)).then_some(peer)
+    }
+
     /// The outcome of a message whose slot is at `slot`; what its handler changed is copied back to
     /// the packet if that goes on.
     #[inline]
@@ -75,8 +84,6 @@ impl Judge<'_> {
     /// slot, a checksum, the copy for the kernel.
     #[inline]
     pub(super) fn cost(&self, pending: &Pending, outcome: &Outcome) -> u64 {
-        let handler = &self.handlers[usize::from(pending.handler)];
-        let copied = u64::from(handler.prefix) + u64::from(handler.writeback);
         let Body::Bulk(frame, _) = &pending.body else { return MESSAGE_COST };
         let length = u64::from(frame.len());
         let extra =
@@ -87,10 +94,17 @@ impl Judge<'_> {
                 ) if finish.checksum.is_some() => length / BYTES_PER_UNIT,
                 _ => 0,
             };
-        copied / BYTES_PER_UNIT + extra
+        self.copies(pending) + extra
     }
 
+    /// What the copies of a packet to and from its slot cost.
     #[inline]
+    pub(super) fn copies(&self, pending: &Pending) -> u64 {
+        let handler = &self.handlers[usize::from(pending.handler)];
+        (u64::from(handler.prefix) + u64::from(handler.writeback)) / BYTES_PER_UNIT
+    }
+
+    #[inline(always)]
     fn write_back(&self, pending: &mut Pending, slot: u32) -> bool {
         let Body::Bulk(frame, _) = &mut pending.body else { return true };
         let bytes = self.handlers[usize::from(pending.handler)].writeback.min(frame.len());

@@ -4,6 +4,7 @@ use spine_abi::notice::Offence;
 use spine_abi::{BufferRef, Endpoint, Message, Reason, Verdict};
 
 use crate::buffer::Frame;
+use crate::buffer::reference::Kept;
 
 /// A message waiting for a handler of an extension.
 #[derive(Debug)]
@@ -52,6 +53,16 @@ impl Outcome {
             Self::Refused => Some(Reason::BadVerdict),
         }
     }
+}
+
+/// What does with messages what their outcomes say.
+pub(crate) trait Settle {
+    /// The packet goes to this peer as it is: what nearly every message of a router comes to, said
+    /// without an [`Outcome`] that would have to be taken apart again.
+    fn forward(&mut self, pending: Pending, peer: u16);
+
+    /// What else became of a message; `kept` are the extension's.
+    fn settle(&mut self, kept: &mut Kept, pending: Pending, outcome: Outcome);
 }
 
 /// How an entry into an extension ended.
