@@ -12,6 +12,7 @@ use spine_abi::limits::ADAPTERS;
 
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
+use crate::wire::NicKind;
 
 /// Whether transport checksums that a peer left to its network card are completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,7 +66,10 @@ pub struct Options {
     /// Public keys of the authors whose extensions may run
     #[arg(long, value_name = "KEYFILE")]
     pub trust: Option<PathBuf>,
-    /// How packets reach the adapters
+    /// What moves packets between an interface and its adapter
+    #[arg(long, value_enum, value_name = "KIND", default_value = "xdp")]
+    pub nic: NicKind,
+    /// How packets reach the adapters by AF_XDP
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub xdp_mode: XdpMode,
     /// Packet buffers of each interface (default: enough for its queues)

@@ -20,7 +20,7 @@ use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
 use crate::cli::{Misuse, Options, XdpMode};
-use crate::dataplane::{self, DataPath, DataPathError, XdpChoice};
+use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
@@ -31,6 +31,7 @@ use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
+use crate::wire::{self, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -203,19 +204,21 @@ fn open(
     let interface = |index: &IfIndex| {
         let link = mirror.state().links.get(index)?;
         let (name, mtu) = (link.name.clone(), link.mtu);
-        Some(dataplane::Interface { name, mac: link.mac?, mtu })
+        Some(wire::Interface { name, mac: link.mac?, mtu })
     };
-    let interfaces: Vec<dataplane::Interface> =
-        ours.indices().iter().filter_map(interface).collect();
+    let interfaces: Vec<wire::Interface> = ours.indices().iter().filter_map(interface).collect();
     let data_path = DataPath::open(&dataplane::Options {
-        interfaces: &interfaces,
-        cores: &options.processors(),
-        frames: options.frames,
-        mode: match options.xdp_mode {
-            XdpMode::Auto => XdpChoice::Auto,
-            XdpMode::Native => XdpChoice::Native,
-            XdpMode::Generic => XdpChoice::Generic,
+        nic: options.nic,
+        wires: wire::Options {
+            interfaces: &interfaces,
+            frames: options.frames,
+            mode: match options.xdp_mode {
+                XdpMode::Auto => XdpChoice::Auto,
+                XdpMode::Native => XdpChoice::Native,
+                XdpMode::Generic => XdpChoice::Generic,
+            },
         },
+        cores: &options.processors(),
         capture: options.capture.as_deref(),
         key,
     });
@@ -224,7 +227,8 @@ fn open(
 
 /// Says so where an interface is taken by this machine's `spined`, which can be asked.
 fn owner(error: DataPathError) -> Failure {
-    let DataPathError::Attach(AttachError::Occupied { interface, .. }) = &error else {
+    let DataPathError::Wire(WireError::Attach(AttachError::Occupied { interface, .. })) = &error
+    else {
         return error.into();
     };
     let adapters = Client::open("spine-router").and_then(|mut spined| spined.adapters());
@@ -256,7 +260,7 @@ fn report(
             report.classifier = classified
                 .into_iter()
                 .filter(|(_, count)| *count > 0)
-                .map(|(counter, count)| (counter.name().to_owned(), count))
+                .map(|(name, count)| (name.to_owned(), count))
                 .collect::<BTreeMap<String, u64>>();
         }
         Err(error) => unheard = Some(error.into()),
