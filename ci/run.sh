@@ -212,7 +212,7 @@ job_fuzz() {
     else
         skip "cargo fuzz: it needs a nightly compiler and cargo-fuzz (cargo install --locked cargo-fuzz)"
         say "the plain driver instead: every target, $seconds s"
-        cargo run --release --manifest-path spine-io/fuzz/Cargo.toml --bin drive -- --seconds "$seconds"
+        cargo run --profile fuzz -p spine-fuzz --bin drive -- --seconds "$seconds"
     fi
 }
 

@@ -47,6 +47,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         code_len: u32::try_from(code.len()).expect("small"),
         domains: Domains::CORE,
         memory_pages: 1,
+        wasm_code: 700,
         source: [3; 32],
     };
     let mut image = header.to_bytes().to_vec();

@@ -9,15 +9,16 @@ pub mod control;
 pub mod fifo;
 pub mod image;
 pub mod message;
+pub mod mutate;
 
 // Two files of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
 #[rustfmt::skip]
 #[path = "../../../spine-os/src/hex.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]
 mod hex;
 #[rustfmt::skip]
 #[path = "../../../spine-os/src/daemon/protocol.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]
 mod protocol;
 
 /// A target: its name, what it does with some bytes, and bytes to start from.

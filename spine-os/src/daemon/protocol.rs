@@ -382,4 +382,5 @@ mod hex_bytes {
 }
 
 #[cfg(test)]
+#[path = "protocol/tests.rs"]
 mod tests;
