@@ -1,4 +1,5 @@
 //! Programs in words, on both instruction sets, with the engines beside them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

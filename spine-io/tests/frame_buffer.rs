@@ -1,4 +1,5 @@
 //! Frame buffers through the real runtime, with extensions that do their worst.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! Pixels are relaxed atomics here, so that nothing but the protocol orders them; a mark on each slot says
 //! who is at it. The naive way of moving a window is here, too, and is found out.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU32;

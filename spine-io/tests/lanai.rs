@@ -1,6 +1,7 @@
 //! The paper's card under the runtime's own dispatcher, in virtual time: periods, rates, latency.
 //!
 //! A forwarder in text form stands for the router; its fuel is made to take the published 4.0 us.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

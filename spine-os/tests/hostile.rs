@@ -1,4 +1,5 @@
 //! A hostile .wasm never makes the linker panic, and is answered with a sentence.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use proptest::prelude::*;
 use spine_abi::interface::Domains;

@@ -1,4 +1,5 @@
 //! Images: what the linker makes runs under the adapter's engine, and nothing else does.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use spine_abi::image::Image;
 use spine_abi::interface::{Domain, Domains};

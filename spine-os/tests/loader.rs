@@ -1,4 +1,5 @@
 //! Loading: on all adapters, or on none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use spine_abi::interface::Domains;
 use spine_os::domain::Policy;

@@ -2,6 +2,7 @@
 //!
 //! The packets seem to come in on the loopback interface, the only one sure to exist. A claim needs an
 //! AF_XDP socket in the map: one with a receive ring is enough, it need not be bound.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -2,6 +2,7 @@
 //! stays in bounds, does not panic, does not hang, and closes when the lie cannot be overlooked.
 //!
 //! The liar writes through the file (pwrite), which needs no unsafe code and is as sudden.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! Slots are relaxed atomics here, as they are there: a slot read too early or written too early shows as a
 //! wrong value. A lost wake-up shows as a deadlock.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc as StdArc;
 

@@ -2,6 +2,7 @@
 //!
 //! Each backend makes a pair of stations on one wire; the behaviours are the same for all. Those that
 //! need a network namespace need root, too, and say so when they are skipped.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod netns;
 mod packet;

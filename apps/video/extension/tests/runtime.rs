@@ -1,4 +1,5 @@
 //! The module as it is loaded, in the real runtime, on a wire in memory.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
