@@ -24,6 +24,7 @@ pub mod stats;
 pub mod trace;
 pub mod watchdog;
 
+pub use endpoint::allowance::Allowance;
 pub use endpoint::fifo::{FifoError, FifoId};
 pub use endpoint::host::{AdapterHandle, ExtensionId};
 pub use extension::{Budget, LoadError, RegionSource, TrustedKey};

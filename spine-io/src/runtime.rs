@@ -185,7 +185,7 @@ impl Adapter {
             self.watch_time(now);
             self.now = now;
         }
-        self.out.hosts.send_notices();
+        self.out.hosts.turn(self.now);
         self.poll_sources();
         let mut worked = false;
         while let Some(event) = self.next() {
@@ -491,12 +491,11 @@ impl Adapter {
                 offence.text()
             );
             self.out.counters.unloaded += 1;
-            let application = installed.instance.application();
-            self.unload(ExtensionId(extension));
-            let notice = Notice::Unloaded { extension, offence, strikes };
-            if self.out.hosts.notify(application, notice).is_err() {
-                self.out.counters.messages_dropped.add(Reason::HostFull, 1);
-            }
+            // Who runs the adapter is told of all of them.
+            let mut applications = self.remove(extension).unwrap_or_default();
+            applications.retain(|application| *application != FifoId::OWN);
+            applications.push(FifoId::OWN);
+            self.notify(&applications, Notice::Unloaded { extension, offence, strikes });
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
             || installed.instance.is_repairing()
         {
@@ -527,8 +526,11 @@ impl Adapter {
                 Control::Unload(extension, reply) => {
                     let _ = reply.send(self.unload(extension));
                 }
-                Control::Attach(end, reply) => {
-                    let _ = reply.send(self.out.hosts.add(*end));
+                Control::Attach(end, allowance, reply) => {
+                    let _ = reply.send(self.out.hosts.add(*end, allowance));
+                }
+                Control::Share(extension, application, reply) => {
+                    let _ = reply.send(self.share(extension, application));
                 }
                 Control::Detach(fifo, reply) => {
                     let _ = reply.send(self.out.hosts.remove(fifo));
@@ -618,11 +620,19 @@ impl Adapter {
         Ok(ExtensionId(number))
     }
 
-    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Says whether it
-    /// was there.
+    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
+    /// other processes are told. Says whether it was there.
     pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
+        let Some(mut applications) = self.remove(extension) else { return false };
+        applications.retain(|application| *application != FifoId::OWN);
+        self.notify(&applications, Notice::Removed { extension });
+        true
+    }
+
+    /// Removes an extension; whose it was.
+    fn remove(&mut self, extension: u16) -> Option<Vec<FifoId>> {
         let place = self.extensions.get_mut(usize::from(extension));
-        let Some(mut installed) = place.and_then(Option::take) else { return false };
+        let mut installed = place.and_then(Option::take)?;
         self.table.remove(extension);
         self.again.retain(|number| *number != extension);
         self.frames.change(installed.frames(), 0);
@@ -633,7 +643,12 @@ impl Adapter {
         for frame in installed.instance.kept().drain() {
             self.out.consume(frame);
         }
-        true
+        Some(std::mem::take(installed.instance.applications_mut()))
+    }
+
+    fn notify(&mut self, applications: &[FifoId], notice: Notice) {
+        let lost = self.out.hosts.notify(applications, notice, self.now);
+        self.out.counters.messages_dropped.add(Reason::HostFull, lost);
     }
 
     /// A copy of everything the adapter knows of itself.
@@ -646,6 +661,7 @@ impl Adapter {
             processor_syscalls: 0,
             remotes: self.out.remotes.statistics().collect(),
             fifos: self.out.hosts.statistics(),
+            mail: self.mail(),
             frames: (self.out.pool.free(), self.out.pool.total()),
         }
     }
@@ -703,6 +719,7 @@ impl Adapter {
     /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before
     /// something does.
     pub(crate) fn due_in(&self) -> Option<u64> {
-        Some(self.out.remotes.deadline(self.now)?.since(self.now))
+        let remotes = self.out.remotes.deadline(self.now).map(|at| at.since(self.now));
+        remotes.into_iter().chain(self.out.hosts.due_in(self.now)).min()
     }
 }

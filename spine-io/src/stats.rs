@@ -8,6 +8,7 @@ use spine_abi::Reason;
 use spine_abi::event::STAGES;
 
 use crate::endpoint::fifo::FifoStatistics;
+use crate::endpoint::host::ExtensionId;
 use crate::endpoint::remote::PeeringStatistics;
 use crate::nic::NicStatistics;
 
@@ -86,6 +87,17 @@ pub struct Counters {
     pub events: [u64; STAGES],
 }
 
+/// Small messages between one extension and its applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mail {
+    /// From an application.
+    pub from_host: u64,
+    /// To an application: one that several hear is counted once for each.
+    pub to_host: u64,
+    /// That an application had no room for, or nobody heard.
+    pub lost: u64,
+}
+
 /// A copy of everything an adapter knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statistics {
@@ -103,6 +115,8 @@ pub struct Statistics {
     pub remotes: Vec<PeeringStatistics>,
     /// Its FIFOs to applications.
     pub fifos: Vec<FifoStatistics>,
+    /// Its extensions' small messages, by the extensions' numbers.
+    pub mail: Vec<(ExtensionId, Mail)>,
     /// Frames at home, and how many belong there.
     pub frames: (usize, usize),
 }

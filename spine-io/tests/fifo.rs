@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use common::{Rig, extension_with, key, wait_until};
 use spine_abi::interface::Domain;
-use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Message, Reason};
+use spine_abi::notice::Offence;
+use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Message, Notice, Reason};
 use spine_io::buffer::FrameMemory;
 use spine_io::clock::Nanos;
 use spine_io::nic::loopback::Loopback;
 use spine_io::runtime::Adapter;
-use spine_io::{AdapterHandle, AdapterSetup, Budget, FifoId, Machine};
-use spine_ring::{Closed, Counts, End, Polled, SendError, Side};
+use spine_io::{AdapterHandle, AdapterSetup, Allowance, Budget, ExtensionId, FifoId, Machine};
+use spine_ring::{Closed, Counts, End, Fds, Polled, SendError, Side};
 
 const LONG: Duration = Duration::from_secs(10);
 const SLOTS: u32 = 64;
@@ -52,16 +53,21 @@ struct Application {
     id: FifoId,
     end: End,
     handler: u16,
+    extension: ExtensionId,
 }
 
 impl Application {
     fn with(adapter: &AdapterHandle, handler: u16, image: &[u8]) -> Self {
-        let (id, fds) = adapter.open_fifo(SLOTS).expect("a FIFO");
+        Self::behind(adapter, handler, adapter.open_fifo(SLOTS).expect("a FIFO"), image)
+    }
+
+    fn behind(adapter: &AdapterHandle, handler: u16, fifo: (FifoId, Fds), image: &[u8]) -> Self {
+        let (id, fds) = fifo;
         let end = End::open(Side::Host, fds).expect("the host's end");
         let mut loaded = adapter.prepare(image, Vec::new(), Budget::default()).expect("it loads");
         loaded.set_application(id);
-        adapter.install(loaded).expect("it is installed");
-        Self { id, end, handler }
+        let extension = adapter.install(loaded).expect("it is installed");
+        Self { id, end, handler, extension }
     }
 
     fn new(adapter: &AdapterHandle, handler: u16) -> Self {
@@ -110,6 +116,120 @@ fn each_application_hears_from_its_own_extension_and_reaches_no_other() {
     assert_eq!(second.receive(), 7);
     assert_eq!(adapter.receive(Duration::from_millis(20)), None);
     assert_eq!(first.end.receiver.try_receive(), None);
+}
+
+#[test]
+fn an_extension_may_have_several_applications_which_all_hear_it() {
+    let rig = Rig::new(1);
+    let adapter = rig.adapter(0);
+    let mut first = Application::new(adapter, 10);
+    let (id, fds) = adapter.open_fifo(SLOTS).expect("a FIFO");
+    let mut second = End::open(Side::Host, fds).expect("the host's end");
+    second.sender.send(&message(10, 1)).unwrap();
+    wait_until("the drop", || dropped(adapter, Reason::NoHandler) == 1);
+    adapter.share(first.extension, id).expect("shared");
+    adapter.share(first.extension, id).expect("twice is once");
+    second.sender.send(&message(10, 2)).unwrap();
+    assert_eq!(first.receive(), 2);
+    let heard = second.receiver.receive(LONG).expect("open").expect("in time");
+    assert_eq!(number(&heard), 2);
+    let mail = |adapter: &AdapterHandle| adapter.statistics().expect("an answer").mail[0].1;
+    assert_eq!((mail(adapter).from_host, mail(adapter).to_host), (1, 2));
+
+    // One that goes is forgotten, and costs the other nothing.
+    assert!(adapter.close_fifo(id).unwrap());
+    first.send(3).unwrap();
+    assert_eq!(first.receive(), 3);
+    assert_eq!((mail(adapter).to_host, mail(adapter).lost), (3, 0));
+    let full: Vec<_> = (0..spine_io::endpoint::fifo::APPLICATIONS)
+        .map(|_| adapter.open_fifo(1).expect("a FIFO"))
+        .map(|(id, fds)| (adapter.share(first.extension, id).is_ok(), fds))
+        .collect();
+    assert_eq!(full.iter().filter(|(shared, _)| *shared).count(), full.len() - 1);
+}
+
+#[test]
+fn who_sends_more_than_his_allowance_is_slowed_down_and_loses_nothing() {
+    const RATE: u32 = 400;
+    let rig = Rig::new(1);
+    let adapter = rig.adapter(0);
+    let allowance = Allowance { owner: 7, each_second: RATE };
+    let fifo = adapter.open_fifo_within(SLOTS, allowance).expect("a FIFO");
+    let mut greedy = Application::behind(adapter, 10, fifo, &echo(10));
+    let mut other = Application::new(adapter, 20);
+    let (start, mut sent, mut received) = (Instant::now(), 0, 0);
+    let all = u64::from(RATE + RATE / 2);
+    while received < all {
+        if sent < all && greedy.send(sent).is_ok() {
+            sent += 1;
+        }
+        while let Some(answer) = greedy.end.receiver.try_receive() {
+            assert_eq!(number(&answer), received);
+            received += 1;
+        }
+        other.send(sent).unwrap();
+        assert_eq!(other.receive(), sent);
+        assert!(start.elapsed() < LONG, "{received} of {all}");
+    }
+    // A second's worth at once, and half a second's after it.
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(450), "{took:?}");
+    assert_eq!(adapter.statistics().unwrap().counters.messages_dropped.total(), 0);
+    assert_eq!(adapters_end(adapter, greedy.id).1, None, "it is not taken for broken");
+}
+
+#[test]
+fn the_end_of_an_extension_is_told_to_its_applications_and_to_who_runs_the_adapter() {
+    let rig = Rig::new(1);
+    let adapter = rig.adapter(0);
+    let (id, fds) = adapter.open_fifo(SLOTS).expect("a FIFO");
+    let mut end = End::open(Side::Host, fds).expect("the host's end");
+    let starved = Budget { message: 1, ..Budget::default() };
+    let mut loaded = adapter.prepare(&echo(10), Vec::new(), starved).expect("it loads");
+    loaded.set_application(id);
+    let extension = adapter.install(loaded).expect("it is installed").0;
+    for n in 0..u64::from(Budget::default().strikes) {
+        while end.sender.send(&message(10, n)) == Err(SendError::Full) {
+            std::thread::yield_now();
+        }
+    }
+    let told = Notice::Unloaded {
+        extension,
+        offence: Offence::OutOfFuel,
+        strikes: Budget::default().strikes,
+    };
+    let heard = end.receiver.receive(LONG).expect("open").expect("in time");
+    assert_eq!(Notice::from_message(&heard), Some(told));
+    let heard = adapter.receive(LONG).expect("in time");
+    assert_eq!(Notice::from_message(&heard), Some(told));
+
+    // One that is unloaded because somebody asked is told to the others only.
+    let mut asked = Application::new(adapter, 10);
+    assert!(adapter.unload(asked.extension).unwrap());
+    let heard = asked.end.receiver.receive(LONG).expect("open").expect("in time");
+    let told = Notice::Removed { extension: asked.extension.0 };
+    assert_eq!(Notice::from_message(&heard), Some(told));
+    assert_eq!(adapter.receive(Duration::from_millis(20)), None);
+}
+
+#[test]
+fn a_notice_that_found_no_room_comes_soon_after_there_is_some_though_the_adapter_sleeps() {
+    let rig = Rig::new(1);
+    let adapter = rig.adapter(0);
+    // One extension never fills a FIFO that others could want; this one has room for one message.
+    let mut deaf =
+        Application::behind(adapter, 10, adapter.open_fifo(1).expect("a FIFO"), &echo(10));
+    deaf.send(1).unwrap();
+    wait_until("a full FIFO", || adapters_end(adapter, deaf.id).0.sent == 1);
+    assert!(adapter.unload(deaf.extension).unwrap());
+    std::thread::sleep(Duration::from_millis(40));
+    assert_eq!(deaf.receive(), 1);
+    let start = Instant::now();
+    let heard = deaf.end.receiver.receive(LONG).expect("open").expect("in time");
+    let took = start.elapsed();
+    assert!(Notice::from_message(&heard).is_some());
+    // A quarter of what it has waited; the adapter by itself would sleep half a second.
+    assert!(took < Duration::from_millis(200), "{took:?}");
 }
 
 #[test]

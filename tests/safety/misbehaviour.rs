@@ -153,7 +153,9 @@ fn judge(case: &Case, scene: &Scene, offender: ExtensionId) {
             let [notice] = scene.seen.notices[..] else {
                 panic!("{name}: {:?}", scene.seen.notices)
             };
-            let Notice::Unloaded { extension, offence: last, strikes } = notice;
+            let Notice::Unloaded { extension, offence: last, strikes } = notice else {
+                panic!("{name}: {notice:?}")
+            };
             assert_eq!((ExtensionId(extension), u64::from(strikes)), (offender, limit), "{name}");
             let known = match last {
                 Offence::OutOfFuel => "out_of_fuel",

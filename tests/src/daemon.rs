@@ -211,10 +211,15 @@ pub const ANSWER: u16 = 1;
 /// An extension that sends every UDP packet back to where it came from. Asked, it answers with its
 /// `version` and, if it has a region, with how often it was asked: the count is in the region.
 pub fn echo(version: u8, regions: u16) -> Vec<u8> {
+    echo_at(ECHO.0, version, regions)
+}
+
+/// The same with other handlers: this one for packets, the next one for messages.
+pub fn echo_at(first: u16, version: u8, regions: u16) -> Vec<u8> {
     let domains = Domains::CORE.with(Domain::Net).with(Domain::Host);
     let handlers = [
-        HandlerDeclaration { number: ECHO, prefix: 64, writeback: 64 },
-        HandlerDeclaration { number: ASK, prefix: 0, writeback: 0 },
+        HandlerDeclaration { number: HandlerNumber(first), prefix: 64, writeback: 64 },
+        HandlerDeclaration { number: HandlerNumber(first + 1), prefix: 0, writeback: 0 },
     ];
     const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
     let manifest: [u8; LENGTH] = build("echo", domains, regions, &handlers);
@@ -265,7 +270,7 @@ pub fn echo(version: u8, regions: u16) -> Vec<u8> {
                         (else (call $answer)))
                     (br $again)))
             (@custom "spine.manifest" "{section}"))"#,
-        echo = ECHO.0,
+        echo = first,
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }

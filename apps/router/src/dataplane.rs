@@ -237,6 +237,7 @@ impl Adapter for Handle {
                     "its extension was unloaded: its handlers {}, {strikes} times within a minute",
                     offence.text()
                 ))),
+                Some(Notice::Removed { .. }) => Err(self.error("its extension was unloaded")),
                 None => Ok(Some(message)),
             },
         }

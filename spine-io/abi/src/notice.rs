@@ -6,10 +6,13 @@
 //!
 //! | bytes of the arguments | field |
 //! |---|---|
-//! | 0 | kind: 1, an extension was unloaded |
-//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early |
+//! | 0 | kind: 1, an extension was unloaded for its strikes; 2, it was unloaded because somebody asked |
+//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early; 0 of kind 2 |
 //! | 2..4 | the extension's number |
-//! | 4..8 | strikes in the window |
+//! | 4..8 | strikes in the window; 0 of kind 2 |
+//!
+//! What comes from that number before the notice, the extension sent; what comes after it, another one
+//! in its place.
 
 use crate::bytes::{u16_at, u32_at};
 use crate::endpoint::Endpoint;
@@ -51,17 +54,29 @@ pub enum Notice {
         /// Strikes in the window.
         strikes: u32,
     },
+    /// An extension is gone because somebody asked for that. Told to applications of other processes
+    /// only: who runs the adapter has asked himself.
+    Removed {
+        /// Its number on the adapter.
+        extension: u16,
+    },
 }
 
 const UNLOADED: u8 = 1;
+const REMOVED: u8 = 2;
 
 impl Notice {
     /// The message to the application.
     pub fn to_message(self) -> Message {
-        let Self::Unloaded { extension, offence, strikes } = self;
+        let (kind, offence, extension, strikes) = match self {
+            Self::Unloaded { extension, offence, strikes } => {
+                (UNLOADED, offence as u8, extension, strikes)
+            }
+            Self::Removed { extension } => (REMOVED, 0, extension, 0),
+        };
         let mut arguments = [0; 8];
-        arguments[0] = UNLOADED;
-        arguments[1] = offence as u8;
+        arguments[0] = kind;
+        arguments[1] = offence;
         arguments[2..4].copy_from_slice(&extension.to_le_bytes());
         arguments[4..8].copy_from_slice(&strikes.to_le_bytes());
         Message::small(HandlerNumber::NONE, Endpoint::Runtime, &arguments)
@@ -75,13 +90,14 @@ impl Notice {
             return None;
         }
         let arguments = message.arguments();
+        let (extension, strikes) = (u16_at(arguments, 2)?, u32_at(arguments, 4)?);
         let offence = match (arguments.first()?, arguments.get(1)?) {
+            (&REMOVED, 0) if strikes == 0 => return Some(Self::Removed { extension }),
             (&UNLOADED, 1) => Offence::OutOfFuel,
             (&UNLOADED, 2) => Offence::Trapped,
             (&UNLOADED, 3) => Offence::ReturnedEarly,
             _ => return None,
         };
-        let (extension, strikes) = (u16_at(arguments, 2)?, u32_at(arguments, 4)?);
         Some(Self::Unloaded { extension, offence, strikes })
     }
 }
@@ -96,6 +112,8 @@ mod tests {
             let notice = Notice::Unloaded { extension: 63, offence, strikes: 100 };
             assert_eq!(Notice::from_message(&notice.to_message()), Some(notice));
         }
+        let removed = Notice::Removed { extension: 7 };
+        assert_eq!(Notice::from_message(&removed.to_message()), Some(removed));
     }
 
     #[test]
@@ -105,7 +123,13 @@ mod tests {
         let mut forged = notice.clone();
         forged.set_source(Endpoint::Extension(1));
         assert_eq!(Notice::from_message(&forged), None);
-        for arguments in [&[][..], &[1, 1], &[2, 1, 0, 0, 0, 0, 0, 0], &[1, 9, 0, 0, 0, 0, 0, 0]] {
+        for arguments in [
+            &[][..],
+            &[1, 1],
+            &[2, 1, 0, 0, 0, 0, 0, 0],
+            &[3, 1, 0, 0, 0, 0, 0, 0],
+            &[1, 9, 0, 0, 0, 0, 0, 0],
+        ] {
             let other = Message::small(HandlerNumber::NONE, Endpoint::Runtime, arguments);
             assert_eq!(Notice::from_message(&other), None, "{arguments:?}");
         }

@@ -24,13 +24,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Request::Extensions { after: 7 },
         Request::Unload { extension: 1 },
         Request::Replace { extension: 1, signature: Some("spine-signature 00".to_owned()) },
-        Request::Send { extension: 1, handler: 2, arguments: b"how many?".to_vec() },
+        Request::Attach { extension: 1 },
         Request::Statistics { interface: "left".to_owned() },
     ];
     let calls = (0..).zip(requests).map(|(id, request)| encode(&Call { id, request }));
     let answers = [
         FromDaemon::Refused { id: 3, why: "no".to_owned() },
-        FromDaemon::Message { extension: 1, handler: 1, arguments: vec![0, 255] },
         FromDaemon::Ended { extension: 1, why: "strikes".to_owned() },
     ];
     calls.chain(answers.iter().map(encode)).filter_map(Result::ok).collect()

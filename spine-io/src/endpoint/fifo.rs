@@ -3,11 +3,11 @@
 //! The first belongs to the process the adapter runs in. Others are made for, or brought by, applications of
 //! other processes. What an extension sends to the host goes to the application that loaded it, and
 //! an application's messages reach its own extensions only; the first application, which runs the adapter,
-//! reaches all.
+//! reaches all. An extension may have several applications, which all hear it.
 //!
 //! The protocol is `spine_ring`'s, and so is what keeps a hostile application out. Here is what keeps it from
 //! costing the others: in one event no more than a burst is taken of each FIFO, a full one costs its own
-//! messages (dropped, counted), each FIFO is rung at most once a turn, and one that is closed is not looked at again.
+//! messages (dropped, counted), one that sends more than its [allowance](super::allowance) waits, each FIFO is rung at most once a turn, and one that is closed is not looked at again.
 //! Extensions of one application share its FIFO fairly: each may have so many times what is free of it.
 
 use std::collections::VecDeque;
@@ -18,12 +18,20 @@ use spine_abi::{Kind, Message, Notice, Reason};
 use spine_ring::sleeper::Watch;
 use spine_ring::{Closed, Counts, End, OpenError, Polled, SendError, Sleeper};
 
+use super::allowance::{Allowance, Allowances};
+use crate::clock::Nanos;
 use crate::dispatcher::share::Ledger;
 
 /// Notices that wait for a full FIFO at most: one for each extension there can be.
 const NOTICES: usize = EXTENSIONS;
 /// FIFOs one adapter has at most.
 pub const FIFOS: usize = 64;
+/// Applications of one extension at most.
+pub const APPLICATIONS: usize = 8;
+/// How long a notice that finds no room waits at the least before it is tried again.
+const AGAIN: u64 = 500_000;
+/// The part of the time that a notice has waited, which it may wait on beside room for it.
+const LATENESS: u64 = 4;
 
 /// A FIFO of one adapter, and the application behind it. Not used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,14 +79,19 @@ struct Fifo {
     unrung: bool,
     /// Which extension has what in it.
     shares: Ledger,
-    /// What the runtime tells the application, before everything else.
+    /// What the runtime tells the application, before everything else, and since when that waits.
     notices: VecDeque<Message>,
+    owed_since: Nanos,
+    /// Whose allowance it sends on, if there is one, and whether that is used up.
+    owner: Option<u32>,
+    held: bool,
 }
 
 impl Fifo {
-    fn new(end: End) -> Self {
+    fn new(end: End, owner: Option<u32>) -> Self {
         let (shares, notices) = (Ledger::default(), VecDeque::new());
-        Self { end, watch: None, unrung: false, shares, notices }
+        let (watch, unrung, owed_since, held) = (None, false, Nanos(0), false);
+        Self { end, watch, unrung, shares, notices, owed_since, owner, held }
     }
 
     fn put(&mut self, message: &Message) -> Result<(), Reason> {
@@ -109,6 +122,9 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Fifos {
     places: Vec<Place>,
+    allowances: Allowances,
+    /// When FIFOs that are held are looked at again.
+    held_until: Option<Nanos>,
     /// Doorbells of FIFOs that are gone, still watched.
     unwatched: Vec<Watch>,
     /// Doorbells rung and heard by FIFOs that are gone.
@@ -118,13 +134,19 @@ pub(crate) struct Fifos {
 impl Fifos {
     /// With the FIFO of the process itself.
     pub(crate) fn new(own: End) -> Self {
-        let mut fifos = Self { places: Vec::new(), unwatched: Vec::new(), past_calls: 0 };
-        fifos.add(own);
+        let mut fifos = Self {
+            places: Vec::new(),
+            allowances: Allowances::default(),
+            held_until: None,
+            unwatched: Vec::new(),
+            past_calls: 0,
+        };
+        fifos.add(own, None);
         fifos
     }
 
     /// Takes the adapter's end of a FIFO; `None` if there are too many.
-    pub(crate) fn add(&mut self, end: End) -> Option<FifoId> {
+    pub(crate) fn add(&mut self, end: End, allowance: Option<Allowance>) -> Option<FifoId> {
         let free = self.places.iter().position(|place| place.fifo.is_none());
         let index = free.unwrap_or(self.places.len());
         if index == FIFOS {
@@ -134,7 +156,10 @@ impl Fifos {
             self.places.push(Place::default());
         }
         let place = &mut self.places[index];
-        place.fifo = Some(Fifo::new(end));
+        place.fifo = Some(Fifo::new(end, allowance.map(|allowance| allowance.owner)));
+        if let Some(allowance) = allowance {
+            self.allowances.join(allowance);
+        }
         Some(FifoId { place: u16::try_from(index).ok()?, generation: place.generation })
     }
 
@@ -146,10 +171,19 @@ impl Fifos {
         let place = &mut self.places[usize::from(id.place)];
         place.generation = place.generation.wrapping_add(1);
         if let Some(fifo) = place.fifo.take() {
+            if let Some(owner) = fifo.owner {
+                self.allowances.leave(owner);
+            }
             self.unwatched.extend(fifo.watch);
             self.past_calls += calls(&fifo.end.counts());
         }
         true
+    }
+
+    /// Whether a FIFO is there, open or closed.
+    pub(crate) fn has(&self, id: FifoId) -> bool {
+        let place = self.places.get(usize::from(id.place));
+        place.is_some_and(|place| place.generation == id.generation && place.fifo.is_some())
     }
 
     fn get(&mut self, id: FifoId) -> Option<&mut Fifo> {
@@ -184,23 +218,47 @@ impl Fifos {
         Ok(())
     }
 
-    /// Tells an application something, before everything else; what does not fit now is tried again in each
-    /// turn.
-    ///
-    /// # Errors
-    /// The oldest of too many notices was dropped, or there is no such application.
-    pub(crate) fn notify(&mut self, id: FifoId, notice: Notice) -> Result<(), ()> {
-        let fifo = self.get(id).ok_or(())?;
-        let dropped = (fifo.notices.len() == NOTICES).then(|| fifo.notices.pop_front());
-        fifo.notices.push_back(notice.to_message());
-        fifo.send_notices();
-        dropped.map_or(Ok(()), |_| Err(()))
+    /// Tells applications something, before everything else; what does not fit now is tried again in each
+    /// turn. Those that are gone need not know. Answers how many older notices had to give way.
+    pub(crate) fn notify(&mut self, ids: &[FifoId], notice: Notice, now: Nanos) -> u64 {
+        let mut lost = 0;
+        for id in ids {
+            let Some(fifo) = self.get(*id) else { continue };
+            if fifo.notices.len() == NOTICES {
+                fifo.notices.pop_front();
+                lost += 1;
+            }
+            if fifo.notices.is_empty() {
+                fifo.owed_since = now;
+            }
+            fifo.notices.push_back(notice.to_message());
+            fifo.send_notices();
+        }
+        lost
     }
 
-    /// Sends the notices that wait.
+    /// Begins a turn: sends the notices that wait, and looks again at FIFOs that were held.
     #[inline]
-    pub(crate) fn send_notices(&mut self) {
+    pub(crate) fn turn(&mut self, now: Nanos) {
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.held_until = None;
+            self.open().for_each(|fifo| fifo.held = false);
+        }
         self.open().filter(|fifo| !fifo.notices.is_empty()).for_each(Fifo::send_notices);
+    }
+
+    /// Nanoseconds until a FIFO should be looked at although nobody rings for it: it is held, or has had no
+    /// room for a notice.
+    ///
+    /// The application need not ring when it has made room. So we look, after a part of the time that it
+    /// has taken so far: a notice is late by that part at most, and who never reads costs ever less.
+    pub(crate) fn due_in(&self, now: Nanos) -> Option<u64> {
+        let held = self.held_until.map(|until| until.since(now));
+        let fifos = self.places.iter().filter_map(|place| place.fifo.as_ref());
+        let owing =
+            fifos.filter(|fifo| !fifo.notices.is_empty() && fifo.end.receiver.state().is_ok());
+        let owed = owing.map(|fifo| AGAIN.max(now.since(fifo.owed_since) / LATENESS)).min();
+        held.into_iter().chain(owed).min()
     }
 
     /// Rings for every application that sleeps beside what was put in.
@@ -217,16 +275,30 @@ impl Fifos {
     /// Whether an application has sent something.
     #[inline]
     pub(crate) fn is_ready(&mut self) -> bool {
-        self.open().any(|fifo| fifo.end.receiver.is_ready())
+        self.open().any(|fifo| !fifo.held && fifo.end.receiver.is_ready())
     }
 
-    /// Takes up to `most` messages out of each FIFO; answers how many of them were none, and are dropped.
-    pub(crate) fn receive(&mut self, most: usize, into: &mut Vec<(FifoId, Message)>) -> u64 {
+    /// Takes up to `most` messages out of each FIFO, and of one with an [allowance](super::allowance) no more
+    /// than that; answers how many of them were none, and are dropped.
+    pub(crate) fn receive(
+        &mut self,
+        most: usize,
+        now: Nanos,
+        into: &mut Vec<(FifoId, Message)>,
+    ) -> u64 {
         let mut bad = 0;
         for (index, Place { fifo, generation }) in (0..).zip(&mut self.places) {
             let Some(fifo) = fifo else { continue };
             let id = FifoId { place: index, generation: *generation };
-            for _ in 0..most {
+            // Who goes on sending meanwhile does not keep us here.
+            for _ in 0..most.min(slots(fifo.end.sender.capacity())) {
+                let wait = fifo.owner.and_then(|owner| self.allowances.wait(owner, now));
+                if let Some(wait) = wait.filter(|_| fifo.end.receiver.is_ready()) {
+                    fifo.held = true;
+                    let until = Nanos(now.0.saturating_add(wait));
+                    self.held_until = Some(self.held_until.map_or(until, |other| other.min(until)));
+                    break;
+                }
                 match fifo.end.receiver.poll() {
                     // Buffers are the adapter's own to refer to.
                     Polled::Message(message) if message.header().kind == Kind::Small => {
@@ -235,14 +307,18 @@ impl Fifos {
                     Polled::Message(_) | Polled::Malformed => bad += 1,
                     Polled::Empty => break,
                 }
+                if let Some(owner) = fifo.owner {
+                    self.allowances.spend(owner);
+                }
             }
         }
         bad
     }
 
-    /// Says to every application that the adapter is about to sleep: it must look once more after this.
+    /// Says to every application that the adapter is about to sleep: it must look once more after this. Who is
+    /// held need not ring: time wakes us.
     pub(crate) fn doze(&mut self) {
-        self.open().for_each(|fifo| fifo.end.receiver.doze());
+        self.open().filter(|fifo| !fifo.held).for_each(|fifo| fifo.end.receiver.doze());
     }
 
     /// Has the sleeper watch every open FIFO's doorbell, and no other.

@@ -14,6 +14,7 @@ use spine_abi::limits::HOST_FIFO;
 use spine_ring::{Counts, End, Fds, OpenError, SendError, Side};
 use wasmtime::Engine;
 
+use super::allowance::Allowance;
 use super::fifo::{FifoError, FifoId, Fifos};
 use crate::buffer::FrameMemory;
 use crate::clock::{Clock, Monotonic};
@@ -35,8 +36,11 @@ pub(crate) enum Control {
     Replace(ExtensionId, Loaded, SyncSender<Result<Loaded, LoadError>>),
     /// Unload an extension; answers whether it was there.
     Unload(ExtensionId, SyncSender<bool>),
-    /// The adapter's end of a FIFO to another application; answers which it is, if there is room.
-    Attach(Box<End>, SyncSender<Option<FifoId>>),
+    /// The adapter's end of a FIFO to another application, and how much it may send; answers which it is, if
+    /// there is room.
+    Attach(Box<End>, Option<Allowance>, SyncSender<Option<FifoId>>),
+    /// One more application for an extension.
+    Share(ExtensionId, FifoId, SyncSender<Result<(), LoadError>>),
     /// Closes such a FIFO; answers whether it was there.
     Detach(FifoId, SyncSender<bool>),
     /// A copy of its counters.
@@ -189,19 +193,52 @@ impl AdapterHandle {
         Ok((self.attach(adapter)?, fds))
     }
 
+    /// The same for an application that may send only so much: what is beyond waits in the FIFO.
+    ///
+    /// # Errors
+    /// [`FifoError`].
+    pub fn open_fifo_within(
+        &self,
+        capacity: u32,
+        allowance: Allowance,
+    ) -> Result<(FifoId, Fds), FifoError> {
+        let (adapter, fds) = spine_ring::create(Side::Adapter, capacity)?;
+        Ok((self.attach_within(adapter, Some(allowance))?, fds))
+    }
+
     /// Takes the adapter's end of a FIFO that an application made. Its descriptors were checked when the
     /// end was opened.
     ///
     /// # Errors
     /// [`FifoError`].
     pub fn attach(&self, adapter: End) -> Result<FifoId, FifoError> {
+        self.attach_within(adapter, None)
+    }
+
+    fn attach_within(
+        &self,
+        adapter: End,
+        allowance: Option<Allowance>,
+    ) -> Result<FifoId, FifoError> {
         let stopped = || FifoError::Stopped(self.name.clone());
         let (reply, answer) = sync_channel(1);
-        if !self.ask(Control::Attach(Box::new(adapter), reply)) {
+        if !self.ask(Control::Attach(Box::new(adapter), allowance, reply)) {
             return Err(stopped());
         }
         let id = answer.recv_timeout(ANSWER).map_err(|_| stopped())?;
         id.ok_or_else(|| FifoError::Full(self.name.clone()))
+    }
+
+    /// Lets one more application hear an extension, and send to it.
+    ///
+    /// # Errors
+    /// [`LoadError::NoExtension`], [`LoadError::Applications`], [`LoadError::Stopped`].
+    pub fn share(&self, extension: ExtensionId, application: FifoId) -> Result<(), LoadError> {
+        let (reply, answer) = sync_channel(1);
+        if !self.ask(Control::Share(extension, application, reply)) {
+            return Err(self.stopped());
+        }
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
     }
 
     /// Closes an application's FIFO; false if it is not there. Its extensions stay, and what they send to it is

@@ -1,5 +1,6 @@
 //! The places a message can go besides a local handler: host, peer, network, kernel (SPINE 3.2).
 
+pub mod allowance;
 pub mod fifo;
 pub mod host;
 pub mod kernel;

@@ -11,6 +11,7 @@ use spine_abi::limits::BURST;
 use spine_abi::verdict::Finish;
 use spine_abi::{Message, Reason, Verdict};
 
+use super::fifo::FifoId;
 use super::network::complete_checksum;
 use super::peer::{PEER_MESSAGES, Peer, Peers};
 use super::remote::Remotes;
@@ -317,13 +318,9 @@ impl Outlets {
 
     /// Takes what an extension sent and released in its last entry.
     pub(crate) fn collect(&mut self, extension: u16, instance: &mut Instance) {
-        let application = instance.application();
         let (to_host, to_peer) = instance.take_sent();
         for message in to_host {
-            match self.hosts.send(application, extension, &message) {
-                Ok(()) => self.counters.to_host += 1,
-                Err(reason) => self.counters.messages_dropped.add(reason, 1),
-            }
+            self.message_to_host(extension, instance, &message);
         }
         for (peer, message) in to_peer {
             self.message_to_peer(extension, peer, message);
@@ -335,6 +332,31 @@ impl Outlets {
             self.consume(frame);
         }
         self.scratch = released;
+    }
+
+    /// Gives a message to each application of its extension; those that are gone are forgotten.
+    fn message_to_host(&mut self, extension: u16, instance: &mut Instance, message: &Message) {
+        let (hosts, counters) = (&mut self.hosts, &mut self.counters);
+        let (mut sent, mut dropped) = (0, 0);
+        instance.applications_mut().retain(|application| {
+            let result = hosts.send(*application, extension, message);
+            match result {
+                Ok(()) => sent += 1,
+                Err(Reason::HostClosed) => return *application == FifoId::OWN,
+                Err(reason) => {
+                    counters.messages_dropped.add(reason, 1);
+                    dropped += 1;
+                }
+            }
+            true
+        });
+        if sent + dropped == 0 {
+            counters.messages_dropped.add(Reason::HostClosed, 1);
+            dropped = 1;
+        }
+        counters.to_host += sent;
+        instance.mail().to_host += sent;
+        instance.mail().lost += dropped;
     }
 
     fn message_to_peer(&mut self, extension: u16, peer: u16, message: Message) {

@@ -28,6 +28,7 @@ use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
 use crate::endpoint::fifo::FifoId;
+use crate::stats::Mail;
 
 /// How much an extension may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,9 @@ pub enum LoadError {
         /// The adapter.
         adapter: String,
     },
+    /// Too many hear it.
+    #[error("as many applications hear the extension {0} as can")]
+    Applications(String),
     /// No room for one more.
     #[error("adapter {0} has as many extensions as it can")]
     Full(String),
@@ -128,8 +132,9 @@ pub struct Instance {
     run: TypedFunc<(), ()>,
     stack_pointer: Option<(Global, i32)>,
     budget: Budget,
-    /// Whose extension it is: where its messages to the host go.
-    application: FifoId,
+    /// Whose extension it is: where its messages to the host go, and who may send it some.
+    applications: Vec<FifoId>,
+    mail: Mail,
     card_bytes: usize,
 }
 
@@ -185,12 +190,21 @@ impl Instance {
         let name = verified.image().manifest.name().to_owned();
         let stride = verified.image().manifest.slot_stride();
         let wanted = verified.image().manifest.regions();
-        let (budget, application) = (from.budget, FifoId::OWN);
+        let budget = from.budget;
         let header = &verified.image().header;
         let own = memory.data_size(&store) + header.wasm_code as usize + stride;
         let card_bytes = own + from.regions.iter().map(|region| region.bytes).sum::<usize>();
-        let mut this =
-            Box::new(Self { name, store, run, stack_pointer, budget, application, card_bytes });
+        let (applications, mail) = (vec![FifoId::OWN], Mail::default());
+        let mut this = Box::new(Self {
+            name,
+            store,
+            run,
+            stack_pointer,
+            budget,
+            applications,
+            mail,
+            card_bytes,
+        });
         this.lay_out(memory, stride, wanted, &from.regions)?;
         if let Some(init) = init {
             init.call(&mut this.store, ()).map_err(|error| LoadError::Init {
@@ -258,13 +272,23 @@ impl Instance {
     }
 
     /// Whose extension it is: of the process the adapter runs in, unless it was said otherwise.
-    pub fn application(&self) -> FifoId {
-        self.application
+    pub fn applications(&self) -> &[FifoId] {
+        &self.applications
     }
 
-    /// Gives it to the application behind another FIFO.
+    /// Gives it to the application behind another FIFO, and to no other.
     pub fn set_application(&mut self, application: FifoId) {
-        self.application = application;
+        self.applications = vec![application];
+    }
+
+    /// Who hears it, to be added to and taken from.
+    pub(crate) fn applications_mut(&mut self) -> &mut Vec<FifoId> {
+        &mut self.applications
+    }
+
+    /// What it and its applications have sent each other.
+    pub(crate) fn mail(&mut self) -> &mut Mail {
+        &mut self.mail
     }
 
     /// The numbers of its handlers, in the order of its table.
@@ -401,8 +425,10 @@ impl Instance {
     }
 
     /// Takes what an earlier version of the same extension holds on this adapter: the buffers it keeps,
-    /// and the windows that were granted to it.
+    /// the windows that were granted to it, and its applications.
     pub(crate) fn take_over(&mut self, before: &mut Self) {
+        self.applications = std::mem::take(&mut before.applications);
+        self.mail = before.mail;
         let (ours, theirs) = (self.store.data_mut(), before.store.data_mut());
         std::mem::swap(&mut ours.kept, &mut theirs.kept);
         std::mem::swap(&mut ours.windows, &mut theirs.windows);

@@ -4,9 +4,12 @@ use spine_abi::event::Stage;
 use spine_abi::limits::BURST;
 use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
-use super::Adapter;
-use crate::endpoint::fifo::FifoId;
+use super::{Adapter, Installed};
+use crate::endpoint::fifo::{APPLICATIONS, FifoId};
+use crate::endpoint::host::ExtensionId;
+use crate::extension::LoadError;
 use crate::extension::outcome::Body;
+use crate::stats::Mail;
 
 impl Adapter {
     pub(super) fn arrivals(&mut self) -> bool {
@@ -70,7 +73,7 @@ impl Adapter {
     /// Gives the messages of applications, up to `most` of each, to the handlers they name.
     pub(super) fn receive_from_hosts(&mut self, most: usize) -> bool {
         let mut messages = std::mem::take(&mut self.from_hosts);
-        let bad = self.out.hosts.receive(most, &mut messages);
+        let bad = self.out.hosts.receive(most, self.now, &mut messages);
         let moved = bad > 0 || !messages.is_empty();
         self.out.counters.messages_dropped.add(Reason::BadMessage, bad);
         for (application, message) in messages.drain(..) {
@@ -85,13 +88,47 @@ impl Adapter {
         moved
     }
 
-    /// Whether an application may send to a handler: of its own extensions, or it runs the adapter.
-    fn reaches(&self, application: FifoId, handler: HandlerNumber) -> bool {
-        if application == FifoId::OWN {
-            return true;
-        }
+    /// Whether an application may send to a handler: of its own extensions, or it runs the adapter. The
+    /// extension is noted to have mail then.
+    fn reaches(&mut self, application: FifoId, handler: HandlerNumber) -> bool {
         let target = self.table.find(handler).map(|target| usize::from(target.extension));
-        let installed = target.and_then(|place| self.extensions.get(place)?.as_ref());
-        installed.is_some_and(|installed| installed.instance.application() == application)
+        let installed = target.and_then(|place| self.extensions.get_mut(place)?.as_mut());
+        let Some(Installed { instance, .. }) = installed else { return false };
+        let reaches = application == FifoId::OWN || instance.applications().contains(&application);
+        instance.mail().from_host += u64::from(reaches);
+        reaches
+    }
+
+    /// What each extension and its applications have sent each other.
+    pub(super) fn mail(&mut self) -> Vec<(ExtensionId, Mail)> {
+        let places = (0..).zip(&mut self.extensions);
+        let mail = places.filter_map(|(number, installed)| {
+            Some((ExtensionId(number), *installed.as_mut()?.instance.mail()))
+        });
+        mail.collect()
+    }
+
+    /// Lets one more application hear an extension, and send to it.
+    ///
+    /// # Errors
+    /// [`LoadError::NoExtension`]; [`LoadError::Applications`]: it has as many as it can.
+    pub(super) fn share(
+        &mut self,
+        extension: ExtensionId,
+        application: FifoId,
+    ) -> Result<(), LoadError> {
+        let place = self.extensions.get_mut(usize::from(extension.0)).and_then(Option::as_mut);
+        let Some(Installed { instance, .. }) = place else {
+            let adapter = self.out.nic.name().to_owned();
+            return Err(LoadError::NoExtension { extension: extension.0, adapter });
+        };
+        let hosts = &self.out.hosts;
+        let applications = instance.applications_mut();
+        applications.retain(|known| *known != application && hosts.has(*known));
+        if applications.len() >= APPLICATIONS {
+            return Err(LoadError::Applications(instance.name().to_owned()));
+        }
+        applications.push(application);
+        Ok(())
     }
 }

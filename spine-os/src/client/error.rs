@@ -4,9 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use spine_abi::limits::ARGUMENT_BYTES;
 use thiserror::Error;
 
 use crate::daemon::protocol::{Answer, ProtocolError};
+use crate::fifo::{Closed, OpenError};
 use crate::memory::OutOfRange;
 
 /// Why the daemon was not reached, or did not do what was asked.
@@ -41,6 +43,25 @@ pub enum ClientError {
     /// The daemon said something that is no answer.
     #[error("spined said something unexpected: {0}")]
     Daemon(String),
+    /// The adapter takes nothing, or no more than the policy allows.
+    #[error(
+        "the FIFO to the adapter has been full for {0:?}: send slower, or ask for more messages_per_second in the policy"
+    )]
+    Full(Duration),
+    /// The adapter does not talk with this client any more.
+    #[error("the FIFO to the adapter of {interface} is closed: {why}")]
+    Fifo {
+        /// Which.
+        interface: String,
+        /// What it says of the other end.
+        why: Closed,
+    },
+    /// What the daemon sent is no end of a FIFO.
+    #[error("spined sent a FIFO that cannot be used: {0}")]
+    NoFifo(#[from] OpenError),
+    /// More than a message holds.
+    #[error("{0} bytes of arguments: a small message has {ARGUMENT_BYTES} at most")]
+    Arguments(usize),
     /// Data that leaves its region.
     #[error("bulk data does not fit: {0}")]
     Bulk(#[from] OutOfRange),

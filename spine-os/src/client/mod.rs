@@ -22,30 +22,42 @@
 //! share: [`Client::send_bulk`] writes the data there and sends a small message that says where, so nothing
 //! is copied on the adapter, and the handler runs only when all of the data has arrived.
 //!
-//! Messages that come while another answer is waited for are kept, in order, up to [`WAITING`] of them.
+//! Messages cross by a FIFO in shared memory that the client has with each adapter; the daemon sees none of
+//! them. While both are awake that takes no system call ([`Client::counts`]). What an extension sends
+//! while the FIFO is full is dropped, and counted by the adapter; what its application sends waits for room.
+//! Messages that come while another one is waited for are kept, in order, up to [`WAITING`] of them.
 //!
 //! Left out: use by several threads at once (open a connection for each).
 
+mod channels;
 mod error;
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use error::ClientError;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use spine_abi::limits::ARGUMENT_BYTES;
+
+use self::channels::Channels;
+pub use self::error::ClientError;
 
 pub use crate::daemon::protocol::{
-    AdapterInfo, AdapterStatistics, ExtensionInfo, ExtensionNumber, Load,
+    AdapterInfo, AdapterStatistics, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
 };
 use crate::daemon::protocol::{Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer};
 use crate::daemon::socket::{Connection, Received};
 use crate::daemon::{file, socket_path};
+pub use crate::fifo::Counts;
 use crate::memory::Region;
 
 /// Messages that are kept for later, at most; older ones give way, and are counted.
 pub const WAITING: usize = 1024;
 
+/// How long a client looks for messages before it sleeps: the time in which an adapter that is awake answers.
+const MOMENT: Duration = Duration::from_micros(20);
 /// How long the daemon may take for an answer. Linking a large extension takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -76,9 +88,11 @@ type Handler = Box<dyn FnMut(&[u8])>;
 /// A connection to a daemon.
 pub struct Client {
     connection: Connection,
+    channels: Channels,
     last: u64,
     waiting: VecDeque<Event>,
     lost: u64,
+    sleeps: u64,
     handlers: HashMap<(ExtensionNumber, u16), Handler>,
 }
 
@@ -100,9 +114,11 @@ impl Client {
             .map_err(|error| ClientError::Connect { path: path.to_owned(), error })?;
         let mut client = Self {
             connection,
+            channels: Channels::default(),
             last: 0,
             waiting: VecDeque::new(),
             lost: 0,
+            sleeps: 0,
             handlers: HashMap::new(),
         };
         let hello = Request::Hello { version: VERSION, program: program.to_owned() };
@@ -170,7 +186,9 @@ impl Client {
         let request = Request::Load(Load { regions: sizes, ..load.clone() });
         let mut beside = vec![file.as_fd()];
         beside.extend(regions.iter().map(|region| region.as_fd()));
-        self.loaded(request, &beside)
+        let (extension, came) = self.loaded(request, &beside)?;
+        self.channels.add(&extension, came)?;
+        Ok(extension)
     }
 
     /// Puts another version in an extension's place, without losing a message: its handler numbers, what
@@ -186,17 +204,20 @@ impl Client {
         signature: Option<String>,
     ) -> Result<ExtensionInfo, ClientError> {
         let file = file::seal(wasm)?;
-        self.loaded(Request::Replace { extension, signature }, &[file.as_fd()])
+        let request = Request::Replace { extension, signature };
+        let (extension, _) = self.loaded(request, &[file.as_fd()])?;
+        self.channels.update(&extension);
+        Ok(extension)
     }
 
     fn loaded(
         &mut self,
         request: Request,
         beside: &[BorrowedFd<'_>],
-    ) -> Result<ExtensionInfo, ClientError> {
-        match self.call(request, beside)? {
-            Answer::Loaded(extension) => Ok(extension),
-            answer => Err(ClientError::unexpected(&answer)),
+    ) -> Result<(ExtensionInfo, Vec<OwnedFd>), ClientError> {
+        match self.call_for(request, beside)? {
+            (Answer::Loaded(extension), came) => Ok((extension, came)),
+            (answer, _) => Err(ClientError::unexpected(&answer)),
         }
     }
 
@@ -205,8 +226,12 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`]: there is none, or it is another user's.
     pub fn unload(&mut self, extension: ExtensionNumber) -> Result<(), ClientError> {
+        self.done(Request::Unload { extension })?;
+        // What it said last is there by now.
+        self.collect();
+        self.channels.forget(extension);
         self.handlers.retain(|(number, _), _| *number != extension);
-        self.done(Request::Unload { extension })
+        Ok(())
     }
 
     /// Hears the messages of an extension that another connection of the same user loaded.
@@ -214,20 +239,36 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`]: there is none, or it is another user's.
     pub fn attach(&mut self, extension: ExtensionNumber) -> Result<(), ClientError> {
-        self.done(Request::Attach { extension })
+        match self.call_for(Request::Attach { extension }, &[])? {
+            (Answer::Attached(extension), beside) => self.channels.add(&extension, beside),
+            (answer, _) => Err(ClientError::unexpected(&answer)),
+        }
     }
 
-    /// Sends a small message of up to 240 bytes to a handler.
+    /// Sends a small message of up to 240 bytes to a handler. Waits while the FIFO is full, for two seconds at
+    /// most. An extension of another connection is [attached](Self::attach) first.
     ///
     /// # Errors
-    /// [`ClientError::Refused`]: there is no such handler, or too many messages were sent.
+    /// [`ClientError::Refused`]: there is no such handler or no such extension; [`ClientError::Full`].
     pub fn send(
         &mut self,
         extension: ExtensionNumber,
         handler: u16,
         arguments: &[u8],
     ) -> Result<(), ClientError> {
-        self.done(Request::Send { extension, handler, arguments: arguments.to_vec() })
+        if arguments.len() > ARGUMENT_BYTES {
+            return Err(ClientError::Arguments(arguments.len()));
+        }
+        // Its end may have been told.
+        self.collect();
+        if !self.channels.has(extension, handler) {
+            self.attach(extension)?;
+            if !self.channels.has(extension, handler) {
+                return Err(ClientError::Refused(self.channels.lacks(extension, handler)));
+            }
+        }
+        let Self { channels, waiting, lost, .. } = self;
+        channels.send(extension, handler, arguments, |event| keep(waiting, lost, event))
     }
 
     /// Writes data into a region shared with the extension, at `offset`, and sends its handler a small
@@ -247,7 +288,7 @@ impl Client {
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let place = usize::try_from(offset).unwrap_or(usize::MAX);
         region.write(place, data)?;
-        // The message crosses the kernel after the data was written, so the handler sees all of it.
+        // The FIFO releases the message after the data was written, so the handler sees all of it.
         let mut arguments = [0; 8];
         arguments[..4].copy_from_slice(&offset.to_le_bytes());
         arguments[4..].copy_from_slice(&length.to_le_bytes());
@@ -306,10 +347,8 @@ impl Client {
                     None => {}
                 }
             }
-            let left = end.saturating_duration_since(Instant::now());
-            match self.hear(left)? {
-                Some(said) => self.keep(said),
-                None => return Err(ClientError::Timeout(timeout)),
+            if !self.wait(end)? {
+                return Err(ClientError::Timeout(timeout));
             }
         }
     }
@@ -327,11 +366,16 @@ impl Client {
                     return Ok(Some(event));
                 }
             }
-            match self.hear(end.saturating_duration_since(Instant::now()))? {
-                Some(said) => self.keep(said),
-                None => return Ok(None),
+            if !self.wait(end)? {
+                return Ok(None);
             }
         }
+    }
+
+    /// What this client's ends of its FIFOs have done: messages, and system calls (`rings`, `heard`; each sleep
+    /// is one more, see [`sleeps`](Counts::sleeps)).
+    pub fn counts(&self) -> Counts {
+        Counts { sleeps: self.sleeps, ..self.channels.counts() }
     }
 
     /// Messages that had to give way to newer ones because nobody took them.
@@ -358,56 +402,138 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer; what comes before is kept.
     fn call(&mut self, request: Request, beside: &[BorrowedFd<'_>]) -> Result<Answer, ClientError> {
+        self.call_for(request, beside).map(|(answer, _)| answer)
+    }
+
+    /// Sends a request and waits for its answer, and what came beside it; what comes before is kept.
+    fn call_for(
+        &mut self,
+        request: Request,
+        beside: &[BorrowedFd<'_>],
+    ) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
         self.last += 1;
         let call = Call { id: self.last, request };
         self.connection.send(&encode(&call)?, beside)?;
         let end = Instant::now() + PATIENCE;
         loop {
             match self.hear(end.saturating_duration_since(Instant::now()))? {
-                Some(FromDaemon::Answer { id, answer }) if id == call.id => return Ok(answer),
-                Some(FromDaemon::Refused { id, why }) if id == call.id => {
+                Some((FromDaemon::Answer { id, answer }, came)) if id == call.id => {
+                    return Ok((answer, came));
+                }
+                Some((FromDaemon::Refused { id, why }, _)) if id == call.id => {
                     return Err(ClientError::Refused(why));
                 }
-                Some(said) => self.keep(said),
+                Some((said, _)) => self.note(said),
                 None => return Err(ClientError::Timeout(PATIENCE)),
             }
         }
     }
 
-    /// What the daemon says next; `None` when it says nothing in time.
-    fn hear(&self, timeout: Duration) -> Result<Option<FromDaemon>, ClientError> {
+    /// What the daemon says next, and what came beside it; `None` when it says nothing in time.
+    fn hear(&self, timeout: Duration) -> Result<Option<(FromDaemon, Vec<OwnedFd>)>, ClientError> {
         match self.connection.receive(timeout)? {
-            Received::Packet(packet) => Ok(Some(parse_answer(&packet.bytes)?)),
+            Received::Packet(packet) => {
+                Ok(Some((parse_answer(&packet.bytes)?, packet.descriptors)))
+            }
             Received::Nothing => Ok(None),
             Received::HungUp => Err(ClientError::HungUp),
             Received::Unfit(why) => Err(ClientError::Daemon(why.to_owned())),
         }
     }
 
-    fn keep(&mut self, said: FromDaemon) {
-        let event = match said {
-            FromDaemon::Message { extension, handler, arguments } => {
-                Event::Message { extension, handler, arguments }
-            }
-            FromDaemon::Ended { extension, why } => Event::Ended { extension, why },
-            // To a call that timed out.
-            FromDaemon::Answer { .. } | FromDaemon::Refused { .. } => return,
-        };
-        if self.waiting.len() >= WAITING {
-            self.waiting.pop_front();
-            self.lost += 1;
+    /// Takes in what the daemon said by itself.
+    fn note(&mut self, said: FromDaemon) {
+        // An answer is to a call that timed out.
+        let FromDaemon::Ended { extension, why } = said else { return };
+        // What it sent before is in the FIFO, and perhaps that it has ended, too.
+        self.collect();
+        if self.channels.forget(extension) {
+            keep(&mut self.waiting, &mut self.lost, Event::Ended { extension, why });
         }
-        self.waiting.push_back(event);
+    }
+
+    /// Takes what is in the FIFOs; whether there was something. No system call.
+    fn collect(&mut self) -> bool {
+        let Self { channels, waiting, lost, .. } = self;
+        let mut some = false;
+        channels.collect(|event| {
+            some = true;
+            keep(waiting, lost, event);
+        });
+        some
+    }
+
+    /// Waits until something was kept, or until `end`; whether something was.
+    fn wait(&mut self, end: Instant) -> Result<bool, ClientError> {
+        let start = Instant::now();
+        loop {
+            if self.collect() {
+                return Ok(true);
+            }
+            let now = Instant::now();
+            if now >= end || now.duration_since(start) >= MOMENT {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        loop {
+            // Who sends from now on rings; what was sent before is seen.
+            self.channels.doze();
+            let some = self.collect();
+            let closed = self.channels.newly_closed();
+            if some || closed.is_some() {
+                self.channels.wake(&[]);
+                return closed.map_or(Ok(true), Err);
+            }
+            let before = self.waiting.len();
+            let said = self.sleep(end)?;
+            if self.collect() || self.waiting.len() > before {
+                return Ok(true);
+            }
+            if !said && Instant::now() >= end {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Sleeps until the daemon or an adapter has something to say, or until `end`, and takes in what the
+    /// daemon says; whether it said something.
+    fn sleep(&mut self, end: Instant) -> Result<bool, ClientError> {
+        self.sleeps += 1;
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        let mut fds = vec![PollFd::new(&self.connection, PollFlags::IN)];
+        let channels = self.channels.descriptors();
+        fds.extend(channels.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+        let mut readable = fds.iter().map(|fd| !fd.revents().is_empty());
+        let said = readable.next().unwrap_or(false);
+        let heard: Vec<bool> = readable.collect();
+        self.channels.wake(&heard);
+        if !said {
+            return Ok(false);
+        }
+        match self.hear(Duration::ZERO)? {
+            Some((said, _)) => {
+                self.note(said);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 }
 
-impl AsFd for Client {
-    /// Becomes readable when something came that [`receive`](Self::receive) would take.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.connection.as_fd()
+/// Keeps an event for later; the oldest gives way when there are too many.
+fn keep(waiting: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
+    if waiting.len() >= WAITING {
+        waiting.pop_front();
+        *lost += 1;
     }
+    waiting.push_back(event);
 }
 
 impl std::fmt::Debug for Client {

@@ -1,19 +1,24 @@
 //! What is said over the control socket: JSON, one packet a sentence.
 //!
 //! A client sends [`Call`]s: a number of its choice and a [`Request`]. The daemon answers each with that
-//! number, in the order of the calls, and sends [`FromDaemon::Message`] and [`FromDaemon::Ended`] whenever there is one. The
-//! first request is [`Request::Hello`] with the [`VERSION`]; a daemon of another version says so and
+//! number, in the order of the calls, and sends [`FromDaemon::Ended`] whenever there is one. The first request is [`Request::Hello`] with the [`VERSION`]; a daemon of another version says so and
 //! hangs up.
 //!
 //! ```text
-//! -> {"id":1,"request":{"hello":{"version":1,"program":"spinectl"}}}
-//! <- {"answer":{"id":1,"answer":{"hello":{"version":1,"daemon":"spined 0.1.0"}}}}
+//! -> {"id":1,"request":{"hello":{"version":2,"program":"spinectl"}}}
+//! <- {"answer":{"id":1,"answer":{"hello":{"version":2,"daemon":"spined 0.1.0"}}}}
 //! -> {"id":2,"request":{"load":{"interface":"eth1"}}}            with the file descriptor of a .wasm
 //! <- {"refused":{"id":2,"why":"the policy grants alice nothing on eth1, ..."}}
 //! ```
 //!
 //! File descriptors travel beside the packet that needs them: for `load` and `replace` the extension as a
 //! sealed memory file, then the regions' files in the order of the manifest.
+//!
+//! Messages of extensions do not come this way. With the first extension that a client loads or attaches to
+//! on an adapter, the answer brings [two descriptors](FIFO_DESCRIPTORS): the client's end of a FIFO to that
+//! adapter (`spine_ring::Fds`), of its own, for all its extensions there. In it an extension is known by its
+//! [place](ExtensionInfo::place), which another one may have after it; the adapter's notices in the FIFO
+//! (`spine_abi::Notice`) say where one ends.
 //!
 //! Invariants: [`parse`] takes any bytes, allocates no more than in proportion to them, and what it gives
 //! is within the limits below; unknown fields are refused, so that no word is ever ignored today and
@@ -22,16 +27,18 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use spine_abi::limits::{ARGUMENT_BYTES, REGIONS};
+use serde::{Deserialize, Serialize};
+use spine_abi::limits::REGIONS;
 use thiserror::Error;
 
 /// The version of this language.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of a packet, at most.
 pub const PACKET_BYTES: usize = 64 << 10;
 /// File descriptors beside one packet, at most: the extension and its regions.
 pub const DESCRIPTORS: usize = 1 + REGIONS;
+/// File descriptors beside an answer that brings a FIFO: its memory, and its doorbell.
+pub const FIFO_DESCRIPTORS: usize = 2;
 /// Extensions named in one answer, at most.
 pub const PAGE: usize = 64;
 /// Bytes of any name in a request.
@@ -88,20 +95,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
     },
-    /// Hear the messages of an extension of the same user that another connection loaded.
+    /// Hear the messages of an extension of the same user that another connection loaded, and send it some.
     Attach {
         /// Which.
         extension: ExtensionNumber,
-    },
-    /// A small message for a handler of an extension.
-    Send {
-        /// Which.
-        extension: ExtensionNumber,
-        /// The handler's number.
-        handler: u16,
-        /// Up to 240 bytes.
-        #[serde(with = "hex_bytes")]
-        arguments: Vec<u8>,
     },
     /// What an adapter has counted.
     Statistics {
@@ -160,16 +157,6 @@ pub enum FromDaemon {
         /// One sentence.
         why: String,
     },
-    /// A small message from an extension.
-    Message {
-        /// Which.
-        extension: ExtensionNumber,
-        /// The number it was sent to: the application's own.
-        handler: u16,
-        /// Its arguments.
-        #[serde(with = "hex_bytes")]
-        arguments: Vec<u8>,
-    },
     /// An extension is gone although this client did not unload it.
     Ended {
         /// Which.
@@ -199,8 +186,10 @@ pub enum Answer {
         /// Whether there are more behind the last.
         more: bool,
     },
-    /// It is loaded, or replaced.
+    /// It is loaded, or replaced. Perhaps with a FIFO beside it.
     Loaded(ExtensionInfo),
+    /// Its messages are heard from now on. Perhaps with a FIFO beside it.
+    Attached(ExtensionInfo),
     /// Done; there is nothing to say about it.
     Done,
     /// What an adapter counted.
@@ -222,7 +211,7 @@ pub struct AdapterInfo {
 }
 
 /// An extension.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExtensionInfo {
     /// Its number on this daemon.
@@ -231,6 +220,8 @@ pub struct ExtensionInfo {
     pub name: String,
     /// Its adapter's interface.
     pub interface: String,
+    /// Its number on that adapter: its messages come from it. Given to another one afterwards.
+    pub place: u16,
     /// Whose it is.
     pub user: u32,
     /// Whether it outlives the connection that loaded it.
@@ -247,11 +238,11 @@ pub struct ExtensionInfo {
     pub regions: Vec<u64>,
     /// Versions so far, with replacements: 1 at first.
     pub version: u32,
-    /// Messages from its application.
+    /// Messages from its applications.
     pub sent: u64,
-    /// Messages to its application.
+    /// Messages to its applications.
     pub received: u64,
-    /// Messages to its application that found no room.
+    /// Messages to its applications that found no room, or that nobody heard.
     pub lost: u64,
 }
 
@@ -273,6 +264,29 @@ pub struct AdapterStatistics {
     pub to_kernel: BTreeMap<String, u64>,
     /// Packets at the classifier, by what became of them.
     pub classifier: BTreeMap<String, u64>,
+    /// Its FIFOs to clients.
+    pub fifos: Vec<FifoInfo>,
+}
+
+/// A client's FIFO to an adapter, as the adapter sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FifoInfo {
+    /// Whose it is.
+    pub user: u32,
+    /// Messages to the client.
+    pub to_client: u64,
+    /// Messages from the client.
+    pub from_client: u64,
+    /// What came from the client and was no message: dropped.
+    pub malformed: u64,
+    /// Doorbells rung for the client, which slept: system calls.
+    pub rings: u64,
+    /// Doorbells heard from the client: system calls.
+    pub heard: u64,
+    /// Why the adapter has closed it, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 /// Why a packet is not understood.
@@ -346,9 +360,6 @@ fn check(request: &Request) -> Result<(), ProtocolError> {
     match request {
         Request::Hello { program, .. } => name(program),
         Request::Statistics { interface } => name(interface),
-        Request::Send { arguments, .. } => {
-            at_most("bytes of arguments", arguments.len(), ARGUMENT_BYTES)
-        }
         Request::Replace { signature, .. } => signed(signature),
         Request::Load(load) => {
             name(&load.interface)?;
@@ -363,21 +374,6 @@ fn check(request: &Request) -> Result<(), ProtocolError> {
         | Request::Extensions { .. }
         | Request::Unload { .. }
         | Request::Attach { .. } => Ok(()),
-    }
-}
-
-/// Bytes as hexadecimal digits.
-mod hex_bytes {
-    use super::{Deserialize, Deserializer, Serializer};
-    use serde::de::Error as _;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&crate::hex::encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let digits = String::deserialize(from)?;
-        crate::hex::decode(&digits).ok_or_else(|| D::Error::custom("not hexadecimal digits"))
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes of regions shared with them.
     pub region_bytes: u64,
-    /// Messages his applications send to them, each second.
+    /// Messages his applications send to the extensions of one adapter, each second.
     pub messages_per_second: u32,
     /// Fuel of one message, for each of them.
     pub fuel_per_message: u64,

@@ -1,14 +1,18 @@
-//! The clients: who they are, what they are owed, and how fast they may be.
+//! The clients: who they are, what they are owed, and which FIFOs they have.
 //!
 //! A client that does not read what it is sent is not waited for: answers wait for it, and no more of its
-//! requests are read meanwhile; messages beyond [`OUTBOX`] are lost, and counted.
+//! requests are read meanwhile; what it is told beyond [`OUTBOX`] is lost.
+//!
+//! Messages go between clients and adapters without the daemon: all it has of them are the names of their
+//! FIFOs, to close them with the connection.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::Instant;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::Serialize;
+use spine_io::FifoId;
 use spine_os::daemon::protocol::encode;
 use spine_os::daemon::socket::{Connection, Peer};
 
@@ -19,6 +23,8 @@ pub(crate) struct ClientId(u64);
 /// Connections at one time, and those of one user.
 pub(crate) const CLIENTS: usize = 256;
 pub(crate) const CLIENTS_OF_USER: usize = 32;
+/// FIFOs to one adapter, of one user: an adapter has 63 for all.
+pub(crate) const FIFOS_OF_USER: usize = 16;
 /// Packets that wait for one client, at most.
 const OUTBOX: usize = 256;
 
@@ -39,15 +45,19 @@ pub(crate) struct Client {
     pub(crate) greeted: bool,
     /// Whether a job of its is under way: its next request waits.
     pub(crate) busy: bool,
-    outbox: VecDeque<Vec<u8>>,
+    /// Its FIFOs, by the position of their interfaces.
+    pub(crate) fifos: BTreeMap<usize, FifoId>,
+    outbox: VecDeque<Packet>,
 }
+
+/// What waits to be sent: bytes, and what goes beside them.
+type Packet = (Vec<u8>, Vec<OwnedFd>);
 
 /// All connections.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     last: u64,
     pub(crate) all: BTreeMap<ClientId, Client>,
-    buckets: HashMap<u32, Bucket>,
 }
 
 impl Who {
@@ -78,15 +88,32 @@ impl Client {
     /// # Errors
     /// The client has gone, or cannot be told.
     pub(crate) fn say(&mut self, said: &impl Serialize) -> io::Result<()> {
-        let bytes = encode(said).map_err(io::Error::other)?;
+        self.say_with(said, Vec::new())
+    }
+
+    /// The same with descriptors beside it.
+    ///
+    /// # Errors
+    /// As [`say`](Self::say).
+    pub(crate) fn say_with(
+        &mut self,
+        said: &impl Serialize,
+        beside: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let packet = (encode(said).map_err(io::Error::other)?, beside);
         if self.outbox.is_empty() {
-            match self.connection.try_send(&bytes, &[]) {
+            match self.try_send(&packet) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return sent,
             }
         }
-        self.outbox.push_back(bytes);
+        self.outbox.push_back(packet);
         Ok(())
+    }
+
+    fn try_send(&self, (bytes, beside): &Packet) -> io::Result<()> {
+        let beside: Vec<BorrowedFd<'_>> = beside.iter().map(|fd| fd.as_fd()).collect();
+        self.connection.try_send(bytes, &beside)
     }
 
     /// The same for what may be lost; says whether it was not.
@@ -105,8 +132,8 @@ impl Client {
     /// # Errors
     /// The client has gone.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while let Some(bytes) = self.outbox.front() {
-            match self.connection.try_send(bytes, &[]) {
+        while let Some(packet) = self.outbox.front() {
+            match self.try_send(packet) {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -126,68 +153,32 @@ impl Clients {
         self.last += 1;
         let id = ClientId(self.last);
         let who = Who::look_up(peer);
-        let (greeted, busy, outbox) = (false, false, VecDeque::new());
-        self.all.insert(id, Client { connection, who, greeted, busy, outbox });
+        let (greeted, busy, fifos, outbox) = (false, false, BTreeMap::new(), VecDeque::new());
+        self.all.insert(id, Client { connection, who, greeted, busy, fifos, outbox });
         Some(id)
     }
 
     /// Forgets a connection.
     pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
-        let gone = self.all.remove(&id)?;
-        if self.all.values().all(|client| client.who.user != gone.who.user) {
-            self.buckets.remove(&gone.who.user);
-        }
-        Some(gone)
+        self.all.remove(&id)
     }
 
-    /// Whether a user may send one more message now, of so many each second.
-    pub(crate) fn may_send(&mut self, user: u32, each_second: u32) -> bool {
-        self.buckets.entry(user).or_default().take(each_second, Instant::now())
+    /// FIFOs that a user has to the adapter of an interface.
+    pub(crate) fn fifos_of(&self, user: u32, wire: usize) -> usize {
+        let same = self.all.values().filter(|client| client.who.user == user);
+        same.filter(|client| client.fifos.contains_key(&wire)).count()
     }
-}
 
-/// Messages a user has saved up: at most those of one second.
-#[derive(Debug, Default)]
-struct Bucket {
-    saved: f64,
-    filled: Option<Instant>,
-}
-
-impl Bucket {
-    fn take(&mut self, each_second: u32, now: Instant) -> bool {
-        let rate = f64::from(each_second);
-        self.saved = match self.filled {
-            None => rate,
-            Some(before) => {
-                let gained = now.saturating_duration_since(before).as_secs_f64() * rate;
-                (self.saved + gained).min(rate)
-            }
-        };
-        self.filled = Some(now);
-        if self.saved < 1.0 {
-            return false;
-        }
-        self.saved -= 1.0;
-        true
+    /// Whose a FIFO to the adapter of an interface is.
+    pub(crate) fn user_of(&self, wire: usize, fifo: FifoId) -> Option<u32> {
+        let owner = self.all.values().find(|client| client.fifos.get(&wire) == Some(&fifo));
+        owner.map(|client| client.who.user)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_user_sends_so_many_messages_a_second_and_saves_up_no_more() {
-        let mut bucket = Bucket::default();
-        let start = Instant::now();
-        let taken = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(10, now)).count();
-        assert_eq!(taken(&mut bucket, start), 10);
-        assert_eq!(taken(&mut bucket, start + Duration::from_millis(500)), 5);
-        assert_eq!(taken(&mut bucket, start + Duration::from_secs(60)), 10);
-        let nothing = Bucket::default().take(0, start);
-        assert!(!nothing, "a limit of zero");
-    }
 
     #[test]
     fn a_client_that_does_not_read_is_not_waited_for() {

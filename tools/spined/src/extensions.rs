@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_io::ExtensionId;
+use spine_io::stats::Mail;
 use spine_os::daemon::protocol::{ExtensionInfo, ExtensionNumber};
 use spine_os::policy::Limits;
 
@@ -24,7 +25,7 @@ pub(crate) struct Extension {
     pub(crate) user: u32,
     /// Whose end is its end; `None` if it is kept.
     pub(crate) owner: Option<ClientId>,
-    /// Who hears its messages.
+    /// Who is told of its end.
     pub(crate) listeners: Vec<ClientId>,
     pub(crate) handlers: Vec<u16>,
     pub(crate) domains: Domains,
@@ -38,9 +39,6 @@ pub(crate) struct Extension {
     pub(crate) fuel: u64,
     pub(crate) messages_per_second: u32,
     pub(crate) version: u32,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) lost: u64,
 }
 
 /// All of them, by number and by place.
@@ -84,12 +82,13 @@ impl Extension {
         self.regions.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// What clients are told of it.
-    pub(crate) fn describe(&self, number: ExtensionNumber) -> ExtensionInfo {
+    /// What clients are told of it; its adapter says what it has sent and received.
+    pub(crate) fn describe(&self, number: ExtensionNumber, mail: Mail) -> ExtensionInfo {
         ExtensionInfo {
             number,
             name: self.name.clone(),
             interface: self.interface.clone(),
+            place: self.place.0,
             user: self.user,
             keep: self.owner.is_none(),
             handlers: self.handlers.clone(),
@@ -98,9 +97,9 @@ impl Extension {
             ports: self.claims.ports.clone(),
             regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),
             version: self.version,
-            sent: self.sent,
-            received: self.received,
-            lost: self.lost,
+            sent: mail.from_host,
+            received: mail.to_host,
+            lost: mail.lost,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! wait, so that nobody's modules keep everybody else's waiting.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -93,9 +94,16 @@ pub(crate) struct Tools {
     pub(crate) bell: Bell,
 }
 
+/// What makes an instance.
+type Work = dyn Fn(&Order, &Policy, Usage) -> Result<Prepared, String> + Send + Sync;
+/// What starts a thread for a job.
+type Start = fn(Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
 /// The jobs that run and those that wait.
 pub(crate) struct Jobs {
-    tools: Arc<Tools>,
+    work: Arc<Work>,
+    start: Start,
+    bell: Bell,
     waiting: VecDeque<(Order, Arc<Policy>, Usage)>,
     running: Vec<u32>,
     done: Sender<Done>,
@@ -105,9 +113,15 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// None yet.
     pub(crate) fn new(tools: Tools) -> Self {
+        let bell = tools.bell.clone();
+        let work = move |order: &Order, policy: &Policy, has| prepare(order, &tools, policy, has);
+        Self::with(Arc::new(work), start_thread, bell)
+    }
+
+    fn with(work: Arc<Work>, start: Start, bell: Bell) -> Self {
         let (done, ended) = channel();
         let (waiting, running) = (VecDeque::new(), Vec::new());
-        Self { tools: Arc::new(tools), waiting, running, done, ended }
+        Self { work, start, bell, waiting, running, done, ended }
     }
 
     /// Has something made, under this policy, by a user who has so much already.
@@ -133,22 +147,45 @@ impl Jobs {
             let idle = |(order, _, _): &(Order, _, _)| !self.running.contains(&order.who.user);
             let at = self.waiting.iter().position(idle).unwrap_or(0);
             let Some((order, policy, has)) = self.waiting.remove(at) else { return };
-            let (tools, done) = (Arc::clone(&self.tools), self.done.clone());
             self.running.push(order.who.user);
-            let work = move || {
-                let result = prepare(&order, &tools, &policy, has);
-                // The server may have ended.
-                let _ = done.send(Done { order, result });
-                tools.bell.ring();
-            };
-            if std::thread::Builder::new().name("spine-job".to_owned()).spawn(work).is_err() {
-                // The order is gone with the thread, and so is its client's answer: he hears a hang-up
-                // of his patience. Without threads nothing here goes on for long.
-                tracing::error!("there is no thread for a job");
-                self.running.pop();
+            if let Err((order, why)) = self.begin(order, policy, has) {
+                tracing::error!(%why, "there is no thread for a job");
+                let result = Err(format!("spined has no thread to load this with: {why}"));
+                // We have the other end.
+                let _ = self.done.send(Done { order, result });
+                self.bell.ring();
             }
         }
     }
+
+    /// Starts one, or gives the order back.
+    fn begin(
+        &self,
+        order: Order,
+        policy: Arc<Policy>,
+        has: Usage,
+    ) -> Result<(), (Order, io::Error)> {
+        let (work, done, bell) = (Arc::clone(&self.work), self.done.clone(), self.bell.clone());
+        // It is handed over once the thread is there: one that cannot be started takes nothing with it.
+        let (to_thread, given) = channel::<Order>();
+        let started = (self.start)(Box::new(move || {
+            let Ok(order) = given.recv() else { return };
+            let result = work(&order, &policy, has);
+            // The server may have ended.
+            let _ = done.send(Done { order, result });
+            bell.ring();
+        }));
+        match started {
+            Ok(()) => to_thread
+                .send(order)
+                .map_err(|lost| (lost.0, io::Error::other("it ended before it began"))),
+            Err(error) => Err((order, error)),
+        }
+    }
+}
+
+fn start_thread(run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    std::thread::Builder::new().name("spine-job".to_owned()).spawn(run).map(drop)
 }
 
 /// Makes one instance.
@@ -242,4 +279,52 @@ fn sources(order: &Order) -> Result<Vec<RegionSource>, String> {
 /// A name that a stranger chose, fit for a terminal.
 fn readable(name: &str) -> String {
     name.escape_debug().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    use spine_os::daemon::socket::{Connection, Peer};
+
+    fn order(clients: &mut crate::clients::Clients, call: u64) -> Order {
+        let (ours, theirs) = Connection::pair().expect("a pair");
+        let peer = Peer { process: 0, user: 4_000_000, group: 7 };
+        let client = clients.admit(ours, peer).expect("room");
+        Order {
+            client,
+            call,
+            who: clients.all.get(&client).expect("there").who.clone(),
+            wasm: theirs.as_fd().try_clone_to_owned().expect("a descriptor"),
+            signature: None,
+            wire: 0,
+            interface: "a".to_owned(),
+            claims: Claims::default(),
+            domains: None,
+            fuel: None,
+            regions: Vec::new(),
+            then: Then::Load { keep: false, handler: None },
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_thread_is_answered_and_so_are_those_behind_it() {
+        let fail: Start = |_| Err(io::Error::from(io::ErrorKind::WouldBlock));
+        let work = |_: &Order, _: &Policy, _| -> Result<Prepared, String> {
+            panic!("there is no thread to run this on")
+        };
+        let mut jobs = Jobs::with(Arc::new(work), fail, Bell::new().expect("a bell"));
+        let (mut clients, policy) = (crate::clients::Clients::default(), Arc::default());
+        for call in 0..5 {
+            jobs.submit(order(&mut clients, call), &policy, Usage::default());
+        }
+        for call in 0..5 {
+            let done = jobs.next_ended().expect("an answer");
+            assert_eq!(done.order.call, call);
+            let why = done.result.expect_err("nothing was made");
+            assert!(why.contains("no thread"), "{why}");
+        }
+        assert!(jobs.next_ended().is_none() && jobs.running.is_empty());
+    }
 }

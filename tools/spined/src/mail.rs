@@ -1,7 +1,7 @@
-//! From the adapters to the server: a thread each waits for messages and wakes the server for them.
+//! From the adapters to the server: a thread each waits for notices and wakes the server for them.
 //!
-//! The queue here is bounded, and the thread waits when it is full: then the adapter's own queue fills, and
-//! what does not fit there is dropped and counted by the adapter.
+//! Messages of extensions do not come here: they go to their applications by FIFOs of their own. The queue is
+//! bounded, and the thread waits when it is full: then the adapter keeps its notices.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use spine_abi::Message;
+use spine_abi::Notice;
 use spine_abi::limits::HOST_FIFO;
 use spine_io::Machine;
 
@@ -53,7 +53,7 @@ impl AsFd for Bell {
 ///
 /// # Errors
 /// There are no threads.
-pub(crate) fn collect(machine: &Arc<Machine>, bell: &Bell) -> io::Result<Receiver<(u16, Message)>> {
+pub(crate) fn collect(machine: &Arc<Machine>, bell: &Bell) -> io::Result<Receiver<(u16, Notice)>> {
     let (to, from) = sync_channel(HOST_FIFO);
     for index in 0..machine.adapters().len() {
         let (machine, bell, to) = (Arc::clone(machine), bell.clone(), to.clone());
@@ -64,12 +64,13 @@ pub(crate) fn collect(machine: &Arc<Machine>, bell: &Bell) -> io::Result<Receive
     Ok(from)
 }
 
-fn carry(machine: &Machine, index: usize, bell: &Bell, to: &SyncSender<(u16, Message)>) {
+fn carry(machine: &Machine, index: usize, bell: &Bell, to: &SyncSender<(u16, Notice)>) {
     let Some(adapter) = machine.adapters().get(index) else { return };
     let number = adapter.index();
     while machine.is_running() {
         let Some(message) = adapter.receive(LOOK) else { continue };
-        if to.send((number, message)).is_err() {
+        let Some(notice) = Notice::from_message(&message) else { continue };
+        if to.send((number, notice)).is_err() {
             return;
         }
         bell.ring();

@@ -2,19 +2,26 @@
 
 use std::os::fd::OwnedFd;
 
+use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
-use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_abi::limits::HOST_FIFO;
+use spine_io::stats::Mail;
+use spine_io::{Allowance, ExtensionId, FifoId, LoadError};
 use spine_os::daemon::protocol::{
     AdapterInfo, Answer, Call, ExtensionNumber, Load, PAGE, Request, VERSION,
 };
 use spine_os::policy::Limits;
 
 use crate::claims::Claims;
-use crate::clients::{ClientId, Who};
+use crate::clients::{ClientId, FIFOS_OF_USER, Who};
 use crate::extensions::{Extension, Usage};
 use crate::job::{Done, Order, Prepared, Then};
 use crate::server::Server;
 use crate::statistics;
+
+/// Messages that a client's FIFO holds each way.
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below 2^32")]
+const FIFO_MESSAGES: u32 = HOST_FIFO as u32;
 
 impl Server {
     /// Follows a call: answers it, or starts the job that will.
@@ -50,10 +57,10 @@ impl Server {
                     Err(why) => Err(why),
                 }
             }
-            Request::Unload { extension } => self.unload_for(&who, extension),
-            Request::Attach { extension } => self.attach(id, &who, extension),
-            Request::Send { extension, handler, arguments } => {
-                self.send(&who, extension, handler, &arguments)
+            Request::Unload { extension } => self.unload_for(id, &who, extension),
+            Request::Attach { extension } => {
+                let attached = self.attach(id, &who, extension);
+                return self.answer_with(id, call.id, attached);
             }
             Request::Statistics { interface } => self.statistics(&interface),
         };
@@ -73,7 +80,16 @@ impl Server {
     fn page(&self, after: ExtensionNumber) -> Answer {
         let mut found = self.extensions.after(after);
         let page = found.by_ref().take(PAGE);
-        let extensions = page.map(|(number, extension)| extension.describe(number)).collect();
+        let adapters = self.wires.machine.adapters().iter();
+        // One that does not answer has counted nothing.
+        let mail: Vec<_> =
+            adapters.map(|adapter| adapter.statistics().unwrap_or_default().mail).collect();
+        let describe = |(number, extension): (ExtensionNumber, &Extension)| {
+            let of_place = |(place, _): &&(ExtensionId, Mail)| *place == extension.place;
+            let mail = mail.get(extension.wire).and_then(|all| all.iter().find(of_place));
+            extension.describe(number, mail.map_or_else(Mail::default, |(_, mail)| *mail))
+        };
+        let extensions = page.map(describe).collect();
         Answer::Extensions { extensions, more: found.next().is_some() }
     }
 
@@ -85,7 +101,8 @@ impl Server {
             Some(wire) => wire.classifier.counters().map_err(|error| error.to_string())?,
             None => Vec::new(),
         };
-        Ok(Answer::Statistics(Box::new(statistics::translate(&counted, &classified))))
+        let user_of = |fifo| self.clients.user_of(position, fifo);
+        Ok(Answer::Statistics(Box::new(statistics::translate(&counted, &classified, user_of))))
     }
 
     fn position(&self, interface: &str) -> Result<usize, String> {
@@ -105,8 +122,14 @@ impl Server {
         Ok(extension)
     }
 
-    fn unload_for(&mut self, who: &Who, number: ExtensionNumber) -> Result<Answer, String> {
-        self.commanded(who, number)?;
+    fn unload_for(
+        &mut self,
+        id: ClientId,
+        who: &Who,
+        number: ExtensionNumber,
+    ) -> Result<Answer, String> {
+        // Who asks is told by the answer.
+        self.commanded(who, number)?.listeners.retain(|listener| *listener != id);
         self.unload(number, &format!("{} unloaded it", who.name));
         Ok(Answer::Done)
     }
@@ -116,39 +139,47 @@ impl Server {
         id: ClientId,
         who: &Who,
         number: ExtensionNumber,
-    ) -> Result<Answer, String> {
+    ) -> Result<(Answer, Vec<OwnedFd>), String> {
+        let Extension { wire, place, messages_per_second, .. } = *self.commanded(who, number)?;
+        let (fifo, beside) = self.fifo(id, wire, messages_per_second)?;
+        let adapter = self.wires.machine.adapters().get(wire).ok_or("the adapter is gone")?;
+        adapter.share(place, fifo).map_err(|error| match error {
+            // The adapter has just unloaded it.
+            LoadError::NoExtension { .. } => format!("there is no extension {number} any more"),
+            error => error.to_string(),
+        })?;
         let extension = self.commanded(who, number)?;
         if !extension.listeners.contains(&id) {
             extension.listeners.push(id);
         }
-        Ok(Answer::Done)
+        Ok((Answer::Attached(extension.describe(number, Mail::default())), beside))
     }
 
-    fn send(
+    /// A client's FIFO to an adapter, and what it must be given to use it if it is new.
+    fn fifo(
         &mut self,
-        who: &Who,
-        number: ExtensionNumber,
-        handler: u16,
-        arguments: &[u8],
-    ) -> Result<Answer, String> {
-        let extension = self.commanded(who, number)?;
-        if !extension.handlers.contains(&handler) {
+        id: ClientId,
+        wire: usize,
+        each_second: u32,
+    ) -> Result<(FifoId, Vec<OwnedFd>), String> {
+        let client = self.clients.all.get(&id).ok_or("the client is gone")?;
+        if let Some(fifo) = client.fifos.get(&wire) {
+            return Ok((*fifo, Vec::new()));
+        }
+        let owner = client.who.user;
+        if self.clients.fifos_of(owner, wire) >= FIFOS_OF_USER {
             return Err(format!(
-                "extension {number} ({}) has no handler {handler}; it has {:?}",
-                extension.name, extension.handlers
+                "{FIFOS_OF_USER} connections of this user talk with this adapter, and no more can"
             ));
         }
-        let (wire, each_second) = (extension.wire, extension.messages_per_second);
-        if !self.clients.may_send(who.user, each_second) {
-            return Err(format!("more than {each_second} messages in a second: send slower"));
-        }
         let adapter = self.wires.machine.adapters().get(wire).ok_or("the adapter is gone")?;
-        let message = Message::small(HandlerNumber(handler), Endpoint::Host, arguments);
-        adapter.send(message).map_err(|error| error.to_string())?;
-        if let Some(extension) = self.extensions.get_mut(number) {
-            extension.sent += 1;
+        let allowance = Allowance { owner, each_second };
+        let opened = adapter.open_fifo_within(FIFO_MESSAGES, allowance);
+        let (fifo, fds) = opened.map_err(|error| error.to_string())?;
+        if let Some(client) = self.clients.all.get_mut(&id) {
+            client.fifos.insert(wire, fifo);
         }
-        Ok(Answer::Done)
+        Ok((fifo, fds.into_fds().into()))
     }
 
     fn load_order(
@@ -252,9 +283,12 @@ impl Server {
         }
         let result = done.result.and_then(|prepared| match done.order.then {
             Then::Load { keep, handler } => self.install(done.order, prepared, keep, handler),
-            Then::Replace(number) => self.swap(&done.order.who, number, prepared),
+            Then::Replace(number) => {
+                let swapped = self.swap(&done.order.who, number, prepared);
+                swapped.map(|answer| (answer, Vec::new()))
+            }
         });
-        self.answer(id, call, result);
+        self.answer_with(id, call, result);
     }
 
     fn install(
@@ -263,23 +297,33 @@ impl Server {
         prepared: Prepared,
         keep: bool,
         handler: Option<u16>,
-    ) -> Result<Answer, String> {
-        let Prepared { loaded, name, handlers, domains, memory, fuel, limits } = prepared;
+    ) -> Result<(Answer, Vec<OwnedFd>), String> {
+        let Prepared { mut loaded, name, handlers, domains, memory, fuel, limits } = prepared;
         let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
         let more = Usage { extensions: 1, memory, region_bytes };
         if let Some(over) = self.extensions.usage(order.who.user).over(more, &limits) {
             return Err(over);
         }
+        let (client, wire) = (order.client, order.wire);
         let receiver = receiver(&name, &handlers, handler)?;
         self.may_claim(order.wire, &order.claims)?;
+        let Limits { messages_per_second, .. } = limits;
+        let (fifo, beside) = self.fifo(order.client, order.wire, messages_per_second)?;
         let adapter = self.wires.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
-        let place = adapter.install(loaded).map_err(|error| error.to_string())?;
+        loaded.set_application(fifo);
+        let installed = adapter.install(loaded).map_err(|error| error.to_string());
+        let place = match installed {
+            Ok(place) => place,
+            Err(why) => {
+                self.close_unused(order.client, order.wire, &beside);
+                return Err(why);
+            }
+        };
         // Whoever was there before was unloaded by the adapter itself, and the notice is on its way.
         if let Some(gone) = self.extensions.at(order.wire, place.0) {
             self.extensions.expect_notice(order.wire, place.0);
             self.struck_out(gone, "its handlers were stopped too often");
         }
-        let Limits { messages_per_second, .. } = limits;
         let number = self.extensions.insert(Extension {
             name,
             wire: order.wire,
@@ -297,13 +341,32 @@ impl Server {
             fuel,
             messages_per_second,
             version: 1,
-            sent: 0,
-            received: 0,
-            lost: 0,
         });
-        self.claim(number)?;
-        let described = self.extensions.get(number).map(|extension| extension.describe(number));
-        described.map(Answer::Loaded).ok_or_else(|| "it is gone again".to_owned())
+        if let Err(why) = self.claim(number) {
+            self.close_unused(client, wire, &beside);
+            return Err(why);
+        }
+        let extension = self.extensions.get(number).ok_or("it is gone again")?;
+        Ok((Answer::Loaded(extension.describe(number, Mail::default())), beside))
+    }
+
+    /// Closes a FIFO that was opened for nothing: the client never gets its end.
+    fn close_unused(&mut self, id: ClientId, wire: usize, opened: &[OwnedFd]) {
+        if opened.is_empty() {
+            return;
+        }
+        let Some(client) = self.clients.all.get_mut(&id) else { return };
+        if let Some(fifo) = client.fifos.remove(&wire) {
+            self.close_fifo(wire, fifo);
+        }
+    }
+
+    /// Closes a client's FIFO. What it sent before is delivered.
+    pub(crate) fn close_fifo(&self, wire: usize, fifo: FifoId) {
+        let adapter = self.wires.machine.adapters().get(wire);
+        if let Some(Err(error)) = adapter.map(|adapter| adapter.close_fifo(fifo)) {
+            tracing::error!(%error, "cannot close a FIFO");
+        }
     }
 
     /// Puts what a job has made in an extension's place.
@@ -336,7 +399,7 @@ impl Server {
         extension.version += 1;
         (extension.name, extension.handlers) = (name, handlers);
         (extension.domains, extension.memory) = (domains, memory);
-        Ok(Answer::Loaded(extension.describe(number)))
+        Ok(Answer::Loaded(extension.describe(number, Mail::default())))
     }
 
     /// Has the classifier give an extension the packets it claims; without them it is not loaded.

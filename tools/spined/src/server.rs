@@ -1,11 +1,11 @@
-//! The server: one loop over clients, adapters' messages and ended jobs.
+//! The server: one loop over clients, adapters' notices and ended jobs.
 //!
 //! Invariants: nothing here waits for a client, a linker or a disk; the longest wait is for one turn of an
 //! adapter's loop. A client is read one packet at a time, in turn with the others, and not at all while it
 //! is owed an answer. A client's end, however it comes, is the end of what it owns.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use spine_abi::{Endpoint, Message, Notice};
+use spine_abi::Notice;
 use spine_os::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
 use spine_os::daemon::socket::{Connection, Received};
 use spine_os::policy::Policy;
@@ -31,15 +31,15 @@ use crate::wires::Wires;
 const TICK: Duration = Duration::from_secs(1);
 /// How long no clients are taken after the system had no descriptor for one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Messages of adapters that are passed on before clients are looked at again.
-const MAIL: usize = 256;
+/// Notices of adapters that are taken in before clients are looked at again.
+const NOTICES: usize = 256;
 
 /// Everything the daemon has.
 pub(crate) struct Server {
     pub(crate) place: Place,
     pub(crate) signals: SignalFd,
     pub(crate) bell: Bell,
-    pub(crate) mail: Receiver<(u16, Message)>,
+    pub(crate) mail: Receiver<(u16, Notice)>,
     pub(crate) wires: Wires,
     pub(crate) clients: Clients,
     pub(crate) extensions: Extensions,
@@ -83,7 +83,7 @@ impl Server {
             }
             if ready.bell {
                 self.bell.silence();
-                self.pass_mail();
+                self.hear_notices();
                 while let Some(done) = self.jobs.next_ended() {
                     self.finish(done);
                 }
@@ -219,6 +219,9 @@ impl Server {
         for number in self.extensions.owned_by(id) {
             self.unload(number, "the application that loaded it has ended");
         }
+        for (wire, fifo) in client.fifos {
+            self.close_fifo(wire, fifo);
+        }
     }
 
     /// Takes an extension off its adapter, and tells those who listen to it why.
@@ -252,74 +255,54 @@ impl Server {
         tracing::info!(extension = extension.name, number, why, "unloaded");
         let ended = FromDaemon::Ended { extension: number, why: why.to_owned() };
         for listener in extension.listeners {
-            self.tell(listener, &ended);
+            if let Some(client) = self.clients.all.get_mut(&listener)
+                && !client.tell(&ended).unwrap_or(true)
+            {
+                // One that has gone is noticed by the next look at it.
+                tracing::info!(client = ?listener, number, "a client does not listen");
+            }
         }
-    }
-
-    /// Tells a client something that may be lost; says whether it was not.
-    fn tell(&mut self, id: ClientId, said: &FromDaemon) -> bool {
-        let Some(client) = self.clients.all.get_mut(&id) else { return false };
-        // A client that has gone is noticed by the next look at it.
-        client.tell(said).unwrap_or(false)
     }
 
     /// Answers a call.
     pub(crate) fn answer(&mut self, id: ClientId, call: u64, result: Result<Answer, String>) {
+        self.answer_with(id, call, result.map(|answer| (answer, Vec::new())));
+    }
+
+    /// Answers a call, with descriptors beside the answer.
+    pub(crate) fn answer_with(
+        &mut self,
+        id: ClientId,
+        call: u64,
+        result: Result<(Answer, Vec<OwnedFd>), String>,
+    ) {
         let Some(client) = self.clients.all.get_mut(&id) else { return };
-        let said = match result {
-            Ok(answer) => FromDaemon::Answer { id: call, answer },
+        let (said, beside) = match result {
+            Ok((answer, beside)) => (FromDaemon::Answer { id: call, answer }, beside),
             // Some compilers' messages have several lines.
             Err(why) => {
                 let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-                FromDaemon::Refused { id: call, why }
+                (FromDaemon::Refused { id: call, why }, Vec::new())
             }
         };
-        if client.say(&said).is_err() {
+        if client.say_with(&said, beside).is_err() {
             self.drop_client(id);
         }
     }
 
-    /// Passes on what extensions sent.
-    fn pass_mail(&mut self) {
-        for _ in 0..MAIL {
-            let Ok((wire, message)) = self.mail.try_recv() else { return };
-            self.pass(usize::from(wire), &message);
-        }
-        // There may be more.
-        self.bell.ring();
-    }
-
-    fn pass(&mut self, wire: usize, message: &Message) {
-        if let Some(Notice::Unloaded { extension, offence, strikes }) =
-            Notice::from_message(message)
-        {
-            if let Some(number) = self.extensions.noticed(wire, extension) {
+    /// Takes in what the adapters say of themselves.
+    fn hear_notices(&mut self) {
+        for _ in 0..NOTICES {
+            let Ok((wire, notice)) = self.mail.try_recv() else { return };
+            if let Notice::Unloaded { extension, offence, strikes } = notice
+                && let Some(number) = self.extensions.noticed(usize::from(wire), extension)
+            {
                 let why =
                     format!("it was stopped {strikes} times: its handlers {}", offence.text());
                 self.struck_out(number, &why);
             }
-            return;
         }
-        let header = message.header();
-        let Endpoint::Extension(place) = header.source else { return };
-        let Some(number) = self.extensions.at(wire, place) else { return };
-        let listeners = match self.extensions.get_mut(number) {
-            Some(extension) => {
-                extension.received += 1;
-                extension.listeners.clone()
-            }
-            None => return,
-        };
-        let said = FromDaemon::Message {
-            extension: number,
-            handler: header.handler.0,
-            arguments: message.arguments().to_vec(),
-        };
-        let heard = listeners.into_iter().filter(|listener| self.tell(*listener, &said)).count();
-        if heard == 0
-            && let Some(extension) = self.extensions.get_mut(number)
-        {
-            extension.lost += 1;
-        }
+        // There may be more.
+        self.bell.ring();
     }
 }

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use spine_io::FifoId;
+use spine_io::endpoint::fifo::FifoStatistics;
 use spine_io::stats::{ByReason, Statistics};
-use spine_os::daemon::protocol::AdapterStatistics;
+use spine_os::daemon::protocol::{AdapterStatistics, FifoInfo};
 use spine_xdp_progs::Counter;
 
 /// The same numbers by name.
-pub(crate) fn translate(found: &Statistics, classified: &[(Counter, u64)]) -> AdapterStatistics {
+pub(crate) fn translate(
+    found: &Statistics,
+    classified: &[(Counter, u64)],
+    user_of: impl Fn(FifoId) -> Option<u32>,
+) -> AdapterStatistics {
     let Statistics { counters, nic, .. } = found;
     let named = [
         ("received", nic.received),
@@ -44,6 +50,24 @@ pub(crate) fn translate(found: &Statistics, classified: &[(Counter, u64)]) -> Ad
             .filter(|(_, count)| *count > 0)
             .map(|(counter, count)| (counter.name().to_owned(), *count))
             .collect(),
+        fifos: found
+            .fifos
+            .iter()
+            .filter_map(|fifo| Some(describe(fifo, user_of(fifo.id)?)))
+            .collect(),
+    }
+}
+
+fn describe(fifo: &FifoStatistics, user: u32) -> FifoInfo {
+    let FifoStatistics { counts, closed, .. } = fifo;
+    FifoInfo {
+        user,
+        to_client: counts.sent,
+        from_client: counts.received,
+        malformed: counts.malformed,
+        rings: counts.rings,
+        heard: counts.heard,
+        closed: closed.map(|why| why.to_string()),
     }
 }
 

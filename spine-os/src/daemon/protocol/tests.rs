@@ -19,7 +19,6 @@ fn requests() -> Vec<Request> {
         Request::Unload { extension: 1 },
         Request::Replace { extension: 1, signature: Some("spine-signature 00".to_owned()) },
         Request::Attach { extension: 1 },
-        Request::Send { extension: 1, handler: 2, arguments: b"how many?".to_vec() },
         Request::Statistics { interface: "left".to_owned() },
     ]
 }
@@ -38,7 +37,7 @@ fn answers_survive_the_wire() {
         FromDaemon::Answer { id: 1, answer: Answer::Done },
         FromDaemon::Answer { id: 2, answer: Answer::Statistics(Box::default()) },
         FromDaemon::Refused { id: 3, why: "no".to_owned() },
-        FromDaemon::Message { extension: 1, handler: 1, arguments: vec![0, 255] },
+        FromDaemon::Answer { id: 4, answer: Answer::Attached(ExtensionInfo::default()) },
         FromDaemon::Ended { extension: 1, why: "strikes".to_owned() },
     ];
     for said in said {
@@ -48,8 +47,8 @@ fn answers_survive_the_wire() {
 
 #[test]
 fn the_examples_in_the_documentation_are_understood() {
-    let hello = br#"{"id":1,"request":{"hello":{"version":1,"program":"spinectl"}}}"#;
-    assert!(matches!(parse(hello).unwrap().request, Request::Hello { version: 1, .. }));
+    let hello = br#"{"id":1,"request":{"hello":{"version":2,"program":"spinectl"}}}"#;
+    assert!(matches!(parse(hello).unwrap().request, Request::Hello { version: VERSION, .. }));
     let load = br#"{"id":2,"request":{"load":{"interface":"eth1"}}}"#;
     let Request::Load(load) = parse(load).unwrap().request else { panic!("a load") };
     assert_eq!(load, Load { interface: "eth1".to_owned(), ..Load::default() });
@@ -81,10 +80,6 @@ fn what_is_over_its_limit_is_named() {
     let cases = [
         (Request::Hello { version: 1, program: long.clone() }, "bytes of a name of 256"),
         (Request::Statistics { interface: long.clone() }, "bytes of a name"),
-        (
-            Request::Send { extension: 1, handler: 1, arguments: vec![0; 241] },
-            "bytes of arguments of 241: at most 240",
-        ),
         (Request::Load(Load { regions: vec![65536; 5], ..load() }), "regions of 5: at most 4"),
         (
             Request::Load(Load { prefixes: vec![Ipv4Net::default(); 65], ..load() }),
@@ -115,8 +110,8 @@ fn unknown_words_are_refused() {
         r#"{"id":1,"request":"format_disk"}"#,
         r#"{"id":-1,"request":"adapters"}"#,
         r#"{"id":1,"request":{"load":{"interface":"a","root":true}}}"#,
-        r#"{"id":1,"request":{"send":{"extension":1,"handler":70000,"arguments":""}}}"#,
-        r#"{"id":1,"request":{"send":{"extension":1,"handler":1,"arguments":"0"}}}"#,
+        r#"{"id":1,"request":{"attach":{"extension":-1}}}"#,
+        r#"{"id":1,"request":{"send":{"extension":1,"handler":1,"arguments":"00"}}}"#,
         r#"{"id":1,"request":{"load":{"interface":"a","prefixes":["10.0.0.0/33"]}}}"#,
     ] {
         assert!(parse(text.as_bytes()).is_err(), "{text}");
