@@ -15,6 +15,7 @@
 //! allocates in steady state, or reads a clock.
 
 mod messages;
+mod modelled;
 mod replace;
 
 use std::sync::mpsc::Receiver;
@@ -121,10 +122,12 @@ pub struct Adapter {
     newest: u64,
     /// Whether each event carries one message, so that every message needs its own.
     singly: bool,
-    /// In a model's time: how far this turn goes, what runs when nothing is ready, and the fuel that
-    /// the last handlers used.
+    /// In a model's time: how far this turn goes (or until nothing is left to do), when the next one has
+    /// something to do, what runs when nothing is ready, and the fuel that the last handlers used.
     modelled: bool,
     until: Nanos,
+    drains: bool,
+    due: Option<u64>,
     idle: Option<Event>,
     used: u64,
     trace: Option<Box<Trace>>,
@@ -162,6 +165,8 @@ impl Adapter {
             singly: plan.burst == 1,
             modelled: plan.is_modelled(),
             until: Nanos(0),
+            drains: false,
+            due: None,
             idle: None,
             used: 0,
             trace: None,
@@ -180,8 +185,9 @@ impl Adapter {
     /// One turn of the loop at time `now` (in a model's time: until then); says whether any message
     /// moved.
     pub fn turn(&mut self, now: Nanos) -> bool {
-        self.until = now;
-        if !self.modelled {
+        if self.modelled {
+            self.begin_turn(now);
+        } else {
             self.watch_time(now);
             self.now = now;
         }
@@ -190,6 +196,9 @@ impl Adapter {
         let mut worked = false;
         while let Some(event) = self.next() {
             worked |= self.run(event);
+        }
+        if self.modelled {
+            worked |= self.end_turn();
         }
         self.worked = worked;
         self.out.hosts.ring();
@@ -215,7 +224,7 @@ impl Adapter {
                 return None;
             }
             self.notice();
-            return self.events.pop(self.now).or(self.idle);
+            return self.events.pop(self.now).or_else(|| self.wait());
         }
         self.events.pop(self.now)
     }
@@ -703,6 +712,7 @@ impl Adapter {
     /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before
     /// something does.
     pub(crate) fn due_in(&self) -> Option<u64> {
-        Some(self.out.remotes.deadline(self.now)?.since(self.now))
+        let remotes = self.out.remotes.deadline(self.now).map(|due| due.since(self.now));
+        [remotes, self.due].into_iter().flatten().min()
     }
 }
