@@ -16,6 +16,7 @@
 
 mod linked;
 mod messages;
+mod modelled;
 mod replace;
 
 use std::sync::mpsc::Receiver;
@@ -124,10 +125,12 @@ pub struct Adapter {
     newest: u64,
     /// Whether each event carries one message, so that every message needs its own.
     singly: bool,
-    /// In a model's time: how far this turn goes, what runs when nothing is ready, and the fuel that
-    /// the last handlers used.
+    /// In a model's time: how far this turn goes (or until nothing is left to do), when the next one has
+    /// something to do, what runs when nothing is ready, and the fuel that the last handlers used.
     modelled: bool,
     until: Nanos,
+    drains: bool,
+    due: Option<u64>,
     idle: Option<Event>,
     used: u64,
     trace: Option<Box<Trace>>,
@@ -166,6 +169,8 @@ impl Adapter {
             singly: plan.burst == 1,
             modelled: plan.is_modelled(),
             until: Nanos(0),
+            drains: false,
+            due: None,
             idle: None,
             used: 0,
             trace: None,
@@ -184,8 +189,9 @@ impl Adapter {
     /// One turn of the loop at time `now` (in a model's time: until then); says whether any message
     /// moved.
     pub fn turn(&mut self, now: Nanos) -> bool {
-        self.until = now;
-        if !self.modelled {
+        if self.modelled {
+            self.begin_turn(now);
+        } else {
             self.watch_time(now);
             self.now = now;
         }
@@ -194,6 +200,9 @@ impl Adapter {
         let mut worked = false;
         while let Some(event) = self.next() {
             worked |= self.run(event);
+        }
+        if self.modelled {
+            worked |= self.end_turn();
         }
         self.worked = worked;
         self.out.hosts.ring();
@@ -219,7 +228,7 @@ impl Adapter {
                 return None;
             }
             self.notice();
-            return self.events.pop(self.now).or(self.idle);
+            return self.events.pop(self.now).or_else(|| self.wait());
         }
         self.events.pop(self.now)
     }
@@ -731,6 +740,6 @@ impl Adapter {
     /// something does.
     pub(crate) fn due_in(&self) -> Option<u64> {
         let remotes = self.out.remotes.deadline(self.now).map(|at| at.since(self.now));
-        remotes.into_iter().chain(self.out.hosts.due_in(self.now)).min()
+        [remotes, self.out.hosts.due_in(self.now), self.due].into_iter().flatten().min()
     }
 }

@@ -316,6 +316,21 @@ impl Outlets {
         self.nic.refill(self.pool.frames_mut());
     }
 
+    /// In a model's time, where events stand for the card's work alone: frames go where they are at home,
+    /// empty ones to the wire.
+    pub(crate) fn keep_house(&mut self) {
+        self.homecoming();
+        self.reclaim(0);
+        for (peer, home) in self.peers.iter_mut().zip(&mut self.homeward) {
+            if let Some(peer) = peer
+                && !home.is_empty()
+                && push(&mut peer.home, home, usize::MAX) > 0
+            {
+                peer.doorbell.ring();
+            }
+        }
+    }
+
     /// Takes what an extension sent and released in its last entry.
     pub(crate) fn collect(&mut self, extension: u16, instance: &mut Instance) {
         let (to_host, to_peer) = instance.take_sent();

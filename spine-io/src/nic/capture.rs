@@ -258,6 +258,10 @@ impl<N: Nic> Nic for Capture<N> {
         count
     }
 
+    fn ages(&self, into: &mut Vec<u64>) {
+        self.inner.ages(into);
+    }
+
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {
         if !self.options.transmitted {
             return self.inner.transmit(from);

@@ -39,6 +39,8 @@ pub struct NicStatistics {
     pub transmit_failed: u64,
     /// System calls made.
     pub syscalls: u64,
+    /// How often a model in real time was so far behind that it left time out.
+    pub late: u64,
 }
 
 impl NicStatistics {
@@ -52,6 +54,7 @@ impl NicStatistics {
             oversized: self.oversized + other.oversized,
             transmit_failed: self.transmit_failed + other.transmit_failed,
             syscalls: self.syscalls + other.syscalls,
+            late: self.late + other.late,
         }
     }
 }
@@ -81,6 +84,12 @@ pub trait Nic: Send {
 
     /// Moves at most `most` received packets to the end of `into`, and says how many.
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize;
+
+    /// How many nanoseconds ago each packet of the last [`receive`](Self::receive) arrived, in its order;
+    /// nothing where the wire does not tell.
+    fn ages(&self, into: &mut Vec<u64>) {
+        let _ = into;
+    }
 
     /// Takes packets from the front of `from` for the wire, as many as fit now, and says how many.
     /// They may wait for [`flush`](Self::flush).
@@ -137,6 +146,32 @@ pub trait Engines {
     /// The backend's part of an event, as it ends at `now`; `bytes` is the length of the packet being
     /// sent (zero in other stages).
     fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Step;
+
+    /// Begins a turn at `wall`, when the adapter's time is `now`; `idle` says that it had nothing to do.
+    /// An experiment's time goes where the caller says.
+    fn begin(&mut self, wall: Nanos, now: Nanos, idle: bool) -> Span {
+        let _ = idle;
+        Span { from: now, until: wall, drains: false }
+    }
+
+    /// Ends a turn at `now`, and says in how many nanoseconds of the wall's the next one has something to
+    /// do; `None`: not before something comes from elsewhere.
+    fn end(&mut self, now: Nanos, idle: bool) -> Option<u64> {
+        let _ = (now, idle);
+        None
+    }
+}
+
+/// How far a turn goes in a model's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The adapter's time at its beginning: later than at the end of the last, where nothing happened in
+    /// between.
+    pub from: Nanos,
+    /// The time at which it ends.
+    pub until: Nanos,
+    /// Whether it ends earlier, when nothing is left to do.
+    pub drains: bool,
 }
 
 /// What a backend says at the end of an event.
@@ -175,6 +210,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
         (**self).receive(into, most)
+    }
+
+    fn ages(&self, into: &mut Vec<u64>) {
+        (**self).ages(into);
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

@@ -1,63 +1,54 @@
 //! The paper's card as a backend: SPINE's runtime on a Myricom LANai 4, in a model's time.
 //!
-//! The card brings its event plan (`plan`) and its engines: a link that fills receive buffers while the
-//! processor does something else, a host DMA that the processor starts and later finds done, and the
-//! credit of the egress card. The dispatcher is the one that serves every other backend.
+//! The card brings its event plan (`plan`) and its engines: a link that fills receive buffers (`intake`)
+//! while the processor does something else, a host DMA that the processor starts and later finds done,
+//! and the credit of the egress card (`hardware`). The dispatcher is the one that serves every other
+//! backend.
 //!
-//! What arrives takes a free receive buffer, or waits in the network (Myrinet has back pressure), of
-//! which a bounded number does; beyond that the sender has lost it. A buffer is free again when its
-//! packet is with the egress card, or dropped.
+//! [`Lanai`] is a card on which the packets of a [`Feed`] arrive, in a time that only the model moves: for
+//! experiments that repeat exactly. [`Live`] is the same card on a real wire, in real time or as fast as
+//! the host can.
 //!
 //! Left out: contention for the card's memory (under 6 % of its cycles at these rates), and what a lost
 //! packet would cost the processor (it is lost at the sender).
 
 mod feed;
+mod hardware;
+mod intake;
+mod live;
 mod plan;
+mod timeline;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use lanai_model::config::plan::{
-    BUFFER_BYTES, RECEIVE_BUFFERS, RUNTIME_BYTES, SRAM_BYTES, UPSTREAM,
-};
+use lanai_model::config::plan::RECEIVE_BUFFERS;
 use spine_abi::HandlerNumber;
 use spine_abi::event::EventPlan;
 
 pub use self::feed::{Arrival, Feed, Uniform};
-use self::plan::Action;
+use self::hardware::Hardware;
+use self::intake::Intake;
+pub use self::intake::Starvation;
+pub use self::live::{Live, Speed};
 pub use self::plan::{Card, Way};
 use super::{Engines, Nic, NicStatistics, Step};
 use crate::buffer::{Frame, FrameMemory};
 use crate::clock::Nanos;
 
-/// The longest time, in nanoseconds, for which a packet stood in a buffer and none was taken note of:
-/// readable while the card runs.
-pub type Starvation = Arc<AtomicU64>;
-
 /// A card and its wire.
 pub struct Lanai<F> {
     name: String,
     memory: Arc<FrameMemory>,
-    card: Card,
-    plan: EventPlan,
-    actions: Vec<Action>,
+    hardware: Hardware,
     feed: F,
     /// The handler of each packet, by its number on the wire.
     stamp: fn(u64) -> HandlerNumber,
-    /// Free receive buffers, and empty frames to stand for them.
-    buffers: usize,
-    all_buffers: usize,
+    intake: Intake<Arrival>,
+    /// Empty frames to stand for free buffers.
     empty: Vec<Frame>,
-    /// Packets that wait in the network.
-    upstream: VecDeque<Arrival>,
-    upstream_limit: usize,
     /// Packets in buffers, for the runtime to take.
     received: VecDeque<Frame>,
-    /// When each packet in a buffer that was not taken note of came there.
-    unnoted: VecDeque<Nanos>,
-    last_noted: Nanos,
-    starved: Starvation,
     done: VecDeque<Frame>,
     counted: NicStatistics,
 }
@@ -65,24 +56,15 @@ pub struct Lanai<F> {
 impl<F: Feed> Lanai<F> {
     /// A card on which the packets of `feed` arrive.
     pub fn new(name: &str, memory: Arc<FrameMemory>, card: Card, feed: F) -> Self {
-        let (plan, actions) = card.plan();
         Self {
             name: name.to_owned(),
             memory,
-            card,
-            plan,
-            actions,
+            hardware: Hardware::new(card),
             feed,
             stamp: |_| HandlerNumber::NONE,
-            buffers: RECEIVE_BUFFERS,
-            all_buffers: RECEIVE_BUFFERS,
+            intake: Intake::default(),
             empty: Vec::with_capacity(RECEIVE_BUFFERS),
-            upstream: VecDeque::with_capacity(UPSTREAM),
-            upstream_limit: UPSTREAM,
             received: VecDeque::with_capacity(RECEIVE_BUFFERS),
-            unnoted: VecDeque::with_capacity(RECEIVE_BUFFERS),
-            last_noted: Nanos(0),
-            starved: Starvation::default(),
             done: VecDeque::new(),
             counted: NicStatistics::default(),
         }
@@ -91,7 +73,7 @@ impl<F: Feed> Lanai<F> {
     /// With so many receive buffers.
     #[must_use]
     pub fn with_buffers(mut self, buffers: usize) -> Self {
-        (self.buffers, self.all_buffers) = (buffers, buffers);
+        self.intake.set_buffers(buffers);
         self
     }
 
@@ -104,15 +86,15 @@ impl<F: Feed> Lanai<F> {
 
     /// How long receiving had to wait at the longest.
     pub fn starvation(&self) -> Starvation {
-        Arc::clone(&self.starved)
+        self.intake.starvation()
     }
 
     /// Has packets arrive until `now`: into buffers, into the network before them, or lost.
     fn arrive(&mut self, now: Nanos) {
         while let Some(arrival) = self.feed.next(now) {
             self.take_buffers(now);
-            if self.upstream.len() < self.upstream_limit || self.has_buffer() {
-                self.upstream.push_back(arrival);
+            if self.intake.has_room() || self.has_buffer() {
+                self.intake.wait(arrival);
             } else {
                 self.counted.receive_lost += 1;
             }
@@ -121,57 +103,33 @@ impl<F: Feed> Lanai<F> {
     }
 
     fn has_buffer(&self) -> bool {
-        self.buffers > 0 && !self.empty.is_empty()
+        self.intake.has_buffer() && !self.empty.is_empty()
     }
 
     fn take_buffers(&mut self, now: Nanos) {
         while self.has_buffer()
-            && let Some(arrival) = self.upstream.pop_front()
+            && let Some(arrival) = self.intake.take(now)
             && let Some(mut frame) = self.empty.pop()
         {
-            self.buffers -= 1;
             self.feed.fill(arrival.packet, &self.memory, &mut frame);
             frame.set_handler((self.stamp)(arrival.packet));
             self.received.push_back(frame);
-            self.unnoted.push_back(now);
             self.counted.received += 1;
         }
-    }
-
-    fn note(&mut self, now: Nanos) {
-        if let Some(since) = self.unnoted.pop_front() {
-            let waited = now.since(since.max(self.last_noted));
-            self.starved.fetch_max(waited, Ordering::Relaxed);
-        }
-        self.last_noted = now;
     }
 }
 
 impl<F: Feed> Engines for Lanai<F> {
     #[inline]
     fn received(&mut self, now: Nanos) -> usize {
-        if self.feed.due() <= now || !self.upstream.is_empty() {
+        if self.feed.due() <= now || self.intake.has_waiting() {
             self.arrive(now);
         }
         self.received.len()
     }
 
     fn step(&mut self, kind: usize, bytes: usize, now: Nanos) -> Step {
-        let action = self.actions.get(kind).copied().unwrap_or(Action::Compute);
-        let done = match action {
-            Action::Compute => None,
-            Action::Detect => {
-                self.note(now);
-                None
-            }
-            Action::FreeBuffer => {
-                self.buffers = (self.buffers + 1).min(self.all_buffers);
-                None
-            }
-            Action::SendData { .. } | Action::Send(_) | Action::AwaitCredit => {
-                self.card.busy_ns(action, bytes).map(|nanos| Nanos(now.0 + nanos))
-            }
-        };
+        let done = self.hardware.end_of(kind, bytes, now, &mut self.intake);
         Step { done, received: self.received(now) }
     }
 }
@@ -186,12 +144,11 @@ impl<F: Feed> Nic for Lanai<F> {
     }
 
     fn plan(&self) -> &EventPlan {
-        &self.plan
+        self.hardware.plan()
     }
 
     fn card_bytes(&self) -> Option<usize> {
-        let used = self.all_buffers * BUFFER_BYTES + RUNTIME_BYTES;
-        Some(SRAM_BYTES.saturating_sub(used))
+        Some(self.hardware.free_bytes(&self.intake))
     }
 
     fn engines(&mut self) -> Option<&mut dyn Engines> {
@@ -222,7 +179,7 @@ impl<F: Feed> Nic for Lanai<F> {
     }
 
     fn refill(&mut self, from: &mut Vec<Frame>) {
-        let taken = self.all_buffers.saturating_sub(self.empty.len()).min(from.len());
+        let taken = self.intake.buffers().saturating_sub(self.empty.len()).min(from.len());
         self.empty.extend(from.drain(from.len() - taken..));
     }
 

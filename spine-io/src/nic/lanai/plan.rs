@@ -159,6 +159,17 @@ impl Card {
         (plan, actions)
     }
 
+    /// Nanoseconds of its idle poll.
+    pub(super) fn poll_ns(&self) -> u64 {
+        self.scaled(self.idle_poll_ns).max(1)
+    }
+
+    /// So many nanoseconds of the paper's processor, on this card's.
+    fn scaled(&self, nanos: u32) -> u64 {
+        let (part, whole) = self.processor;
+        u64::from(nanos) * u64::from(part) / u64::from(whole.max(1))
+    }
+
     fn fuel_time(&self) -> u64 {
         let (part, whole) = self.processor;
         self.picoseconds_per_fuel * u64::from(part) / u64::from(whole.max(1))
@@ -173,9 +184,7 @@ impl Card {
     }
 
     fn kind(&self, name: &'static str, stage: Stage, class: Class, nanos: u32) -> EventKind {
-        let (part, whole) = self.processor;
-        let scaled = u64::from(nanos) * u64::from(part) / u64::from(whole.max(1));
-        let cost = Cost::Fixed(u32::try_from(scaled).unwrap_or(u32::MAX));
+        let cost = Cost::Fixed(u32::try_from(self.scaled(nanos)).unwrap_or(u32::MAX));
         let gate = Gate::Open;
         EventKind { name, stage, class, cost, works: false, chained: false, gate }
     }

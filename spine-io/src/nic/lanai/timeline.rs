@@ -1,0 +1,62 @@
+//! Real time for a card: its time is the wall's since a base, and the base gives way.
+//!
+//! A machine that runs other things does not always run the card in time. For a while the card catches up:
+//! what it should have done then it does now, as at that time. Beyond [`MOST_BEHIND`] that would be one
+//! long burst of what is no use any more, so for the card the time it missed did not pass, and that is
+//! counted: what is measured in such a run is the machine, not the card.
+
+use crate::clock::Nanos;
+
+/// How far, in nanoseconds, a card may be behind and catch up.
+pub(super) const MOST_BEHIND: u64 = 5_000_000;
+
+/// Where a card's time stands against the wall's.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    base: u64,
+    late: u64,
+}
+
+impl Timeline {
+    /// The card's time at a time of the wall's.
+    pub(super) fn at(&self, wall: Nanos) -> Nanos {
+        Nanos(wall.0.saturating_sub(self.base))
+    }
+
+    /// How far a card whose time is `now` may go at `wall`; the second says that time was left out.
+    pub(super) fn reach(&mut self, wall: Nanos, now: Nanos) -> (Nanos, bool) {
+        let behind = self.at(wall).since(now);
+        let late = behind > MOST_BEHIND;
+        if late {
+            self.base += behind;
+            self.late += 1;
+        }
+        (self.at(wall), late)
+    }
+
+    /// How often time was left out.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_catches_up_five_milliseconds_and_leaves_out_more() {
+        let mut timeline = Timeline::default();
+        let behind = Nanos(MOST_BEHIND);
+        assert_eq!(timeline.reach(behind, Nanos(0)), (behind, false));
+        assert_eq!(timeline.reach(Nanos(MOST_BEHIND + 8), Nanos(7)), (Nanos(7), true));
+        assert_eq!(timeline.late(), 1);
+        assert_eq!(timeline.at(Nanos(MOST_BEHIND + 10)), Nanos(9), "and goes on from there");
+    }
+
+    #[test]
+    fn a_card_that_is_ahead_waits() {
+        let mut timeline = Timeline::default();
+        assert_eq!(timeline.reach(Nanos(5), Nanos(900)), (Nanos(5), false));
+    }
+}
