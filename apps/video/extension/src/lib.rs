@@ -132,6 +132,8 @@ fn receive(
     // Even one without pixels may be the first of a new frame, and so the end of the one before.
     let Some((source, placed)) = placed else { return finish(message, &[], dma) };
     counters.add(Counter::OutOfPicture, u64::from(placed.outside));
+    let fate = if placed.elements().is_empty() { Counter::NoPixels } else { Counter::Used };
+    counters.add(fate, 1);
     let publish = match (publish, stream.add(&shape, placed.bytes)) {
         (publish, false) => publish,
         (Publish::No | Publish::After, true) => Publish::After,
