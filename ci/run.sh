@@ -201,12 +201,19 @@ job_bench-smoke() { cargo bench --workspace --bench '*' -- --test; }
 # With cargo-fuzz and a nightly compiler the targets are guided by coverage and run with a sanitizer; without
 # them the same targets are given random mutations of their seeds.
 job_fuzz() {
-    local target seconds=${SPINE_FUZZ_SECONDS:-60}
+    local target image features seconds=${SPINE_FUZZ_SECONDS:-60}
+    # The target `video` has no compiler; the extension comes to it linked.
+    cargo build "${PROFILE[@]}" -p spine-tests --bin link-video
+    image=$(mktemp)
+    "$BIN/link-video" "$image"
+    export SPINE_FUZZ_VIDEO_IMAGE=$image
     if cargo +nightly fuzz --version >/dev/null 2>&1; then
         for target in spine-io/fuzz/fuzz_targets/*.rs; do
             target=$(basename "$target" .rs)
             say "cargo fuzz: $target, $seconds s"
-            (cd spine-io && cargo +nightly fuzz run --features libfuzzer "$target" -- \
+            features=libfuzzer
+            [ "$target" != video ] || features+=,video
+            (cd spine-io && cargo +nightly fuzz run --no-default-features --features "$features" "$target" -- \
                 -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024)
         done
     else
@@ -214,6 +221,7 @@ job_fuzz() {
         say "the plain driver instead: every target, $seconds s"
         cargo run --profile fuzz -p spine-fuzz --bin drive -- --seconds "$seconds"
     fi
+    rm -f "$image"
 }
 
 job_test() {

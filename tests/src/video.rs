@@ -1,5 +1,6 @@
 //! `spine-video`, receiving or sending in a namespace, and the pictures it leaves behind.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -124,6 +125,14 @@ impl Statistics {
     /// A text.
     pub fn text(&self, key: &str) -> &str {
         self.value[key].as_str().unwrap_or_else(|| panic!("no text {key:?} in {}", self.value))
+    }
+
+    /// An object of counts.
+    pub fn counts(&self, key: &str) -> BTreeMap<String, u64> {
+        let counts = self.value[key].as_object();
+        let counts = counts.unwrap_or_else(|| panic!("no object {key:?} in {}", self.value));
+        let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{key}: {value}"));
+        counts.iter().map(|(name, value)| (name.clone(), count(value))).collect()
     }
 
     /// The statistics of each stream.

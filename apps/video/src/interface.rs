@@ -65,6 +65,14 @@ impl Interface {
         if self.mtu > SMALL { 4096 } else { 2048 }
     }
 
+    /// Packets that the interface and its driver dropped since it was made, before anybody saw them; zero where
+    /// the kernel does not tell.
+    pub fn dropped(&self) -> u64 {
+        // Of this network namespace, which /sys need not be.
+        let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+        dropped(&text, &self.name).unwrap_or(0)
+    }
+
     /// Why nothing can come in, if that can be seen: it is down, or has no link.
     pub fn trouble(&self) -> Option<String> {
         let found = getifaddrs().ok()?.find(|found| found.interface_name == self.name);
@@ -80,9 +88,28 @@ impl Interface {
     }
 }
 
+/// The column `drop` of what an interface received, from the text of `/proc/net/dev`.
+fn dropped(text: &str, name: &str) -> Option<u64> {
+    /// Bytes, packets, errs, drop.
+    const DROP: usize = 3;
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, numbers) = lines.into_iter().find(|(interface, _)| interface.trim() == name)?;
+    numbers.split_whitespace().nth(DROP)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_interface_dropped_is_read_from_its_own_line() {
+        let text = "Inter-|   Receive                    |  Transmit\n \
+                    face |bytes    packets errs drop fifo frame compressed multicast|bytes\n    \
+                    lo: 1 2 3 4 5 6 7 8 9\n  eth0:10 20 30 40 50 60 70 80 90\n";
+        assert_eq!(dropped(text, "eth0"), Some(40));
+        assert_eq!(dropped(text, "lo"), Some(4));
+        assert_eq!(dropped(text, "eth"), None);
+    }
 
     #[test]
     fn interfaces_are_found_and_missing_ones_named() {

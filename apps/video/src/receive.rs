@@ -93,6 +93,8 @@ pub(crate) fn link() -> Result<(Vec<u8>, TrustedKey), Failure> {
 struct Receiver<'a> {
     options: &'a Receive,
     interface: Interface,
+    /// What it had dropped before we listened.
+    dropped_before: u64,
     backend: Backend,
     views: Vec<View>,
     on_screen: Option<OnScreen>,
@@ -102,6 +104,8 @@ struct Receiver<'a> {
     ready: Instant,
     next_look: Instant,
     next_line: Instant,
+    /// Packets missing, and lost by the adapter, when that was said last.
+    losses_said: (u64, u64),
     time: Times,
 }
 
@@ -163,6 +167,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
     };
     let mut receiver = Receiver {
         options,
+        dropped_before: interface.dropped(),
         interface,
         backend,
         watches: Vec::new(),
@@ -172,6 +177,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         ready,
         next_look: ready + LOOK,
         next_line: ready + LINE,
+        losses_said: (0, 0),
         time,
     };
     receiver.watches = (0..streams.len()).map(|index| receiver.watch(index)).collect();
@@ -275,9 +281,11 @@ impl Receiver<'_> {
         let line = now >= self.next_line;
         if line {
             self.next_line = now + LINE;
-            if self.backend.statistics()?.counters.unloaded > 0 {
+            let adapter = self.backend.statistics()?;
+            if adapter.counters.unloaded > 0 {
                 return Err(Failure::Unloaded);
             }
+            self.say_losses(adapter.nic.receive_lost);
         }
         if self.time.first.is_some() {
             self.time.last = Some((now, ProcessorTime::now()));
@@ -297,6 +305,24 @@ impl Receiver<'_> {
             Some(on_screen) => Ok(on_screen.say(&troubles, &lines)?),
             None => Ok(()),
         }
+    }
+
+    /// Says who lost packets, if there are more lost ones than when it was said last.
+    fn say_losses(&mut self, adapter: u64) {
+        let missing = |index| self.backend.counted(index, Counter::Lost);
+        let losses = report::Losses {
+            missing: (0..self.views.len()).map(missing).sum(),
+            adapter,
+            interface: self.interface.dropped().saturating_sub(self.dropped_before),
+            stall_ms: self.backend.measured().longest_stall() as f64 * 1e-6,
+        };
+        let known = (losses.missing, losses.adapter);
+        if known != self.losses_said
+            && let Some(sentence) = losses.sentence()
+        {
+            say(&sentence);
+        }
+        self.losses_said = known;
     }
 
     /// Notes whether a stream still shows frames, and why not.
@@ -431,6 +457,10 @@ impl Receiver<'_> {
             mode: adapter.mode,
             presented: presented.to_owned(),
             adapter_lost: adapter.nic.receive_lost,
+            interface_dropped: self.interface.dropped().saturating_sub(self.dropped_before),
+            packets_unknown: self.backend.unknown(),
+            handlers_stopped: adapter.counters.strikes,
+            classifier: self.backend.classified(),
             ip_fragments: self.backend.fragments().unwrap_or_default(),
             largest_backlog: measured.largest_backlog(),
             longest_stall_ms: measured.longest_stall() as f64 * 1e-6,

@@ -111,8 +111,16 @@ pub struct Report {
     /// All streams together.
     #[serde(flatten)]
     pub all: StreamReport,
-    /// Packets that the interface or its ring lost before the adapter saw them (XDP_STATISTICS).
+    /// Packets that found the adapter's ring full: it was behind (XDP_STATISTICS).
     pub adapter_lost: u64,
+    /// Packets that the interface and its driver dropped meanwhile, whoever they were for.
+    pub interface_dropped: u64,
+    /// Packets to the streams' ports that are no stream's: sent to another address, or broken.
+    pub packets_unknown: u64,
+    /// Times that a handler of the extension was stopped; never, unless there is a fault in it.
+    pub handlers_stopped: u64,
+    /// What the classifier did with every packet of the interface; empty without one.
+    pub classifier: BTreeMap<&'static str, u64>,
     /// IP fragments to the streams' addresses: a sender's packets are too long.
     pub ip_fragments: u64,
     /// The most packets that waited for the adapter at one time.
@@ -146,6 +154,16 @@ impl Report {
             all.stream.clone_from(&only.stream);
         }
         self.all = all;
+    }
+
+    /// Where packets were lost.
+    pub fn losses(&self) -> Losses {
+        Losses {
+            missing: self.all.packets(Counter::Lost),
+            adapter: self.adapter_lost,
+            interface: self.interface_dropped,
+            stall_ms: self.longest_stall_ms,
+        }
     }
 
     /// The JSON object.
@@ -183,6 +201,9 @@ impl fmt::Display for Report {
                 self.ip_fragments
             )?;
         }
+        if let Some(sentence) = self.losses().sentence() {
+            writeln!(f, "{sentence}")?;
+        }
         writeln!(
             f,
             "{}, {}: host {:.2} % of a core, adapter {:.1} %; {} packets lost by the adapter, largest \
@@ -196,6 +217,50 @@ impl fmt::Display for Report {
             self.longest_stall_ms,
         )?;
         write!(f, "ready after {:.1} s, ran for {:.1} s", self.startup_seconds, self.seconds)
+    }
+}
+
+/// Where packets were lost: what is missing by the senders' numbers, and who is known to have lost some.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Losses {
+    /// Gaps in the RTP numbers of all streams.
+    pub missing: u64,
+    /// By the adapter's ring.
+    pub adapter: u64,
+    /// By the interface and its driver.
+    pub interface: u64,
+    /// The adapter's longest stall, in milliseconds.
+    pub stall_ms: f64,
+}
+
+impl Losses {
+    /// Who lost them, and what helps, for people; nothing if nothing was lost.
+    pub fn sentence(&self) -> Option<String> {
+        let Self { missing, adapter, interface, stall_ms } = *self;
+        if missing == 0 && adapter == 0 {
+            return None;
+        }
+        let mut parts = Vec::new();
+        if adapter > 0 {
+            parts.push(format!(
+                "{adapter} by the adapter's full ring (it stood still for {stall_ms:.0} ms: give it a core \
+                 of its own with --core)"
+            ));
+        }
+        if interface > 0 {
+            parts.push(format!(
+                "up to {interface} by the interface (ethtool -S tells more; ethtool -G makes its rings larger)"
+            ));
+        }
+        // Of what is missing nobody here knows more.
+        let before = missing.saturating_sub(adapter + interface);
+        if before > 0 {
+            parts.push(format!(
+                "{before} before they reached this interface: by the sender or on the way (a veth counts them \
+                 as tx_dropped of the other end)"
+            ));
+        }
+        Some(format!("packets lost: {}", parts.join(", ")))
     }
 }
 
@@ -262,6 +327,21 @@ mod tests {
         assert_eq!(json["packets"], 2 * (Counter::Packets as u64 + 1));
         assert_eq!(json["frames_torn"], 2);
         assert_eq!(json["streams"][1]["frames_shown"], 9);
+    }
+
+    #[test]
+    fn who_lost_packets_is_said() {
+        let say = |missing, adapter, interface| {
+            Losses { missing, adapter, interface, stall_ms: 91.2 }.sentence().unwrap_or_default()
+        };
+        assert_eq!(say(0, 0, 7), "", "what the interface dropped was nobody's here");
+        let ring = say(40, 40, 0);
+        assert!(ring.contains("40 by the adapter's full ring (it stood still for 91 ms"), "{ring}");
+        assert!(!ring.contains("before they reached"), "{ring}");
+        let both = say(40, 30, 0);
+        assert!(both.contains("30 by the adapter's") && both.contains("10 before they"), "{both}");
+        assert!(say(5, 0, 9).contains("up to 9 by the interface"));
+        assert!(say(5, 0, 0).starts_with("packets lost: 5 before they reached this interface"));
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod fifo;
 pub mod image;
 pub mod message;
 pub mod mutate;
+#[cfg(feature = "video")]
+pub mod video;
 
 // Two files of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
 #[rustfmt::skip]
@@ -37,4 +39,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "message", run: message::run, seeds: message::seeds },
     Target { name: "fifo", run: fifo::run, seeds: fifo::seeds },
     Target { name: "control", run: control::run, seeds: control::seeds },
+    #[cfg(feature = "video")]
+    Target { name: "video", run: video::run, seeds: video::seeds },
 ];

@@ -34,13 +34,35 @@ impl Message<'_> {
     pub fn dma(&mut self, elements: &[Element], dma: Dma) -> Result<Verdict, ErrorCode> {
         let plain = elements.iter().all(|element| element.strides == Strides::NONE);
         let form = if plain { Form::Plain } else { Form::Strided };
-        let count = u8::try_from(elements.len()).map_err(|_| ErrorCode::OutOfRange)?;
-        if elements.len() > form.most() {
-            return Err(ErrorCode::OutOfRange);
-        }
-        let places = self.arguments_mut().chunks_exact_mut(form.bytes());
-        for (element, place) in elements.iter().zip(places) {
-            element.write(form, place)?;
+        self.write_list(elements.iter().copied(), form, dma)
+    }
+
+    /// The same for elements without strides that are made while they are written: a handler needs no memory
+    /// for a list of them, nor the fuel to fill it. Their `strides` are not looked at.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfRange`]: more than 16 elements.
+    #[inline]
+    pub fn plain_dma(
+        &mut self,
+        elements: impl Iterator<Item = Element>,
+        dma: Dma,
+    ) -> Result<Verdict, ErrorCode> {
+        self.write_list(elements, Form::Plain, dma)
+    }
+
+    #[inline]
+    fn write_list(
+        &mut self,
+        elements: impl Iterator<Item = Element>,
+        form: Form,
+        dma: Dma,
+    ) -> Result<Verdict, ErrorCode> {
+        let mut places = self.arguments_mut().chunks_exact_mut(form.bytes()).take(form.most());
+        let mut count = 0;
+        for element in elements {
+            element.write(form, places.next().ok_or(ErrorCode::OutOfRange)?)?;
+            count += 1;
         }
         let Dma { window, source, publish, tag } = dma;
         Ok(Verdict::Dma(Transfer { window, elements: count, source, form, publish, tag }))
@@ -103,6 +125,17 @@ mod tests {
         assert_eq!(outcome.dma, elements);
         let Verdict::Dma(transfer) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
         assert_eq!((transfer.elements, transfer.form, transfer.tag), (16, Form::Plain, 9));
+    }
+
+    #[test]
+    fn plain_elements_are_written_as_they_are_made() {
+        let elements: Vec<_> = (0..16).map(element).collect();
+        let outcome = Call::packet(&[7; 300]).run(|_, message| {
+            let too_many = message.plain_dma((0..17).map(element), DMA);
+            assert_eq!(too_many, Err(ErrorCode::OutOfRange));
+            message.plain_dma((0..16).map(element), DMA).unwrap()
+        });
+        assert_eq!(outcome.dma, elements);
     }
 
     #[test]

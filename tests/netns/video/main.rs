@@ -1,6 +1,7 @@
 //! `spine-video` between namespaces: the senders people have, faults, groups, several streams, windows.
 
 mod faults;
+mod hostile;
 mod pixels;
 mod screen;
 mod senders;

@@ -14,7 +14,7 @@ use crate::{ADDRESS, INTERFACE, net};
 const MOVES: u32 = 1000;
 
 /// Says a line to a screen, and hears its answer.
-fn ask(control: &Path, line: &str) -> String {
+pub(crate) fn ask(control: &Path, line: &str) -> String {
     let mut stream = UnixStream::connect(control)
         .unwrap_or_else(|error| panic!("{}: {error}", control.display()));
     writeln!(stream, "{line}").expect("the screen listens");

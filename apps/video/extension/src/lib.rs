@@ -22,7 +22,7 @@ use spine_sdk::{
     Verdict, handler, init, send_to_host,
 };
 
-use crate::packet::Refusal;
+use crate::packet::{Refusal, Segments};
 use crate::place::Placed;
 use crate::protocol::{
     BLIT, BLIT_PREFIX, CONFIGURE, CONFIGURED, CONVERT, CONVERT_PREFIX, Counter, Format,
@@ -45,8 +45,8 @@ fn init(setup: &mut Init) {
 /// than that, or of a stream that needs conversion after all, is left to the other handler.
 #[handler(BLIT.0, prefix = BLIT_PREFIX)]
 fn blit(_context: Context, message: &mut Message<'_>) -> Verdict {
-    receive(message, |_, segments, shape, window| match shape.format {
-        Format::Bgra => Some((Source::Packet, place::as_is(segments, shape, window))),
+    receive(message, |_, segments, shape| match shape.format {
+        Format::Bgra => Some((Source::Packet, 0, place::as_is(segments, shape))),
         Format::Rgb | Format::Uyvy | Format::Uyvp => None,
     })
 }
@@ -54,12 +54,11 @@ fn blit(_context: Context, message: &mut Message<'_>) -> Verdict {
 /// A packet of which all is looked at: its pixels are converted, or its headers are long.
 #[handler(CONVERT.0, prefix = CONVERT_PREFIX)]
 fn convert_pixels(_context: Context, message: &mut Message<'_>) -> Verdict {
-    receive(message, |packet, segments, shape, window| match shape.format {
-        Format::Bgra => Some((Source::Packet, place::as_is(segments, shape, window))),
+    receive(message, |packet, segments, shape| match shape.format {
+        Format::Bgra => Some((Source::Packet, 0, place::as_is(segments, shape))),
         Format::Rgb | Format::Uyvy | Format::Uyvp => {
-            let scratch = (PIXELS.memory(), PIXELS.address(0));
-            let placed = place::converted((segments, packet), shape, window, scratch);
-            Some((Source::Scratch, placed))
+            let placed = place::converted(segments, packet, shape, PIXELS.memory());
+            Some((Source::Scratch, PIXELS.address(0), placed))
         }
     })
 }
@@ -82,11 +81,12 @@ fn configure(_context: Context, message: &mut Message<'_>) -> Verdict {
     }
 }
 
-/// Takes a packet from its headers to its verdict. `place` makes the elements of its segments.
+/// Takes a packet from its headers to its verdict. `place` finds what of its segments is moved, from what, and
+/// where that begins.
 #[inline(always)]
 fn receive(
     message: &mut Message<'_>,
-    place: impl Fn(&[u8], &[packet::Segment], &Shape, u8) -> Option<(Source, Placed)>,
+    place: impl Fn(&[u8], &mut Segments, &Shape) -> Option<(Source, u32, Placed)>,
 ) -> Verdict {
     let (seen, total) = (message.packet(), message.length());
     let Ok(datagram) = packet::datagram(seen, total) else {
@@ -97,9 +97,10 @@ fn receive(
     };
     let Some(shape) = stream.shape() else { return unknown(Reason::Unhandled) };
     let rtp = packet::rtp(seen, &datagram);
-    let segments = rtp.and_then(|rtp| packet::segments(seen, &rtp, shape.format));
+    let mut segments = Segments::new();
+    let read = rtp.and_then(|rtp| packet::segments(seen, &rtp, shape.format, &mut segments));
     // Nothing was counted or remembered so far: the other handler does it.
-    let is_long = matches!(segments, Err(Refusal::BeyondPrefix));
+    let is_long = matches!(read, Err(Refusal::BeyondPrefix));
     if message.handler() == BLIT && (is_long || shape.format.handler() != BLIT) {
         return Verdict::Next(CONVERT);
     }
@@ -122,32 +123,38 @@ fn receive(
     counters.set(Counter::Ssrc, u64::from(rtp.ssrc));
 
     let dma = Dma { window: index, source: Source::Packet, publish, tag: rtp.timestamp };
-    let placed = match segments {
-        Ok(segments) => place(seen, segments.as_slice(), &shape, index),
+    let placed = match read {
+        Ok(()) => place(seen, &mut segments, &shape),
         Err(why) => {
             counters.add(counter_of(why), 1);
             None
         }
     };
     // Even one without pixels may be the first of a new frame, and so the end of the one before.
-    let Some((source, placed)) = placed else { return finish(message, &[], dma) };
+    let Some((source, base, placed)) = placed else {
+        return finish(message, &Segments::new(), 0, dma);
+    };
     counters.add(Counter::OutOfPicture, u64::from(placed.outside));
+    let fate = if segments.as_slice().is_empty() { Counter::NoPixels } else { Counter::Used };
+    counters.add(fate, 1);
     let publish = match (publish, stream.add(&shape, placed.bytes)) {
         (publish, false) => publish,
         (Publish::No | Publish::After, true) => Publish::After,
         (Publish::Before | Publish::Both, true) => Publish::Both,
     };
-    finish(message, placed.elements(), Dma { source, publish, ..dma })
+    finish(message, &segments, base, Dma { source, publish, ..dma })
 }
 
-/// The verdict on a packet with these elements.
+/// The verdict on a packet with these segments, whose bytes are at `base` and where they say.
 #[inline(always)]
-fn finish(message: &mut Message<'_>, elements: &[spine_sdk::Element], dma: Dma) -> Verdict {
-    if elements.is_empty() && dma.publish == Publish::No {
+fn finish(message: &mut Message<'_>, segments: &Segments, base: u32, dma: Dma) -> Verdict {
+    let segments = segments.as_slice();
+    if segments.is_empty() && dma.publish == Publish::No {
         return Verdict::Done;
     }
+    let elements = segments.iter().map(|segment| segment.element(dma.window, base));
     // There are never more elements than fit.
-    message.dma(elements, dma).unwrap_or(Verdict::Drop(Reason::Extension))
+    message.plain_dma(elements, dma).unwrap_or(Verdict::Drop(Reason::Extension))
 }
 
 /// A packet to a claimed port that is no stream's.

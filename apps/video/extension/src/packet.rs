@@ -5,6 +5,7 @@
 //! for. UDP checksums are not looked at: a veth leaves them undone.
 
 use spine_sdk::limits::DMA_ELEMENTS;
+use spine_sdk::{Element, Strides};
 
 use crate::protocol::Format;
 
@@ -135,28 +136,89 @@ pub struct Segment {
     pub line: u16,
     /// The pixel it starts at.
     pub x: u16,
-    /// Its bytes.
+    /// Its bytes: in the packet, or, once placed, in the window.
     pub length: u16,
-    /// Where they are in the packet.
+    /// Where they are in the packet or, converted, in scratch.
     pub at: u16,
 }
 
-/// The segments of one packet.
-#[derive(Debug, Clone, Copy)]
+impl Segment {
+    /// What moves it to a window; its bytes are at `base` and where it says.
+    #[inline(always)]
+    pub fn element(&self, window: u8, base: u32) -> Element {
+        let (line, x, length) = (self.line, self.x, self.length);
+        let source = base.wrapping_add(u32::from(self.at));
+        Element { source, window, line, x, length, strides: Strides::NONE }
+    }
+}
+
+/// The segments of one packet. Small, and filled where it is: copies of it would be most of a packet's fuel.
+#[derive(Debug)]
 pub struct Segments {
     list: [Segment; DMA_ELEMENTS],
     count: usize,
 }
 
 impl Segments {
+    /// None.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        const NOTHING: Segment = Segment { line: 0, x: 0, length: 0, at: 0 };
+        Self { list: [NOTHING; DMA_ELEMENTS], count: 0 }
+    }
+
     /// The segments, in the packet's order.
-    #[inline]
+    #[inline(always)]
     pub fn as_slice(&self) -> &[Segment] {
         self.list.get(..self.count).unwrap_or(&[])
     }
+
+    #[inline(always)]
+    fn push(&mut self, segment: Segment) -> Result<(), Refusal> {
+        *self.list.get_mut(self.count).ok_or(Refusal::TooManySegments)? = segment;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Keeps what `change` makes of each, until it says [`Kept::End`].
+    #[inline(always)]
+    pub fn change(&mut self, mut change: impl FnMut(&Segment) -> Kept) {
+        let mut kept = 0;
+        for index in 0..self.count {
+            let Some(segment) = self.list.get(index) else { break };
+            match change(segment) {
+                Kept::As(segment) => {
+                    if let Some(place) = self.list.get_mut(kept) {
+                        *place = segment;
+                        kept += 1;
+                    }
+                }
+                Kept::No => {}
+                Kept::End => break,
+            }
+        }
+        self.count = kept;
+    }
 }
 
-/// The line headers of an RTP payload. The upper half of the sequence number in front of them is not used:
+impl Default for Segments {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What [`Segments::change`] makes of a segment.
+#[derive(Debug, Clone, Copy)]
+pub enum Kept {
+    /// This.
+    As(Segment),
+    /// Nothing.
+    No,
+    /// Nothing, nor of those behind it.
+    End,
+}
+
+/// The line headers of an RTP payload, which go to `into`. The upper half of the sequence number in front of them is not used:
 /// the senders people have leave it zero.
 ///
 /// # Errors
@@ -164,9 +226,13 @@ impl Segments {
 /// there is, or no header at all. [`Refusal::Interlaced`], [`Refusal::TooManySegments`],
 /// [`Refusal::BeyondPrefix`].
 #[inline]
-pub fn segments(seen: &[u8], rtp: &Rtp, format: Format) -> Result<Segments, Refusal> {
+pub fn segments(
+    seen: &[u8],
+    rtp: &Rtp,
+    format: Format,
+    into: &mut Segments,
+) -> Result<(), Refusal> {
     let (group_bytes, group_pixels) = format.group();
-    let mut segments = Segments { list: [Segment::default(); DMA_ELEMENTS], count: 0 };
     let mut at = rtp.start + 2;
     let mut interlaced = false;
     loop {
@@ -183,8 +249,7 @@ pub fn segments(seen: &[u8], rtp: &Rtp, format: Format) -> Result<Segments, Refu
         if !segment.length.is_multiple_of(group_bytes) || !segment.x.is_multiple_of(group_pixels) {
             return Err(Refusal::Malformed);
         }
-        *segments.list.get_mut(segments.count).ok_or(Refusal::TooManySegments)? = segment;
-        segments.count += 1;
+        into.push(segment)?;
         if c0 & 0x80 == 0 {
             break;
         }
@@ -192,11 +257,11 @@ pub fn segments(seen: &[u8], rtp: &Rtp, format: Format) -> Result<Segments, Refu
     if interlaced {
         return Err(Refusal::Interlaced);
     }
-    for segment in segments.list.iter_mut().take(segments.count) {
+    for segment in into.list.iter_mut().take(into.count) {
         segment.at = u16::try_from(at).map_err(|_| Refusal::Malformed)?;
         at += usize::from(segment.length);
     }
-    if at > rtp.end { Err(Refusal::Malformed) } else { Ok(segments) }
+    if at > rtp.end { Err(Refusal::Malformed) } else { Ok(()) }
 }
 
 /// The `N` bytes at `at`, where the data ends at `end` and the handler sees `seen` of it.

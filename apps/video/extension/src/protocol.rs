@@ -5,7 +5,8 @@
 //! the same bytes to [`CONFIGURED`]; a frame that was under way then is lost.
 //!
 //! Counters are in region 0, which the application reads when it likes: 64 bits each, little-endian,
-//! [`counter_at`] by stream and [`Counter`]. Frames are counted by the runtime, in the frame buffer
+//! [`counter_at`] by stream and [`Counter`]. Each packet is counted once more: as used, or by the reason why it
+//! was not ([`Counter::FATES`]). Frames are counted by the runtime, in the frame buffer
 //! (`spine_abi::frame_buffer::counter`).
 
 use spine_sdk::HandlerNumber;
@@ -175,6 +176,20 @@ macro_rules! counters {
             /// All of them, in the order of their places.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
+            /// What becomes of a packet: one of these for each.
+            pub const FATES: &[Self] = &[
+                Self::Used,
+                Self::Late,
+                Self::Duplicate,
+                Self::WrongPayloadType,
+                Self::WrongSsrc,
+                Self::WrongSource,
+                Self::Malformed,
+                Self::TooManySegments,
+                Self::Interlaced,
+                Self::NoPixels,
+            ];
+
             /// The name used in statistics and JSON.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
@@ -208,8 +223,12 @@ counters! {
     TooManySegments = "packets_too_many_segments";
     /// Interlaced (F = 1); not used.
     Interlaced = "packets_interlaced";
-    /// With a segment outside of the picture, which is not used.
+    /// With a segment outside of the picture, which is left out; the packet's others are used.
     OutOfPicture = "packets_out_of_picture";
+    /// With no segment inside of the picture; not used.
+    NoPixels = "packets_without_pixels";
+    /// Whose pixels were put into the frame.
+    Used = "packets_used";
     /// How often another sender was learnt, or the same one's clock jumped.
     Restarts = "restarts";
     /// Frames begun: timestamps.

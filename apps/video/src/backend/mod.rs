@@ -8,6 +8,7 @@
 pub mod filter;
 pub mod meter;
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -239,6 +240,18 @@ impl Backend {
     /// What the extension counted for a stream.
     pub fn counted(&self, stream: usize, counter: Counter) -> u64 {
         self.counters.load_u64(protocol::counter_at(stream, counter)).unwrap_or_default()
+    }
+
+    /// Packets to a stream's port that are no stream's all the same: sent to another address, or no UDP.
+    pub fn unknown(&self) -> u64 {
+        self.counters.load_u64(protocol::UNKNOWN_STREAM).unwrap_or_default()
+    }
+
+    /// What the classifier did with every packet of the interface, by name; nothing without a classifier.
+    pub fn classified(&self) -> BTreeMap<&'static str, u64> {
+        let counters = self.classifier.as_ref().and_then(|classifier| classifier.counters().ok());
+        let counted = counters.unwrap_or_default().into_iter().filter(|(_, count)| *count > 0);
+        counted.map(|(counter, count)| (counter.name(), count)).collect()
     }
 
     /// What the adapter counted.
