@@ -87,6 +87,8 @@ pub(super) fn tests(mac: [u8; 6], mtu: u32) -> Vec<Test> {
         Test::Is(DESTINATION_MAC, u64::from_be_bytes([0, 0, a, b, c, d, e, f])),
         Test::Is(ETHERTYPE, IPV4),
         Test::Is(VERSION_AND_LENGTH, PLAIN),
+        // Zero says that the packet is longer than can be said.
+        Test::Above(TOTAL_LENGTH, 19),
         Test::Above(TTL, 1),
     ];
     let left = ROUTING_PROTOCOLS.into_iter().chain(CHECKSUMS_INSIDE);

@@ -164,6 +164,7 @@ mod tests {
             ("OSPF", 23, &[89], false),
             ("GRE", 23, &[47], false),
             ("ESP", 23, &[50], true),
+            ("a length that cannot be said", 16, &[0, 0, 0, 0, 0, 0, 64, 6], false),
             ("UDP of the MTU", 16, &[0x05, 0xdc], true),
             ("UDP larger than the MTU", 16, &[0x05, 0xdd], false),
             ("TCP larger than the MTU", 16, &[0xff, 0xff, 0, 0, 0, 0, 64, 6], true),
