@@ -69,6 +69,11 @@ impl Router {
         self.running.wait_for(text, patience)
     }
 
+    /// What it said on stderr until it was last waited for.
+    pub fn said(&self) -> &[String] {
+        self.running.said()
+    }
+
     /// The process.
     pub fn pid(&self) -> Pid {
         self.running.pid()
@@ -159,7 +164,7 @@ impl Report {
         self.dropped().values().sum()
     }
 
-    /// The AF_XDP mode of an interface.
+    /// How packets reach an interface's adapter.
     pub fn mode(&self, interface: &str) -> String {
         self.value["mode"][interface]
             .as_str()
