@@ -101,6 +101,11 @@ fn command(
         arguments.extend(["--iface", interface]);
     }
     arguments.extend(options);
+    // Every test can be tried on another kind of wire.
+    let nic = std::env::var("SPINE_NIC").ok().filter(|_| !options.contains(&"--nic"));
+    if let Some(nic) = &nic {
+        arguments.extend(["--nic", nic]);
+    }
     namespace.command(&program.to_string_lossy(), &arguments)
 }
 

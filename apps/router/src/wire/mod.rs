@@ -163,6 +163,14 @@ pub enum WireError {
         "{0} has an XDP program attached, which sees packets before AF_PACKET does: detach it first (ip link set dev {0} xdp off, or end its owner)"
     )]
     Xdp(String),
+    /// Neither kind.
+    #[error("no AF_XDP: {xdp}; and no AF_PACKET instead: {packet}")]
+    Neither {
+        /// Why not the one.
+        xdp: Box<WireError>,
+        /// Why not the other.
+        packet: Box<WireError>,
+    },
     /// The gate does not move.
     #[error("cannot tell packets of adapters and kernel apart: {0}")]
     Gate(ClassifierError),
@@ -199,11 +207,17 @@ pub fn open(kind: NicKind, options: &Options<'_>) -> Result<Wires, WireError> {
         NicKind::Xdp => xdp::open(options),
         NicKind::Packet => packet::open(options),
         NicKind::Auto => match xdp::open(options) {
-            Err(why) if why.is_for_want_of_xdp() => {
-                Ok(Wires { instead: Some(why), ..packet::open(options)? })
-            }
+            Err(why) if why.is_for_want_of_xdp() => fall_back(options, why),
             result => result,
         },
+    }
+}
+
+/// What there is in place of AF_XDP. A model of a card would be stacked here, too.
+fn fall_back(options: &Options<'_>, why: WireError) -> Result<Wires, WireError> {
+    match packet::open(options) {
+        Ok(wires) => Ok(Wires { instead: Some(why), ..wires }),
+        Err(error) => Err(WireError::Neither { xdp: Box::new(why), packet: Box::new(error) }),
     }
 }
 
