@@ -18,7 +18,7 @@ export SPINE_RUN
 
 jobs_list() {
     cat <<'LIST'
-demo         forward real traffic between three namespaces and print what happened (root)
+demo         forward real traffic between three namespaces and print what happened (root, or a user namespace)
 demo-video   show network video in a window, and what it takes beside GStreamer and ffplay (root)
 test         set up, then every check and every test
 fmt          rustfmt
@@ -236,19 +236,38 @@ job_test() {
 
 # ---- demo ---------------------------------------------------------------------------------------
 
+# Runs a command as root of namespaces of its own, which takes no privileges. /run is where `ip netns` keeps
+# its list, and another user's is not writable.
+in_user_namespace() {
+    unshare --user --map-root-user --mount --net -- \
+        sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh "$@"
+}
+
+# True, after a password perhaps, if sudo is there and lets this user.
+may_sudo() {
+    command -v sudo >/dev/null || return 1
+    say "the demo needs root (namespaces, AF_XDP); sudo may ask for your password"
+    sudo --validate
+}
+
 job_demo() {
-    local as_root=()
+    local why run_as=()
     say "building (the first time takes some minutes)"
     cargo build "${PROFILE[@]}" -p spine-router -p spine-tests --bins
-    if ! is_root; then
-        if ! command -v sudo >/dev/null; then
-            echo "demo: namespaces and AF_XDP need root and there is no sudo here; run this as root" >&2
-            return 1
-        fi
-        say "the demo needs root (namespaces, AF_XDP); sudo may ask for your password"
-        as_root=(sudo --preserve-env=SPINE_RUN)
+    if is_root; then
+        :
+    elif may_sudo; then
+        run_as=(sudo --preserve-env=SPINE_RUN)
+    elif why=$(in_user_namespace true 2>&1); then
+        say "neither root nor sudo: the demo runs in a user namespace, on AF_PACKET in place of AF_XDP"
+        run_as=(in_user_namespace)
+    else
+        echo "demo: neither root nor sudo, and this system refuses user namespaces (${why//$'\n'/; }): run it as" \
+            "root, or see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and" \
+            "kernel.apparmor_restrict_unprivileged_userns" >&2
+        return 1
     fi
-    "${as_root[@]}" "$BIN/spine-demo" --router "$BIN/spine-router"
+    "${run_as[@]}" "$BIN/spine-demo" --router "$BIN/spine-router"
 }
 
 job_demo-video() {

@@ -85,6 +85,9 @@ fn run(arguments: &Arguments) -> Outcome {
     step("now spine-router on both interfaces of the router");
     let kernel_before = net.router().kernel_forwarded();
     let router = Router::start_program(&arguments.router, net.router(), &net.interfaces(), &[]);
+    for line in router.said().iter().filter(|line| line.contains("AF_PACKET is used")) {
+        done(line);
+    }
     let (started, used_before) = (Instant::now(), router.processor_time());
     let by_adapters: Measured = measure::all(&net, arguments.seconds);
 

@@ -15,7 +15,7 @@ pub(crate) struct Outcome {
     pub(crate) with_offloads: Tcp,
     /// Packets that the kernel forwarded while the router ran.
     pub(crate) kernel_forwarded: u64,
-    /// AF_XDP mode of each interface.
+    /// How packets reach each interface's adapter.
     pub(crate) modes: Vec<(&'static str, String)>,
     pub(crate) report: Report,
     /// Processor time over time: 1 is one core.
@@ -92,7 +92,7 @@ impl fmt::Display for Outcome {
         }
         let modes: Vec<String> =
             self.modes.iter().map(|(interface, mode)| format!("{interface} {mode}")).collect();
-        writeln!(f, "{}", fact("AF_XDP mode", &modes.join(", ")))?;
+        writeln!(f, "{}", fact("packets reach them by", &modes.join(", ")))?;
         let cpu = format!("{:.0} % of a core while it ran", self.processor_share * 100.0);
         write!(f, "{}", fact("CPU of spine-router", &cpu))
     }

@@ -5,7 +5,17 @@ use std::time::{Duration, Instant};
 
 use spine_tests::packet::{ETHERNET, Port, Udp, numbered, sequence, source};
 use spine_tests::ping::ping;
-use spine_tests::{Link, Router, Topology, flow, need_namespaces};
+use spine_tests::{Link, Router, Topology, flow, need_namespaces, on_each_wire};
+
+on_each_wire! {
+    a_packet_at_the_end_of_its_life_is_answered_by_the_router
+    traceroute_shows_the_router
+    a_packet_too_big_to_go_on_whole_is_answered_with_the_mtu
+    a_packet_too_big_that_may_be_fragmented_arrives_in_pieces
+    a_destination_without_a_route_is_answered_with_unreachable
+    an_unknown_neighbour_is_resolved_by_the_kernel_and_nothing_is_lost
+    a_burst_of_exceptions_does_not_stop_the_adapters
+}
 
 const TIME_EXCEEDED: u8 = 11;
 const UNREACHABLE: u8 = 3;
@@ -48,22 +58,20 @@ fn topology() -> Topology {
     Topology::star(&[Link::to("client", 1), Link::to("server", 2).mtu(1400)])
 }
 
-#[test]
-fn a_packet_at_the_end_of_its_life_is_answered_by_the_router() {
+fn a_packet_at_the_end_of_its_life_is_answered_by_the_router(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let answer = answer_to(&net, &Udp { ttl: 1, ..flow::from_client(&net, SERVER) });
     router.stop();
     let from = Ipv4Addr::new(10, 9, 1, 1);
     assert_eq!(answer, Some(Icmp { from, kind: TIME_EXCEEDED, code: 0, mtu: 0 }));
 }
 
-#[test]
-fn traceroute_shows_the_router() {
+fn traceroute_shows_the_router(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let said = net.host("client").run("traceroute -n -q 1 -w 1 -m 5 10.9.2.2");
     router.stop();
     let hops: Vec<&str> =
@@ -71,11 +79,10 @@ fn traceroute_shows_the_router() {
     assert_eq!(hops, ["10.9.1.1", "10.9.2.2"], "{said}");
 }
 
-#[test]
-fn a_packet_too_big_to_go_on_whole_is_answered_with_the_mtu() {
+fn a_packet_too_big_to_go_on_whole_is_answered_with_the_mtu(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let payload = [0; 1401 - 28];
     let answer = answer_to(&net, &Udp { payload: &payload, ..flow::from_client(&net, SERVER) });
     router.stop();
@@ -84,12 +91,11 @@ fn a_packet_too_big_to_go_on_whole_is_answered_with_the_mtu() {
     assert_eq!(answer, Some(wanted));
 }
 
-#[test]
-fn a_packet_too_big_that_may_be_fragmented_arrives_in_pieces() {
+fn a_packet_too_big_that_may_be_fragmented_arrives_in_pieces(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
     let port = Port::open(net.host("server"), "eth");
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let payload = [0; 1401 - 28];
     let packet = Udp { keep_whole: false, payload: &payload, ..flow::from_client(&net, SERVER) };
     Port::open(net.host("client"), "eth").send(&packet.frame());
@@ -103,11 +109,10 @@ fn a_packet_too_big_that_may_be_fragmented_arrives_in_pieces() {
     assert_eq!(pieces, 2);
 }
 
-#[test]
-fn a_destination_without_a_route_is_answered_with_unreachable() {
+fn a_destination_without_a_route_is_answered_with_unreachable(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let nowhere = Ipv4Addr::new(203, 0, 113, 1);
     let answer = answer_to(&net, &flow::from_client(&net, nowhere));
     router.stop();
@@ -115,12 +120,11 @@ fn a_destination_without_a_route_is_answered_with_unreachable() {
     assert_eq!(answer, Some(Icmp { from, kind: UNREACHABLE, code: 0, mtu: 0 }));
 }
 
-#[test]
-fn an_unknown_neighbour_is_resolved_by_the_kernel_and_nothing_is_lost() {
+fn an_unknown_neighbour_is_resolved_by_the_kernel_and_nothing_is_lost(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
     net.router().ip("neighbour del 10.9.2.2 dev server");
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let before = net.router().kernel_forwarded();
     let ping = ping(net.host("client"), "10.9.2.2", 100);
     let by_kernel = net.router().kernel_forwarded() - before;
@@ -150,11 +154,10 @@ fn a_neighbour_in_use_does_not_go_stale_under_the_bypass() {
     assert!(by_kernel * 50 < report.forwarded(), "{by_kernel} by the kernel: {report:?}");
 }
 
-#[test]
-fn a_burst_of_exceptions_does_not_stop_the_adapters() {
+fn a_burst_of_exceptions_does_not_stop_the_adapters(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = topology();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let (client, server) =
         (Port::open(net.host("client"), "eth"), Port::open(net.host("server"), "eth"));
     let big = Udp { payload: &[0; 1401 - 28], ..flow::from_client(&net, SERVER) }.frame();

@@ -3,7 +3,15 @@
 use spine_tests::iperf::{self, Direction};
 use spine_tests::ping::ping;
 use spine_tests::router::Report;
-use spine_tests::{Link, Router, Topology, need_namespaces};
+use spine_tests::{Link, Router, Topology, need_namespaces, on_each_wire};
+
+on_each_wire! {
+    ping_tcp_and_udp_pass_both_ways_through_the_adapters
+    tcp_passes_between_hosts_with_default_offloads
+    three_interfaces_forward_between_all_pairs
+    interfaces_that_are_not_ours_stay_with_the_kernel
+    the_router_itself_stays_reachable_on_all_its_addresses
+}
 
 /// Panics unless the adapters forwarded at least `packets`, and at least 99 of 100 of all.
 fn expect_by_adapters(report: &Report, by_kernel: u64, packets: u64) {
@@ -11,14 +19,13 @@ fn expect_by_adapters(report: &Report, by_kernel: u64, packets: u64) {
     assert!(by_kernel * 99 <= report.forwarded(), "{by_kernel} by the kernel: {report:?}");
 }
 
-#[test]
-fn ping_tcp_and_udp_pass_both_ways_through_the_adapters() {
+fn ping_tcp_and_udp_pass_both_ways_through_the_adapters(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = Topology::pair();
     let (client, server) = (net.host("client"), net.host("server"));
     let (near, far) = (net.link("client").host_address(), net.link("server").host_address());
     let before = net.router().kernel_forwarded();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
 
     for (from, to) in [(client, &far), (server, &near)] {
         let ping = ping(from, to, 50);
@@ -35,8 +42,7 @@ fn ping_tcp_and_udp_pass_both_ways_through_the_adapters() {
     expect_by_adapters(&report, by_kernel, 200 + full_segments + udp.sent - udp.lost);
 }
 
-#[test]
-fn tcp_passes_between_hosts_with_default_offloads() {
+fn tcp_passes_between_hosts_with_default_offloads(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = Topology::star(&[
         Link::to("client", 1).with_offloads(),
@@ -45,7 +51,7 @@ fn tcp_passes_between_hosts_with_default_offloads() {
     let (client, server) = (net.host("client"), net.host("server"));
     let address = net.link("server").host_address();
     let before = net.router().kernel_forwarded();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     let there = iperf::tcp(client, server, &address, 2, Direction::ToServer);
     let back = iperf::tcp(client, server, &address, 2, Direction::ToClient);
     let report = router.stop();
@@ -58,12 +64,11 @@ fn tcp_passes_between_hosts_with_default_offloads() {
     assert_eq!(errors, 0, "segments arrived with a wrong checksum");
 }
 
-#[test]
-fn three_interfaces_forward_between_all_pairs() {
+fn three_interfaces_forward_between_all_pairs(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = Topology::star(&[Link::to("client", 1), Link::to("server", 2), Link::to("third", 3)]);
     let before = net.router().kernel_forwarded();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     for from in net.interfaces() {
         for to in net.interfaces().into_iter().filter(|to| *to != from) {
             let ping = ping(net.host(from), &net.link(to).host_address(), 20);
@@ -74,12 +79,11 @@ fn three_interfaces_forward_between_all_pairs() {
     expect_by_adapters(&report, net.router().kernel_forwarded() - before, 6 * 40);
 }
 
-#[test]
-fn interfaces_that_are_not_ours_stay_with_the_kernel() {
+fn interfaces_that_are_not_ours_stay_with_the_kernel(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = Topology::star(&[Link::to("client", 1), Link::to("server", 2), Link::to("third", 3)]);
     let before = net.router().kernel_forwarded();
-    let router = Router::start(net.router(), &["client", "server"]);
+    let router = Router::start_with(net.router(), &["client", "server"], nic);
     for (from, to) in [("client", "third"), ("third", "client"), ("third", "server")] {
         let ping = ping(net.host(from), &net.link(to).host_address(), 20);
         assert_eq!(ping.answered, ping.sent, "from {from} to {to}");
@@ -89,11 +93,10 @@ fn interfaces_that_are_not_ours_stay_with_the_kernel() {
     assert!(by_kernel >= 120, "{by_kernel} by the kernel: {report:?}");
 }
 
-#[test]
-fn the_router_itself_stays_reachable_on_all_its_addresses() {
+fn the_router_itself_stays_reachable_on_all_its_addresses(nic: &[&str]) {
     let _alone = need_namespaces!();
     let net = Topology::pair();
-    let router = Router::start(net.router(), &net.interfaces());
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
     for link in ["client", "server"] {
         let ping = ping(net.host("client"), &net.link(link).router_address(), 20);
         assert_eq!(ping.answered, ping.sent, "the address on the link to {link}");

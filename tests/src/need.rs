@@ -36,6 +36,26 @@ macro_rules! need_namespaces {
     };
 }
 
+/// Makes two tests of each of these functions, which take options of `spine-router`: one on AF_XDP and one
+/// on AF_PACKET.
+#[macro_export]
+macro_rules! on_each_wire {
+    ($($scenario:ident)*) => {
+        mod af_xdp {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&["--nic", "xdp"]);
+            })*
+        }
+        mod af_packet {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&["--nic", "packet"]);
+            })*
+        }
+    };
+}
+
 /// Leaves the test, saying why, where it was built without optimisation: its figures would mean nothing.
 #[macro_export]
 macro_rules! need_release {

@@ -102,6 +102,11 @@ impl Running {
         }
     }
 
+    /// The lines of stderr up to the last one that was waited for.
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("{}: {signal}: {error}", self.name));

@@ -69,6 +69,11 @@ impl Router {
         self.running.wait_for(text, patience)
     }
 
+    /// What it said on stderr until it was last waited for.
+    pub fn said(&self) -> &[String] {
+        self.running.said()
+    }
+
     /// The process.
     pub fn pid(&self) -> Pid {
         self.running.pid()
@@ -96,6 +101,11 @@ fn command(
         arguments.extend(["--iface", interface]);
     }
     arguments.extend(options);
+    // Every test can be tried on another kind of wire.
+    let nic = std::env::var("SPINE_NIC").ok().filter(|_| !options.contains(&"--nic"));
+    if let Some(nic) = &nic {
+        arguments.extend(["--nic", nic]);
+    }
     namespace.command(&program.to_string_lossy(), &arguments)
 }
 
@@ -159,7 +169,7 @@ impl Report {
         self.dropped().values().sum()
     }
 
-    /// The AF_XDP mode of an interface.
+    /// How packets reach an interface's adapter.
     pub fn mode(&self, interface: &str) -> String {
         self.value["mode"][interface]
             .as_str()

@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, value_name = "KEYFILE")]
     pub trust: Option<PathBuf>,
     /// What moves packets between an interface and its adapter
-    #[arg(long, value_enum, value_name = "KIND", default_value = "xdp")]
+    #[arg(long, value_enum, value_name = "KIND", default_value = "auto")]
     pub nic: NicKind,
     /// How packets reach the adapters by AF_XDP
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
@@ -191,11 +191,12 @@ impl Options {
         self.cores.iter().copied().map(Some).collect()
     }
 
-    /// Whether checksums are completed, given the interfaces.
-    pub fn completes_checksums(&self, state: &KernelState) -> bool {
+    /// Whether the extension completes checksums, given the interfaces, and whether their wires do.
+    pub fn completes_checksums(&self, state: &KernelState, wires_do: bool) -> bool {
         match self.complete_checksums {
             CompleteChecksums::On => true,
             CompleteChecksums::Off => false,
+            CompleteChecksums::Auto if wires_do => false,
             CompleteChecksums::Auto => self.interfaces.iter().any(|name| {
                 let link = state.link_named(name);
                 link.is_some_and(|(_, link)| link.kind.as_deref() == Some("veth"))
@@ -303,8 +304,9 @@ mod tests {
             parse("--iface right --iface left --cores 0 --duration 0.25 --json").expect("ok");
         assert_eq!(options.check(&state()), Ok(vec![3, 2]), "in the order given");
         assert_eq!(options.duration, Some(Duration::from_millis(250)));
-        assert!(options.completes_checksums(&state()), "left is a veth");
+        assert!(options.completes_checksums(&state(), false), "left is a veth");
+        assert!(!options.completes_checksums(&state(), true), "they come complete");
         let options = parse("--iface right --iface third").expect("ok");
-        assert!(!options.completes_checksums(&state()));
+        assert!(!options.completes_checksums(&state(), false));
     }
 }

@@ -71,6 +71,8 @@ pub struct DataPath {
     machine: Rc<RefCell<Machine>>,
     kernel: KernelEndpoint,
     count: usize,
+    finishes_checksums: bool,
+    instead: Option<WireError>,
 }
 
 impl DataPath {
@@ -79,7 +81,8 @@ impl DataPath {
     /// # Errors
     /// [`DataPathError`], and everything is as before.
     pub fn open(options: &Options<'_>) -> Result<Self, DataPathError> {
-        let Wires { memory, wires, kernel, mut gate } = wire::open(options.nic, &options.wires)?;
+        let opened = wire::open(options.nic, &options.wires)?;
+        let Wires { memory, wires, kernel, mut gate, finishes_checksums, instead } = opened;
         let mut setups = Vec::new();
         for (index, wire) in wires.into_iter().enumerate() {
             setups.push(AdapterSetup {
@@ -99,6 +102,8 @@ impl DataPath {
             machine: Rc::new(RefCell::new(machine)),
             kernel,
             count,
+            finishes_checksums,
+            instead,
         })
     }
 
@@ -154,6 +159,16 @@ impl DataPath {
     /// [`DataPathError::Wire`].
     pub fn classified(&self) -> Result<Vec<(&'static str, u64)>, DataPathError> {
         Ok(self.gate.borrow().counters()?)
+    }
+
+    /// Whether packets come with the checksums that their senders left to a card.
+    pub fn finishes_checksums(&self) -> bool {
+        self.finishes_checksums
+    }
+
+    /// Why the wires are not of the fastest kind, where that was to be found out.
+    pub fn instead(&self) -> Option<&WireError> {
+        self.instead.as_ref()
     }
 
     /// System calls for sleeping and waking, beside those of the adapters' wires.

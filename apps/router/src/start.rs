@@ -31,7 +31,7 @@ use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
-use crate::wire::{self, WireError, XdpChoice};
+use crate::wire::{self, NicKind, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -105,7 +105,7 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
-    let missing = privileges::missing(true);
+    let missing = privileges::missing(options.nic == NicKind::Xdp);
     if !missing.is_empty() {
         return Err(Failure::Capabilities(missing.join(", ")));
     }
@@ -118,6 +118,9 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     let region = Region::create("spine-router-table", spine_fib::layout::REGION_BYTES)?;
     let table = TableRegion::new(region).ok_or(Failure::TableRegion)?;
     let data_path = open(options, &mirror, &ours, key)?;
+    if let Some(why) = data_path.instead() {
+        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
+    }
     data_path.load(&image, table.region())?;
     match data_path.time_budgets(&probe) {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
@@ -125,7 +128,8 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
     }
 
-    let complete_checksums = options.completes_checksums(mirror.state());
+    let complete_checksums =
+        options.completes_checksums(mirror.state(), data_path.finishes_checksums());
     let parts = Parts {
         mirror,
         ours,
@@ -204,7 +208,7 @@ fn open(
     let interface = |index: &IfIndex| {
         let link = mirror.state().links.get(index)?;
         let (name, mtu) = (link.name.clone(), link.mtu);
-        Some(wire::Interface { name, mac: link.mac?, mtu })
+        Some(wire::Interface { index: *index, name, mac: link.mac?, mtu })
     };
     let interfaces: Vec<wire::Interface> = ours.indices().iter().filter_map(interface).collect();
     let data_path = DataPath::open(&dataplane::Options {

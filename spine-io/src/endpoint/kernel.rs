@@ -1,9 +1,9 @@
 //! The kernel's stack as an endpoint: packets enter it as received on their own interface.
 //!
 //! What only an extension can find out to be the kernel's business (an unresolved neighbour, a packet
-//! that needs an ICMP error) has already left the driver and has to be put back in. The kernel takes a
-//! packet "as received" when a program that passes everything is run on it with live frames
-//! (`BPF_PROG_TEST_RUN`). That takes 16 us a call, so it is done by a helper thread.
+//! that needs an ICMP error) has already left the driver and has to be put back in, by an [`Entrance`].
+//! The kernel takes a packet "as received" when a program that passes everything is run on it with live
+//! frames (`BPF_PROG_TEST_RUN`). That takes 16 us a call, so it is done by a helper thread.
 //!
 //! Every sender has a bounded queue of its own, of buffers made beforehand: handing over is a copy and,
 //! if the helper sleeps, one wake-up; it never waits, and when the queue is full the packet is refused
@@ -83,6 +83,16 @@ pub struct KernelCounts {
     pub overflow: u64,
 }
 
+/// A way into the kernel's stack.
+pub trait Entrance: Send {
+    /// Gives the kernel one packet, its Ethernet header in front, as received on the interface with
+    /// this index. Called by the helper thread.
+    ///
+    /// # Errors
+    /// What the kernel said of a packet it did not take.
+    fn admit(&mut self, ifindex: u32, packet: &[u8]) -> io::Result<()>;
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
@@ -125,18 +135,27 @@ impl KernelEndpoint {
     /// # Errors
     /// [`KernelError`]; nothing is left behind.
     pub fn start() -> Result<Self, KernelError> {
-        let object = ObjectBuilder::default()
-            .open_memory(PASS)
-            .and_then(|object| object.load())
-            .map_err(KernelError::Load)?;
+        let mut program = LiveFrames::load().map_err(KernelError::Load)?;
         let mut probe = [0; 60];
         // The EtherType that IEEE 802 set aside for experiments.
         probe[12..14].copy_from_slice(&[0x88, 0xb5]);
-        inject(&object, LOOPBACK, &probe).map_err(KernelError::Probe)?;
+        program.inject(LOOPBACK, &probe).map_err(KernelError::Probe)?;
+        Self::through(program)
+    }
 
+    /// Starts the helper with another way into the kernel.
+    ///
+    /// # Errors
+    /// [`KernelError::Thread`].
+    pub fn through(entrance: impl Entrance + 'static) -> Result<Self, KernelError> {
         let (register, registered) = mpsc::channel();
         let shared = Arc::new(Shared::default());
-        let helper = Helper { object, registered, queues: Vec::new(), shared: Arc::clone(&shared) };
+        let helper = Helper {
+            entrance: Box::new(entrance),
+            registered,
+            queues: Vec::new(),
+            shared: Arc::clone(&shared),
+        };
         let helper = thread::Builder::new()
             .name("spine-kernel".to_owned())
             .spawn(|| helper.run())
@@ -236,7 +255,7 @@ fn queue(ifindex: u32, helper: Thread, shared: Arc<Shared>) -> (KernelSender, Qu
 
 /// The helper thread's own.
 struct Helper {
-    object: Object,
+    entrance: Box<dyn Entrance>,
     registered: mpsc::Receiver<Queue>,
     queues: Vec<Queue>,
     shared: Arc<Shared>,
@@ -251,7 +270,7 @@ impl Helper {
             self.queues.extend(self.registered.try_iter());
             let mut found = 0;
             for queue in &mut self.queues {
-                found += serve(queue, &self.object, &self.shared);
+                found += serve(queue, self.entrance.as_mut(), &self.shared);
             }
             // Abandoned first: a sender that was dropped since has nothing more to send.
             self.queues.retain(|queue| !queue.filled.is_abandoned() || !queue.filled.is_empty());
@@ -266,12 +285,12 @@ impl Helper {
 }
 
 /// Hands over what a queue holds now, so that a busy sender keeps no other waiting longer than that.
-fn serve(queue: &mut Queue, object: &Object, shared: &Shared) -> usize {
+fn serve(queue: &mut Queue, entrance: &mut dyn Entrance, shared: &Shared) -> usize {
     let waiting = queue.filled.slots();
     for _ in 0..waiting {
         let Ok(buffer) = queue.filled.pop() else { break };
         let packet = buffer.bytes.get(..buffer.length).unwrap_or_default();
-        match inject(object, queue.ifindex, packet) {
+        match entrance.admit(queue.ifindex, packet) {
             Ok(()) => shared.handed.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
                 tracing::debug!("the kernel refused {} bytes: {error}", buffer.length);
@@ -284,24 +303,39 @@ fn serve(queue: &mut Queue, object: &Object, shared: &Shared) -> usize {
     waiting
 }
 
-/// Gives the kernel one packet as received on an interface.
-fn inject(object: &Object, ifindex: u32, packet: &[u8]) -> Result<(), libbpf_rs::Error> {
-    let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-    let mut context = [0; CONTEXT_BYTES];
-    context[CONTEXT_END..][..4].copy_from_slice(&length.to_ne_bytes());
-    context[CONTEXT_INTERFACE..][..4].copy_from_slice(&ifindex.to_ne_bytes());
-    let mut programs = object.progs_mut();
-    let program = programs
-        .find(|program| program.name() == PASS_PROGRAM)
-        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let input = ProgramInput {
-        context_in: Some(&mut context),
-        data_in: Some(packet),
-        flags: BPF_F_TEST_XDP_LIVE_FRAMES,
-        repeat: 1,
-        ..ProgramInput::default()
-    };
-    program.test_run(input).map(|_| ())
+/// A program that passes everything, run on packets.
+struct LiveFrames(Object);
+
+impl LiveFrames {
+    fn load() -> Result<Self, libbpf_rs::Error> {
+        let object = ObjectBuilder::default().open_memory(PASS)?.load()?;
+        Ok(Self(object))
+    }
+
+    fn inject(&mut self, ifindex: u32, packet: &[u8]) -> Result<(), libbpf_rs::Error> {
+        let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let mut context = [0; CONTEXT_BYTES];
+        context[CONTEXT_END..][..4].copy_from_slice(&length.to_ne_bytes());
+        context[CONTEXT_INTERFACE..][..4].copy_from_slice(&ifindex.to_ne_bytes());
+        let mut programs = self.0.progs_mut();
+        let program = programs
+            .find(|program| program.name() == PASS_PROGRAM)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let input = ProgramInput {
+            context_in: Some(&mut context),
+            data_in: Some(packet),
+            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+            repeat: 1,
+            ..ProgramInput::default()
+        };
+        program.test_run(input).map(|_| ())
+    }
+}
+
+impl Entrance for LiveFrames {
+    fn admit(&mut self, ifindex: u32, packet: &[u8]) -> io::Result<()> {
+        self.inject(ifindex, packet).map_err(io::Error::other)
+    }
 }
 
 #[cfg(test)]

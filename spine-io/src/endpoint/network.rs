@@ -25,7 +25,7 @@ pub fn complete_checksum(packet: &mut [u8], request: ChecksumRequest) -> bool {
 
 /// The one's complement sum of big-endian 16-bit words (RFC 1071), unfolded; an odd last byte counts
 /// as if a zero followed.
-fn sum(data: &[u8]) -> u64 {
+pub(crate) fn sum(data: &[u8]) -> u64 {
     // Four bytes at a time into 64 bits cannot overflow for any packet, and folds to the same sum
     // (RFC 1071 2(B)).
     let mut chunks = data.chunks_exact(4);
@@ -38,7 +38,7 @@ fn sum(data: &[u8]) -> u64 {
     whole + u64::from(u32::from_be_bytes(last))
 }
 
-fn fold(mut sum: u64) -> u16 {
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -189,6 +189,52 @@ impl NetlinkSocket {
             .map_err(|error| NetlinkError::Refused { what, error })
     }
 
+    /// Asks for several things at once, to be done all or not at all: kind, flags and payload of each,
+    /// the messages that begin and end the batch included.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Refused`] with the first error, naming `what` was asked for.
+    pub fn batch(
+        &mut self,
+        what: &'static str,
+        messages: &[(u16, u16, Vec<u8>)],
+    ) -> Result<(), NetlinkError> {
+        self.send_batch(messages).map_err(|error| NetlinkError::Refused { what, error })
+    }
+
+    fn send_batch(&mut self, messages: &[(u16, u16, Vec<u8>)]) -> io::Result<()> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        for (position, (kind, flags, payload)) in messages.iter().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            // The last one before the end is answered in any case.
+            let ack = if position + 2 == messages.len() { NLM_F_ACK } else { 0 };
+            let flags = NLM_F_REQUEST | ack | flags;
+            bytes.extend(wire::message(*kind, flags, self.sequence, payload));
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        // The kernel has answered by now. Without any answer the batch was not even read.
+        let mut outcome = Err(io::ErrorKind::InvalidInput.into());
+        let mut refused = None;
+        while self.read(libc::MSG_DONTWAIT).is_ok() {
+            for raw in wire::messages(&self.buffer) {
+                let ours = raw.sequence.wrapping_sub(first) < self.sequence.wrapping_sub(first) + 1;
+                if raw.kind != NLMSG_ERROR || !ours {
+                    continue;
+                }
+                match wire::u32_at(raw.payload, 0).unwrap_or(0).cast_signed() {
+                    0.. => outcome = Ok(()),
+                    code => {
+                        let error = || io::Error::from_raw_os_error(code.wrapping_neg());
+                        refused.get_or_insert_with(error);
+                    }
+                }
+            }
+        }
+        refused.map_or(outcome, Err)
+    }
+
     fn send(&mut self, kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let message = wire::message(kind, flags, self.sequence, payload);

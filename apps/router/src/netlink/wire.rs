@@ -82,6 +82,29 @@ pub fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> 
     bytes
 }
 
+/// An attribute to send: padded, so that another may follow.
+///
+/// # Panics
+/// If the value exceeds 64 KiB, which no caller has.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).expect("a short value");
+    let mut bytes = Vec::with_capacity(usize::from(length).next_multiple_of(4));
+    bytes.extend_from_slice(&length.to_ne_bytes());
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// An attribute that holds attributes.
+///
+/// # Panics
+/// As [`attribute`].
+pub fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
+    const NLA_F_NESTED: u16 = 0x8000;
+    attribute(kind | NLA_F_NESTED, attributes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +117,16 @@ mod tests {
             .map(|raw| (raw.kind, raw.flags, raw.sequence, raw.payload))
             .collect();
         assert_eq!(found, [(24, 5, 7, &[1, 2, 3, 4][..]), (25, 0, 8, &[][..])]);
+    }
+
+    #[test]
+    fn attributes_come_out_as_they_were_put_in() {
+        let inner = [attribute(1, &[7]), attribute(2, &[1, 2, 3, 4])].concat();
+        let bytes = [attribute(3, b"name\0"), nested(4, &inner)].concat();
+        let found: Vec<_> = attributes(&bytes).collect();
+        assert_eq!(found, [(3, &b"name\0"[..]), (4, &inner[..])]);
+        let found: Vec<_> = attributes(&inner).collect();
+        assert_eq!(found, [(1, &[7][..]), (2, &[1, 2, 3, 4])]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! nftables: base chains that forwarded packets pass, and that do something.
 //!
+//! The table with which AF_PACKET keeps packets from the kernel is this process's own, and no obstacle.
+//!
 //! Asked of the kernel itself (NETLINK_NETFILTER): the rules are there whether `nft` is installed or
 //! not. iptables-nft is the same to the kernel. Numbers from linux/netfilter/nf_tables.h.
 
@@ -10,6 +12,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use super::{Named, Obstacle};
 use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::wire::{Raw, attributes, be32_at, text};
+use crate::wire::table_name;
 
 /// The multicast group that announces changes of rules.
 pub(super) const NFNLGRP_NFTABLES: u32 = 7;
@@ -57,7 +60,9 @@ pub(super) fn obstacles(ours: &[Named<'_>]) -> Result<Vec<Obstacle>, NetlinkErro
     for key in rules {
         *counts.entry(key).or_default() += 1;
     }
-    let concerning = chains.into_iter().filter_map(|chain| {
+    let own = (NFPROTO_NETDEV, table_name());
+    let foreign = chains.into_iter().filter(|chain| (chain.key.0, &chain.key.1) != (own.0, &own.1));
+    let concerning = foreign.filter_map(|chain| {
         let hook = forwarding_hook(&chain, ours)?;
         let count = counts.get(&chain.key).copied().unwrap_or(0);
         let (family, table, name) = &chain.key;

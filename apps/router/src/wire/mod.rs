@@ -8,26 +8,35 @@
 //!
 //! Layers (capture, a model of a card) are stacked on a wire by whoever opens it.
 
+mod packet;
 mod xdp;
 
+use std::io;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use spine_io::buffer::{Frame, FrameMemory};
+use spine_io::buffer::{Frame, FrameMemory, MemoryError};
 use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
 use spine_io::nic::Nic;
+use spine_io::nic::packet::PacketError;
 use spine_io::nic::xdp::XdpError;
 use spine_io::nic::xdp::attach::AttachError;
 
-use crate::claims::Classifier;
+pub use self::packet::EntranceError;
+pub(crate) use self::packet::table_name;
+use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::socket::NetlinkError;
 
 /// The kinds of wire (`--nic`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum NicKind {
-    /// AF_XDP
+    /// AF_XDP where it can be had, else AF_PACKET
     #[default]
+    Auto,
+    /// AF_XDP: fastest; needs CAP_BPF
     Xdp,
+    /// AF_PACKET: slower, on any Ethernet interface; root in a user namespace is enough
+    Packet,
 }
 
 /// Which way packets are to reach the adapters.
@@ -45,6 +54,8 @@ pub enum XdpChoice {
 /// One interface to open.
 #[derive(Debug, Clone)]
 pub struct Interface {
+    /// Its index.
+    pub index: u32,
     /// Its name.
     pub name: String,
     /// Its link-layer address.
@@ -99,6 +110,10 @@ pub struct Wires {
     pub kernel: KernelEndpoint,
     /// What keeps packets apart; it lets the adapters have nothing yet.
     pub gate: Box<dyn Gate>,
+    /// Whether packets come with the checksums that their senders left to a card.
+    pub finishes_checksums: bool,
+    /// Why it is not the fastest kind, where that was to be found out.
+    pub instead: Option<WireError>,
 }
 
 /// Why there are no wires.
@@ -128,9 +143,59 @@ pub enum WireError {
         /// The largest possible.
         most: u32,
     },
-    /// Which interfaces are veths.
+    /// What there is, or the rules that keep packets from the kernel.
     #[error(transparent)]
-    Links(#[from] NetlinkError),
+    Netlink(#[from] NetlinkError),
+    /// An AF_PACKET socket.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// Its filter.
+    #[error("cannot filter what an AF_PACKET socket receives: {0}")]
+    Filter(io::Error),
+    /// The frames.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The way to the kernel on AF_PACKET.
+    #[error(transparent)]
+    Entrance(#[from] EntranceError),
+    /// Somebody else's XDP program.
+    #[error(
+        "{0} has an XDP program attached, which sees packets before AF_PACKET does: detach it first (ip link set dev {0} xdp off, or end its owner)"
+    )]
+    Xdp(String),
+    /// Neither kind.
+    #[error("no AF_XDP: {xdp}; and no AF_PACKET instead: {packet}")]
+    Neither {
+        /// Why not the one.
+        xdp: Box<WireError>,
+        /// Why not the other.
+        packet: Box<WireError>,
+    },
+    /// The gate does not move.
+    #[error("cannot tell packets of adapters and kernel apart: {0}")]
+    Gate(ClassifierError),
+}
+
+impl WireError {
+    /// Whether there is no AF_XDP here for us, so that another kind is worth trying; what somebody else
+    /// has taken, or what is wrong with an interface, stays wrong.
+    fn is_for_want_of_xdp(&self) -> bool {
+        match self {
+            Self::Attach(error) => matches!(
+                error,
+                AttachError::Permission { .. }
+                    | AttachError::Load(_)
+                    | AttachError::Refused { .. }
+                    | AttachError::NoLink { .. }
+            ),
+            Self::Socket(error) => matches!(
+                error,
+                XdpError::Permission | XdpError::Umem { .. } | XdpError::Socket { .. }
+            ),
+            Self::Kernel(error) => matches!(error, KernelError::Load(_) | KernelError::Probe(_)),
+            _ => false,
+        }
+    }
 }
 
 /// Opens the wires of these interfaces.
@@ -140,6 +205,19 @@ pub enum WireError {
 pub fn open(kind: NicKind, options: &Options<'_>) -> Result<Wires, WireError> {
     match kind {
         NicKind::Xdp => xdp::open(options),
+        NicKind::Packet => packet::open(options),
+        NicKind::Auto => match xdp::open(options) {
+            Err(why) if why.is_for_want_of_xdp() => fall_back(options, why),
+            result => result,
+        },
+    }
+}
+
+/// What there is in place of AF_XDP. A model of a card would be stacked here, too.
+fn fall_back(options: &Options<'_>, why: WireError) -> Result<Wires, WireError> {
+    match packet::open(options) {
+        Ok(wires) => Ok(Wires { instead: Some(why), ..wires }),
+        Err(error) => Err(WireError::Neither { xdp: Box::new(why), packet: Box::new(error) }),
     }
 }
 
@@ -176,7 +254,8 @@ mod tests {
     #[test]
     fn an_interface_longer_than_the_way_to_the_kernel_is_refused_with_the_longest_mtu() {
         let frames = |mtu| {
-            let interface = Interface { name: "a".to_owned(), mac: [2, 0, 0, 0, 0, 1], mtu };
+            let interface =
+                Interface { index: 1, name: "a".to_owned(), mac: [2, 0, 0, 0, 0, 1], mtu };
             frame_bytes_for(&interface).map_err(|error| error.to_string())
         };
         assert_eq!(frames(1500), Ok(2048));

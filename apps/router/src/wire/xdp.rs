@@ -69,7 +69,8 @@ fn open_with(options: &Options<'_>, zero_copy: bool) -> Result<Wires, WireError>
         ports.push((ifindex, port));
         wires.push(Wire { ifindex, nic: join(sockets, interface)?, frames });
     }
-    Ok(Wires { memory, wires, kernel, gate: Box::new(Ports { attached, ports }) })
+    let gate = Box::new(Ports { attached, ports });
+    Ok(Wires { memory, wires, kernel, gate, finishes_checksums: false, instead: None })
 }
 
 /// The frames of all adapters, in one memory that every socket shares.

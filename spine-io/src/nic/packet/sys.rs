@@ -29,11 +29,42 @@ pub struct FilterInstruction {
 /// What the kernel said of one received packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Arrival {
-    /// Its length on the wire, which may be more than there was room for.
+    /// Its length, which may be more than there was room for.
     pub(super) bytes: usize,
     /// The VLAN tag that was taken out of it: EtherType and tag, as on the wire.
     pub(super) tag: Option<[u8; 4]>,
+    /// What its sender, or a card that merges packets, left undone.
+    pub(super) offload: Offload,
 }
+
+/// What is still to be done to a packet (`struct virtio_net_hdr`, in the machine's byte order).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Offload {
+    /// `VIRTIO_NET_HDR_F_*`.
+    pub(super) flags: u8,
+    /// `VIRTIO_NET_HDR_GSO_*`: the packet stands for several.
+    pub(super) kind: u8,
+    /// Bytes of its headers, which the kernel only estimates.
+    headers: u16,
+    /// Bytes of data in each of the packets it stands for.
+    pub(super) segment: u16,
+    /// Where checksumming starts.
+    pub(super) checksum_start: u16,
+    /// Where the checksum goes, from there.
+    pub(super) checksum_offset: u16,
+}
+
+/// Bytes of an [`Offload`].
+const OFFLOAD_BYTES: usize = 10;
+const _: () = assert!(size_of::<Offload>() == OFFLOAD_BYTES);
+/// Says that each packet has an [`Offload`] in front, both ways (linux/if_packet.h).
+const PACKET_VNET_HDR: c_int = 15;
+/// A checksum is to be completed (linux/virtio_net.h).
+pub(super) const NEEDS_CHECKSUM: u8 = 1;
+/// The packet is TCP over IPv4, to be cut; a flag beside it says that it has ECN's CWR.
+pub(super) const SEGMENTS_TCP4: u8 = 1;
+pub(super) const SEGMENTS_ECN: u8 = 0x80;
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -67,22 +98,46 @@ fn set_option<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -
     Ok(())
 }
 
-/// A raw socket that receives every packet that arrives on the interface with this index, and the
-/// interface's kind of hardware (`ARPHRD_*`).
-pub(super) fn open(interface: c_int) -> io::Result<(OwnedFd, u16)> {
+/// A raw socket on the interface with this index, and the interface's kind of hardware (`ARPHRD_*`).
+/// It receives every packet that arrives there and that the filter lets pass.
+pub(super) fn open(
+    interface: c_int,
+    filter: Option<&[FilterInstruction]>,
+) -> io::Result<(OwnedFd, u16)> {
+    let socket = socket()?;
+    let fd = std::os::fd::AsFd::as_fd(&socket);
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1 as &c_int)?;
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1 as &c_int)?;
+    set_option(fd, libc::SOL_PACKET, PACKET_VNET_HDR, &1 as &c_int)?;
+    if let Some(program) = filter {
+        set_filter(fd, program)?;
+    }
+    let hardware = bind(fd, interface, libc::ETH_P_ALL)?;
+    Ok((socket, hardware))
+}
+
+/// A raw socket on the interface with this index that receives nothing.
+pub(super) fn open_to_send(interface: c_int) -> io::Result<OwnedFd> {
+    let socket = socket()?;
+    bind(std::os::fd::AsFd::as_fd(&socket), interface, 0)?;
+    Ok(socket)
+}
+
+fn socket() -> io::Result<OwnedFd> {
     // Protocol zero: nothing is received before the socket is bound to its interface.
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: takes no memory.
     let socket = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
     // SAFETY: the descriptor was just made, and nobody else knows it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let fd = std::os::fd::AsFd::as_fd(&socket);
-    set_option(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1 as &c_int)?;
-    set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1 as &c_int)?;
+    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
+}
+
+/// Binds a socket to an interface and an EtherType, and answers the kind of hardware.
+fn bind(socket: BorrowedFd<'_>, interface: c_int, protocol: c_int) -> io::Result<u16> {
     // SAFETY: all zero is a valid sockaddr_ll.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = short(libc::AF_PACKET);
-    address.sll_protocol = short(libc::ETH_P_ALL).to_be();
+    address.sll_protocol = short(protocol).to_be();
     address.sll_ifindex = interface;
     let length = length_of::<libc::sockaddr_ll>();
     // SAFETY: `address` is `length` readable bytes for the duration of the call.
@@ -93,7 +148,7 @@ pub(super) fn open(interface: c_int) -> io::Result<(OwnedFd, u16)> {
     check(unsafe {
         libc::getsockname(socket.as_raw_fd(), ptr::from_mut(&mut address).cast(), &raw mut length)
     })?;
-    Ok((socket, address.sll_hatype))
+    Ok(address.sll_hatype)
 }
 
 /// Attaches a classic BPF program.
@@ -132,33 +187,48 @@ struct Control([u8; CONTROL_BYTES]);
 const CONTROL_BYTES: usize =
     unsafe { libc::CMSG_SPACE(length_of::<libc::tpacket_auxdata>()) } as usize;
 
-/// Receives up to one packet into each frame, without waiting, and says how many there were.
+/// Receives up to one packet into each frame, without waiting, and says how many there were. What does
+/// not fit into a frame goes on in its part of `spill`, each of `each` bytes, and there as far from the
+/// start as the frame's room is long.
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
     memory: &FrameMemory,
     frames: &mut [Frame],
+    spill: &mut [u8],
+    each: usize,
     arrivals: &mut [Arrival; BURST],
 ) -> io::Result<usize> {
-    let mut vectors = [const { MaybeUninit::<iovec>::uninit() }; BURST];
+    let mut offloads = [Offload::default(); BURST];
+    let mut vectors = [const { MaybeUninit::<[iovec; 3]>::uninit() }; BURST];
     let mut controls = [const { MaybeUninit::<Control>::uninit() }; BURST];
     let mut headers = [const { MaybeUninit::<mmsghdr>::uninit() }; BURST];
     let count = frames.len().min(BURST);
-    for (position, frame) in frames.iter_mut().enumerate().take(count) {
+    assert!(each > 0 && count <= spill.len() / each, "a part of the spill for each frame");
+    let spills = spill.chunks_exact_mut(each);
+    for (position, (frame, spill)) in frames.iter_mut().zip(spills).enumerate().take(count) {
         let room = memory.room_mut(frame);
-        let vector = vectors[position]
-            .write(iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() });
+        let rest = spill.get_mut(room.len()..).unwrap_or_default();
+        let vector = vectors[position].write([
+            iovec {
+                iov_base: ptr::from_mut(&mut offloads[position]).cast(),
+                iov_len: OFFLOAD_BYTES,
+            },
+            iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() },
+            iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() },
+        ]);
         // SAFETY: all zero is a valid mmsghdr (null pointers, no lengths).
         let header = headers[position].write(unsafe { std::mem::zeroed() });
-        header.msg_hdr.msg_iov = vector;
-        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_iov = vector.as_mut_ptr();
+        header.msg_hdr.msg_iovlen = vector.len();
         header.msg_hdr.msg_control = controls[position].as_mut_ptr().cast();
         header.msg_hdr.msg_controllen = CONTROL_BYTES;
     }
     // MSG_TRUNC: tell the packet's own length also where it did not fit.
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: the first `count` headers are initialised; each points to one vector and one control
-    // buffer, which live in this function, and the vector to the room of a frame that is borrowed
-    // exclusively and no other vector points to (frames do not overlap).
+    // SAFETY: the first `count` headers are initialised (the assertion); each points to three vectors and
+    // one control buffer, which live in this function, and the vectors to an offload in this function,
+    // to the room of a frame and to a part of the spill, all borrowed exclusively and none pointed to
+    // by two vectors (neither frames nor parts overlap); any bytes are valid in an offload.
     let received = check(unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -169,10 +239,12 @@ pub(super) fn receive(
         )
     })?;
     let received = usize::try_from(received).unwrap_or(0).min(count);
-    for (header, arrival) in headers[..received].iter().zip(arrivals.iter_mut()) {
+    let described = headers[..received].iter().zip(offloads);
+    for ((header, offload), arrival) in described.zip(arrivals.iter_mut()) {
         // SAFETY: initialised above, for every position below `count`.
         let header = unsafe { header.assume_init_ref() };
-        *arrival = Arrival { bytes: header.msg_len as usize, tag: tag(header) };
+        let bytes = (header.msg_len as usize).saturating_sub(OFFLOAD_BYTES);
+        *arrival = Arrival { bytes, tag: tag(header), offload };
     }
     Ok(received)
 }
@@ -215,20 +287,27 @@ pub(super) fn send(
     memory: &FrameMemory,
     frames: &VecDeque<Frame>,
 ) -> io::Result<usize> {
-    let mut vectors = [const { MaybeUninit::<iovec>::uninit() }; BURST];
+    // Nothing is left for the kernel to do to any of them.
+    let finished = Offload::default();
+    let mut vectors = [const { MaybeUninit::<[iovec; 2]>::uninit() }; BURST];
     let mut headers = [const { MaybeUninit::<mmsghdr>::uninit() }; BURST];
     let count = frames.len().min(BURST);
     for (position, frame) in frames.iter().enumerate().take(count) {
         let packet = memory.packet(frame);
+        let offload = ptr::from_ref(&finished).cast::<c_void>().cast_mut();
         let start = packet.as_ptr().cast::<c_void>().cast_mut();
-        let vector = vectors[position].write(iovec { iov_base: start, iov_len: packet.len() });
+        let vector = vectors[position].write([
+            iovec { iov_base: offload, iov_len: OFFLOAD_BYTES },
+            iovec { iov_base: start, iov_len: packet.len() },
+        ]);
         // SAFETY: all zero is a valid mmsghdr (null pointers, no lengths).
         let header = headers[position].write(unsafe { std::mem::zeroed() });
-        header.msg_hdr.msg_iov = vector;
-        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_iov = vector.as_mut_ptr();
+        header.msg_hdr.msg_iovlen = vector.len();
     }
-    // SAFETY: the first `count` headers are initialised; each points to one vector in this function,
-    // and the vector to a packet that is borrowed; the kernel only reads packets it sends.
+    // SAFETY: the first `count` headers are initialised; each points to two vectors in this function,
+    // and these to an offload in it and to a packet that is borrowed; the kernel only reads what it
+    // sends.
     let sent = check(unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
