@@ -28,6 +28,8 @@ pub enum NicKind {
     /// AF_XDP
     #[default]
     Xdp,
+    /// the model of the paper's card, over the fastest of the others
+    Lanai,
 }
 
 /// Which way packets are to reach the adapters.
@@ -140,6 +142,7 @@ pub enum WireError {
 pub fn open(kind: NicKind, options: &Options<'_>) -> Result<Wires, WireError> {
     match kind {
         NicKind::Xdp => xdp::open(options),
+        NicKind::Lanai => open(NicKind::default(), options),
     }
 }
 
