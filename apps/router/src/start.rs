@@ -22,6 +22,7 @@ use std::os::fd::AsFd;
 use crate::cli::{Misuse, Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
+use crate::guest::{Guest, GuestError};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::netlink::socket::NetlinkError;
@@ -82,6 +83,9 @@ pub enum Failure {
     /// The control loop.
     #[error(transparent)]
     Router(#[from] RouterError),
+    /// Who shares the adapters.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     /// Signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] nix::Error),
@@ -103,6 +107,15 @@ pub struct Ended {
 /// [`Failure`]: it never ran.
 pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
+    let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
+    run_with(options, Guest::none(&linker, || eprintln!("ready"), signals.as_fd()))
+}
+
+/// The same in a thread of one's own, with a guest that shares the adapters and says when it ends.
+///
+/// # Errors
+/// [`Failure`]: it never ran.
+pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
     let missing = privileges::missing(true);
@@ -114,7 +127,7 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let Linked { image, probe, key } = link(options)?;
+    let Linked { image, probe, key } = link(options, guest.linker)?;
     let region = Region::create("spine-router-table", spine_fib::layout::REGION_BYTES)?;
     let table = TableRegion::new(region).ok_or(Failure::TableRegion)?;
     let data_path = open(options, &mirror, &ours, key)?;
@@ -123,6 +136,9 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
         Ok(None) => {}
         Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
+    }
+    for claim in (guest.begin)(data_path.machine())? {
+        data_path.claim_port(claim)?;
     }
 
     let complete_checksums = options.completes_checksums(mirror.state());
@@ -138,9 +154,9 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     };
     let start = Instant::now();
     let mut router = Router::start(parts, start)?;
-    eprintln!("ready");
+    (guest.ready)();
     let until = options.duration.and_then(|duration| start.checked_add(duration));
-    let ran = router.run(until, signals.as_fd());
+    let ran = router.run(until, guest.end);
     let duration = start.elapsed();
     let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
     // Whatever came before.
@@ -177,9 +193,8 @@ struct Linked {
     key: TrustedKey,
 }
 
-/// Links the extension, and the probe of what a budget takes, with a key made for this process alone.
-fn link(options: &Options) -> Result<Linked, Failure> {
-    let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
+/// Links the extension, and the probe of what a budget takes.
+fn link(options: &Options, linker: &Linker) -> Result<Linked, Failure> {
     let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
     let image = match &options.extension {
         None => linker.link(extension::MODULE)?,
