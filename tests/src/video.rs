@@ -45,6 +45,18 @@ impl Receiver {
         Self::with_display(namespace, &display.name(), options)
     }
 
+    /// The same in a folder, where its screenshots go.
+    pub fn on_display_in(
+        namespace: &Namespace,
+        display: &Display,
+        folder: &Path,
+        options: &str,
+    ) -> Self {
+        let mut command = command(namespace, &format!("--json {options}"));
+        command.env("DISPLAY", display.name()).current_dir(folder);
+        Self::start(command)
+    }
+
     /// The same with the display's name.
     pub fn with_display(namespace: &Namespace, display: &str, options: &str) -> Self {
         let mut command = command(namespace, &format!("--json {options}"));
@@ -133,6 +145,13 @@ impl Statistics {
         let counts = counts.unwrap_or_else(|| panic!("no object {key:?} in {}", self.value));
         let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{key}: {value}"));
         counts.iter().map(|(name, value)| (name.clone(), count(value))).collect()
+    }
+
+    /// An object in it.
+    pub fn part(&self, key: &str) -> Self {
+        let value = self.value[key].clone();
+        assert!(value.is_object(), "no object {key:?} in {}", self.value);
+        Self { value }
     }
 
     /// The statistics of each stream.
