@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{
-    ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, MapState, Window, WindowClass,
+    ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, InputFocus, MapState, Window,
+    WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
@@ -40,12 +41,11 @@ impl Hands {
         sent.expect("a connection").check().expect("XTEST");
     }
 
-    /// Presses and releases the key of a letter; it stays down long enough for a program that looks at it ten
-    /// times a second.
+    /// Presses and releases the key of a letter, as quickly as people do.
     pub fn press(&self, letter: char) {
         let code = self.key_of(letter);
         self.fake(KEY_PRESS, code, (0, 0));
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(50));
         self.fake(KEY_RELEASE, code, (0, 0));
     }
 
@@ -102,6 +102,19 @@ impl Hands {
             assert!(start.elapsed() < PATIENCE, "no window is shown");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Gives a window the keyboard, as a window manager does.
+    pub fn focus(&self, window: Window) {
+        let sent = self.connection.set_input_focus(InputFocus::PARENT, window, 0_u32);
+        sent.expect("a connection").check().expect("the keyboard");
+    }
+
+    /// Where a window is on the screen.
+    pub fn place(&self, window: Window) -> (i16, i16) {
+        let reply = self.connection.translate_coordinates(window, self.root, 0, 0);
+        let place = reply.expect("a connection").reply().expect("a window");
+        (place.dst_x, place.dst_y)
     }
 
     /// Size of a window.

@@ -221,10 +221,16 @@ impl Display {
 
     /// What its screen shows from the upper left corner on: `0x00RRGGBB`, line by line.
     pub fn picture(&self, width: u32, height: u32) -> Vec<u32> {
+        self.picture_at((0, 0), width, height)
+    }
+
+    /// The same from another place on.
+    pub fn picture_at(&self, (x, y): (i16, i16), width: u32, height: u32) -> Vec<u32> {
         let size = format!("{width}x{height}");
+        let place = format!("{}+{x},{y}", self.name());
         let mut grab = Command::new("ffmpeg");
         grab.args(["-nostdin", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0"]);
-        grab.args(["-video_size", &size, "-i", &self.name(), "-frames:v", "1"]);
+        grab.args(["-video_size", &size, "-i", &place, "-frames:v", "1"]);
         grab.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
         let output = grab.output().unwrap_or_else(|error| panic!("ffmpeg: {error}"));
         let said = String::from_utf8_lossy(&output.stderr);

@@ -25,16 +25,22 @@ fn still_picture(net: &Topology) -> Running {
     ))
 }
 
-/// Waits until the screen is as it should be.
-fn see(
+/// Waits until the screen is as it should be, from its upper left corner on.
+fn see(display: &Display, size: (u32, u32), what: &str, is: impl Fn(&[u32]) -> bool) -> Vec<u32> {
+    see_at(display, || (0, 0), size, what, is)
+}
+
+/// The same from another place on, which may change.
+fn see_at(
     display: &Display,
+    place: impl Fn() -> (i16, i16),
     (width, height): (u32, u32),
     what: &str,
     is: impl Fn(&[u32]) -> bool,
 ) -> Vec<u32> {
     let start = Instant::now();
     loop {
-        let picture = display.picture(width, height);
+        let picture = display.picture_at(place(), width, height);
         if is(&picture) {
             return picture;
         }
@@ -77,9 +83,9 @@ impl Scene {
         let options = format!("--iface {INTERFACE} {STREAM}");
         let receiver = Receiver::on_display_in(net.router(), &display, folder, &options);
         let sender = still_picture(&net);
-        see(&display, (640, 480), "the picture", is(&raw));
-        // The keyboard is the window's that the pointer is in.
-        hands.point(320, 400);
+        let window = hands.window();
+        see_at(&display, || hands.place(window), (640, 480), "the picture", is(&raw));
+        hands.focus(window);
         Self { raw, display, hands, receiver, sender, _net: net }
     }
 }
@@ -95,21 +101,25 @@ fn keys_take_a_screenshot_show_statistics_fit_the_window_and_quit() {
     receiver.wait_for("screenshot in spine-video-5004-1.png", SOON);
     let shot = read_png(&folder.path().join("spine-video-5004-1.png"));
     assert_eq!(Format::Bgra.check(&shot, raw), Ok(()), "the screenshot");
-    hands.press('i');
-    see(display, (640, 480), "the statistics", has_text_over(raw));
-    hands.press('i');
-    see(display, (640, 480), "the picture without statistics", is(raw));
-    hands.press('f');
-    // Twice as large each way: the pixel in the middle is where the corner was.
-    let start = Instant::now();
     let window = hands.window();
+    let see_window = |size, what, is: &dyn Fn(&[u32]) -> bool| {
+        see_at(display, || hands.place(window), size, what, is)
+    };
+    let own = (640, 480);
+    hands.press('i');
+    see_window(own, "the statistics", &has_text_over(raw));
+    hands.press('i');
+    see_window(own, "the picture without statistics", &is(raw));
+    // As large as the screen allows, which is twice as large each way, and back.
+    hands.press('f');
+    let start = Instant::now();
     while hands.size(window) != (1280, 960) {
         assert!(start.elapsed() < SOON, "f: {:?}", hands.size(window));
         std::thread::sleep(Duration::from_millis(50));
     }
-    see(display, (1280, 960), "the picture, larger", |picture| is_scaled(picture, 1280, raw));
+    see_window((1280, 960), "the picture, larger", &|picture| is_scaled(picture, 1280, raw));
     hands.press('f');
-    see(display, (640, 480), "the picture as it was", is(raw));
+    see_window(own, "the picture as it was", &is(raw));
     hands.press('q');
     let Scene { receiver, sender, .. } = scene;
     let statistics = receiver.finish(SOON);
