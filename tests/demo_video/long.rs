@@ -58,9 +58,12 @@ pub(crate) struct Ran {
     wire: u64,
 }
 
-/// Runs all of them.
-pub(crate) fn run(net: &Topology, screen: &Screen) -> Vec<Ran> {
-    CASES.into_iter().map(|case| run_one(net, screen, case)).collect()
+/// Runs all of them, each for so many seconds instead of its own.
+pub(crate) fn run(net: &Topology, screen: &Screen, seconds: Option<u32>) -> Vec<Ran> {
+    let cases = CASES
+        .into_iter()
+        .map(|case| Case { seconds: seconds.map_or(case.seconds, u64::from), ..case });
+    cases.map(|case| run_one(net, screen, case)).collect()
 }
 
 fn run_one(net: &Topology, screen: &Screen, case: Case) -> Ran {
