@@ -284,7 +284,7 @@ job_demo-video() {
     fi
     export SPINE_VIDEO=$PWD/$BIN/spine-video
     case $BIN in /*) SPINE_VIDEO=$BIN/spine-video ;; esac
-    "${as_root[@]}" "$BIN/spine-demo-video"
+    "${as_root[@]}" "$BIN/spine-demo-video" "$@"
 }
 
 # ---- main ---------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ main() {
         return 2
     fi
     ./ci/setup.sh
-    [ "$job" = setup ] || "job_$job"
+    [ "$job" = setup ] || "job_$job" "${@:2}"
 }
 
 main "$@"

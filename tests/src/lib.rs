@@ -9,6 +9,7 @@
 
 pub mod corpus;
 pub mod daemon;
+pub mod desktop;
 pub mod flow;
 pub mod iperf;
 pub mod namespace;

@@ -45,6 +45,18 @@ impl Receiver {
         Self::with_display(namespace, &display.name(), options)
     }
 
+    /// The same in a folder, where its screenshots go.
+    pub fn on_display_in(
+        namespace: &Namespace,
+        display: &Display,
+        folder: &Path,
+        options: &str,
+    ) -> Self {
+        let mut command = command(namespace, &format!("--json {options}"));
+        command.env("DISPLAY", display.name()).current_dir(folder);
+        Self::start(command)
+    }
+
     /// The same with the display's name.
     pub fn with_display(namespace: &Namespace, display: &str, options: &str) -> Self {
         let mut command = command(namespace, &format!("--json {options}"));
@@ -135,6 +147,13 @@ impl Statistics {
         counts.iter().map(|(name, value)| (name.clone(), count(value))).collect()
     }
 
+    /// An object in it.
+    pub fn part(&self, key: &str) -> Self {
+        let value = self.value[key].clone();
+        assert!(value.is_object(), "no object {key:?} in {}", self.value);
+        Self { value }
+    }
+
     /// The statistics of each stream.
     pub fn streams(&self) -> Vec<Self> {
         let streams = self.value["streams"].as_array();
@@ -202,10 +221,16 @@ impl Display {
 
     /// What its screen shows from the upper left corner on: `0x00RRGGBB`, line by line.
     pub fn picture(&self, width: u32, height: u32) -> Vec<u32> {
+        self.picture_at((0, 0), width, height)
+    }
+
+    /// The same from another place on.
+    pub fn picture_at(&self, (x, y): (i16, i16), width: u32, height: u32) -> Vec<u32> {
         let size = format!("{width}x{height}");
+        let place = format!("{}+{x},{y}", self.name());
         let mut grab = Command::new("ffmpeg");
         grab.args(["-nostdin", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0"]);
-        grab.args(["-video_size", &size, "-i", &self.name(), "-frames:v", "1"]);
+        grab.args(["-video_size", &size, "-i", &place, "-frames:v", "1"]);
         grab.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
         let output = grab.output().unwrap_or_else(|error| panic!("ffmpeg: {error}"));
         let said = String::from_utf8_lossy(&output.stderr);

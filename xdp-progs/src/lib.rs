@@ -76,7 +76,8 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The handler number to stamp.
     pub handler: HandlerNumber,
-    /// Whether packets received here are claimed at all.
+    /// Whether packets received here are claimed by their destination, as a router's are. What comes to a claimed
+    /// port, or from another host's adapter, is claimed all the same.
     pub enabled: bool,
     /// Whether senders here leave checksums to the card that do not cross a real one (a veth's peer):
     /// tunnels and SCTP are then the kernel's, which alone can complete theirs.

@@ -18,14 +18,14 @@ use spine_io::endpoint::kernel::{KernelCounts, KernelEndpoint};
 use spine_io::nic::Nic;
 use spine_io::nic::capture::{Capture, CaptureOptions, wall_clock};
 use spine_io::nic::lanai::{Card, Live, Speed};
-use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
+use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey};
 use spine_os::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::state::IfIndex;
-use crate::wire::{self, Gate, NicKind, WireError, Wires};
+use crate::wire::{self, Gate, NicKind, PortClaim, WireError, Wires};
 
 /// How to open the data path.
 #[derive(Debug)]
@@ -71,11 +71,13 @@ pub enum DataPathError {
 /// nothing is claimed any more, then the adapters stop, then the kernel gets what still waits.
 pub struct DataPath {
     gate: Rc<RefCell<Box<dyn Gate>>>,
-    machine: Rc<RefCell<Machine>>,
+    machine: Arc<Machine>,
     kernel: KernelEndpoint,
     count: usize,
     finishes_checksums: bool,
     instead: Option<WireError>,
+    /// The router's extension on each adapter, once it is loaded.
+    loaded: RefCell<Vec<ExtensionId>>,
 }
 
 impl DataPath {
@@ -102,11 +104,12 @@ impl DataPath {
         gate.set_all_enabled(true)?;
         Ok(Self {
             gate: Rc::new(RefCell::new(gate)),
-            machine: Rc::new(RefCell::new(machine)),
+            machine: Arc::new(machine),
             kernel,
             count,
             finishes_checksums,
             instead,
+            loaded: RefCell::default(),
         })
     }
 
@@ -115,10 +118,11 @@ impl DataPath {
     /// # Errors
     /// [`DataPathError`]; adapters that have it already keep it.
     pub fn load(&self, image: &[u8], table: &Region) -> Result<(), DataPathError> {
-        for adapter in self.machine.borrow().adapters() {
+        for adapter in self.machine.adapters() {
             let file = table.file().try_clone().map_err(DataPathError::Region)?;
             let region = RegionSource { file: file.into(), bytes: table.len() };
-            adapter.load(image, vec![region], Budget::default())?;
+            let extension = adapter.load(image, vec![region], Budget::default())?;
+            self.loaded.borrow_mut().push(extension);
         }
         Ok(())
     }
@@ -129,7 +133,7 @@ impl DataPath {
     /// # Errors
     /// [`DataPathError`]; nothing is counted then.
     pub fn time_budgets(&self, probe: &[u8]) -> Result<Option<BudgetTimes>, DataPathError> {
-        let machine = self.machine.borrow();
+        let machine = &self.machine;
         let Some(first) = machine.adapters().first() else { return Ok(None) };
         let region = spine_os::probe::region().map_err(DataPathError::Probe)?;
         let file = region.file().try_clone().map_err(DataPathError::Region)?;
@@ -145,9 +149,24 @@ impl DataPath {
         Ok(Some(times))
     }
 
+    /// The running adapters, for whoever shares them with the router.
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// Claims packets to a UDP port of this machine for another extension than the router's.
+    ///
+    /// # Errors
+    /// [`DataPathError::Wire`].
+    pub fn claim_port(&self, claim: PortClaim) -> Result<(), DataPathError> {
+        Ok(self.gate.borrow_mut().claim_port(claim)?)
+    }
+
     /// The adapters, for the host half.
     pub fn adapters(&self) -> Vec<Box<dyn Adapter>> {
-        let port = |index| Handle::new(Rc::clone(&self.machine), index);
+        let loaded = self.loaded.borrow();
+        let port =
+            |index| Handle::new(Arc::clone(&self.machine), index, loaded.get(index).copied());
         (0..self.count).map(|index| Box::new(port(index)) as Box<dyn Adapter>).collect()
     }
 
@@ -176,12 +195,12 @@ impl DataPath {
 
     /// System calls for sleeping and waking, beside those of the adapters' wires.
     pub fn syscalls(&self) -> u64 {
-        self.machine.borrow().syscalls()
+        self.machine.syscalls()
     }
 
     /// Whether all processors still run.
     pub fn is_running(&self) -> bool {
-        self.machine.borrow().is_running()
+        self.machine.is_running()
     }
 
     /// Stops claiming: from here on the kernel has every packet. What is in the adapters still leaves.
@@ -227,15 +246,16 @@ fn capture_path(path: &Path, interface: &str) -> PathBuf {
 
 /// One adapter, as the host half sees it.
 struct Handle {
-    machine: Rc<RefCell<Machine>>,
+    machine: Arc<Machine>,
     index: usize,
     name: String,
+    extension: Option<ExtensionId>,
 }
 
 impl Handle {
-    fn new(machine: Rc<RefCell<Machine>>, index: usize) -> Self {
-        let name = machine.borrow().adapters()[index].name().to_owned();
-        Self { machine, index, name }
+    fn new(machine: Arc<Machine>, index: usize, extension: Option<ExtensionId>) -> Self {
+        let name = machine.adapters()[index].name().to_owned();
+        Self { machine, index, name, extension }
     }
 
     fn error(&self, what: impl ToString) -> AdapterError {
@@ -249,16 +269,22 @@ impl Adapter for Handle {
     }
 
     fn send(&mut self, message: Message) -> Result<(), AdapterError> {
-        let sent = self.machine.borrow().adapters()[self.index].send(message);
+        let sent = self.machine.adapters()[self.index].send(message);
         sent.map_err(|error| self.error(error))
     }
 
     fn receive(&mut self, timeout: Duration) -> Result<Option<Message>, AdapterError> {
-        let machine = self.machine.borrow();
+        let machine = &self.machine;
         match machine.adapters()[self.index].receive(timeout) {
             None if !machine.is_running() => Err(self.error("its processor has ended")),
             None => Ok(None),
             Some(message) => match Notice::from_message(&message) {
+                // Of an application that shares the adapter.
+                Some(Notice::Unloaded { extension, .. })
+                    if self.extension.is_some_and(|ours| ours.0 != extension) =>
+                {
+                    self.receive(timeout)
+                }
                 Some(Notice::Unloaded { offence, strikes, .. }) => Err(self.error(format!(
                     "its extension was unloaded: its handlers {}, {strikes} times within a minute",
                     offence.text()
@@ -270,7 +296,7 @@ impl Adapter for Handle {
     }
 
     fn statistics(&self) -> Result<AdapterStatistics, AdapterError> {
-        let machine = self.machine.borrow();
+        let machine = &self.machine;
         let asked = machine.adapters()[self.index].statistics();
         let all = asked.map_err(|error| self.error(error))?;
         let mut dropped: std::collections::BTreeMap<Reason, u64> =

@@ -13,6 +13,7 @@ pub mod dataplane;
 pub mod extension;
 pub mod fib;
 pub mod freshness;
+pub mod guest;
 pub mod interfaces;
 pub mod netlink;
 pub mod policy;

@@ -23,6 +23,7 @@ use crate::cli::{Misuse, Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::fib::Layout;
+use crate::guest::{Guest, GuestError};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::netlink::socket::NetlinkError;
@@ -83,6 +84,9 @@ pub enum Failure {
     /// The control loop.
     #[error(transparent)]
     Router(#[from] RouterError),
+    /// Who shares the adapters.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     /// Signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] nix::Error),
@@ -104,6 +108,15 @@ pub struct Ended {
 /// [`Failure`]: it never ran.
 pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
+    let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
+    run_with(options, Guest::none(&linker, || eprintln!("ready"), signals.as_fd()))
+}
+
+/// The same in a thread of one's own, with a guest that shares the adapters and says when it ends.
+///
+/// # Errors
+/// [`Failure`]: it never ran.
+pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
     let missing = privileges::missing(options.nic == NicKind::Xdp);
@@ -120,7 +133,7 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         // What the card has room for.
         (_, Some(_)) => Layout::LcTrie,
     };
-    let Linked { image, probe, key } = link(options, layout)?;
+    let Linked { image, probe, key } = link(options, guest.linker, layout)?;
     let region = Region::create("spine-router-table", layout.region_bytes())?;
     let table = TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)?;
     let data_path = open(options, &mirror, &ours, key)?;
@@ -132,6 +145,9 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
         Ok(None) => {}
         Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
+    }
+    for claim in (guest.begin)(data_path.machine())? {
+        data_path.claim_port(claim)?;
     }
 
     let complete_checksums =
@@ -149,9 +165,9 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     };
     let start = Instant::now();
     let mut router = Router::start(parts, start)?;
-    eprintln!("ready");
+    (guest.ready)();
     let until = options.duration.and_then(|duration| start.checked_add(duration));
-    let ran = router.run(until, signals.as_fd());
+    let ran = router.run(until, guest.end);
     let duration = start.elapsed();
     let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
     // Whatever came before.
@@ -188,9 +204,8 @@ struct Linked {
     key: TrustedKey,
 }
 
-/// Links the extension, and the probe of what a budget takes, with a key made for this process alone.
-fn link(options: &Options, layout: Layout) -> Result<Linked, Failure> {
-    let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
+/// Links the extension, with the table of this layout, and the probe of what a budget takes.
+fn link(options: &Options, linker: &Linker, layout: Layout) -> Result<Linked, Failure> {
     let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
     let image = match &options.extension {
         None => linker.link(match layout {

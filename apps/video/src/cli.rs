@@ -150,6 +150,9 @@ pub struct Receive {
     /// How packets reach the adapter
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub backend: BackendChoice,
+    /// Also forwards packets between --iface and this interface, as spine-router does; repeat it for several
+    #[arg(long, value_name = "NAME")]
+    pub router: Vec<String>,
     /// The core that the adapter runs on (default: any)
     #[arg(long, value_name = "N")]
     pub core: Option<usize>,

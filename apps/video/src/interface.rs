@@ -1,5 +1,7 @@
 //! The interface that streams come in on, as far as we must know it.
 
+use std::net::Ipv4Addr;
+
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
@@ -63,6 +65,13 @@ impl Interface {
     /// Bytes of the frames that its packets need.
     pub fn frame_bytes(&self) -> usize {
         if self.mtu > SMALL { 4096 } else { 2048 }
+    }
+
+    /// Its IPv4 addresses.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        let addresses = getifaddrs().into_iter().flatten();
+        let ours = addresses.filter(|found| found.interface_name == self.name);
+        ours.filter_map(|found| Some(found.address?.as_sockaddr_in()?.ip())).collect()
     }
 
     /// Packets that the interface and its driver dropped since it was made, before anybody saw them; zero where

@@ -5,6 +5,7 @@
 //! something, or a tenth of a second has passed without either; it never touches a pixel unless asked to.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -82,11 +83,11 @@ pub enum Failure {
     Unloaded,
 }
 
-/// The extension, linked for this process.
-pub(crate) fn link() -> Result<(Vec<u8>, TrustedKey), Failure> {
+/// The linker of this process, and the extension, linked.
+fn link() -> Result<(Arc<Linker>, Vec<u8>), Failure> {
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
-    let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
-    Ok((linker.link(crate::extension::MODULE)?.into_bytes(), key))
+    let image = linker.link(crate::extension::MODULE)?.into_bytes();
+    Ok((Arc::new(linker), image))
 }
 
 /// A receiver that runs.
@@ -147,10 +148,16 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
     });
     let on_screen = on_screen.transpose()?;
     let views = open_views(options, &streams)?;
-    let (image, key) = link()?;
-    let (choice, core) = (options.backend, options.core);
-    let opening = backend::Options { interface: &interface, streams: &streams, choice, core, key };
-    let mut backend = Backend::open(&opening, &image, say)?;
+    let (linker, image) = link()?;
+    let opening = backend::Options {
+        interface: &interface,
+        streams: &streams,
+        choice: options.backend,
+        core: options.core,
+        key: TrustedKey::from_bytes(&linker.public().to_bytes())?,
+        router: &options.router,
+    };
+    let mut backend = Backend::open(&opening, &linker, &image, say)?;
     for (index, view) in views.iter().enumerate() {
         if let Some(on_screen) = &on_screen {
             on_screen.lease(&backend, index)?;
@@ -159,6 +166,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         }
         backend.receive(index, &view.stream)?;
     }
+    backend.begin_forwarding()?;
     let ready = Instant::now();
     let time = Times {
         start: ProcessorTime::now(),
@@ -275,6 +283,9 @@ impl Receiver<'_> {
 
     /// Twice a second: processor time, who has not shown anything for long, statistics.
     fn look(&mut self, now: Instant) -> Result<(), Failure> {
+        if let Some(trouble) = self.backend.router_trouble() {
+            return Err(BackendError::from(trouble).into());
+        }
         if !self.backend.is_running() {
             return Err(Failure::Ended);
         }
@@ -424,7 +435,9 @@ impl Receiver<'_> {
         if last_shown.is_some_and(|last| last.elapsed() < LOOK) {
             self.time.last = Some((Instant::now(), ProcessorTime::now()));
         }
-        self.backend.stop();
+        // Before a router ends, which takes its classifier with it.
+        let (fragments, classifier) = (self.backend.fragments(), self.backend.classified());
+        let router = self.backend.stop()?;
         let several = self.views.len() > 1;
         if let (Some(on_screen), Some(file)) = (&self.on_screen, &self.options.screenshot) {
             on_screen.screenshot(file)?;
@@ -460,8 +473,9 @@ impl Receiver<'_> {
             interface_dropped: self.interface.dropped().saturating_sub(self.dropped_before),
             packets_unknown: self.backend.unknown(),
             handlers_stopped: adapter.counters.strikes,
-            classifier: self.backend.classified(),
-            ip_fragments: self.backend.fragments().unwrap_or_default(),
+            classifier,
+            router,
+            ip_fragments: fragments.unwrap_or_default(),
             largest_backlog: measured.largest_backlog(),
             longest_stall_ms: measured.longest_stall() as f64 * 1e-6,
             startup_seconds: self.time.start_seconds,

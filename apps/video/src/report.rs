@@ -123,7 +123,7 @@ pub struct Report {
     pub classifier: BTreeMap<&'static str, u64>,
     /// IP fragments to the streams' addresses: a sender's packets are too long.
     pub ip_fragments: u64,
-    /// The most packets that waited for the adapter at one time.
+    /// The most packets that waited for the adapter at one time; not measured beside a router.
     pub largest_backlog: u64,
     /// The longest time in which the adapter did not look although there was work, in milliseconds.
     pub longest_stall_ms: f64,
@@ -142,6 +142,9 @@ pub struct Report {
     pub seconds: f64,
     /// Each of them.
     pub streams: Vec<StreamReport>,
+    /// With `--router`: what that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<spine_router::report::Report>,
 }
 
 impl Report {
@@ -216,6 +219,9 @@ impl fmt::Display for Report {
             self.largest_backlog,
             self.longest_stall_ms,
         )?;
+        if let Some(router) = &self.router {
+            writeln!(f, "{router}")?;
+        }
         write!(f, "ready after {:.1} s, ran for {:.1} s", self.startup_seconds, self.seconds)
     }
 }

@@ -1,5 +1,7 @@
 //! `spine-video` between namespaces: the senders people have, faults, groups, several streams, windows.
 
+mod beside_router;
+mod desktop;
 mod faults;
 mod hostile;
 mod pixels;

@@ -12,7 +12,7 @@ use crate::pixels::Format;
 use crate::{ADDRESS, INTERFACE, net};
 
 /// One picture of GStreamer's pattern, as raw BGRA.
-fn reference(file: &Path) -> Vec<u8> {
+pub(crate) fn reference(file: &Path) -> Vec<u8> {
     let mut command = Command::new("gst-launch-1.0");
     let location = format!("location={}", file.display());
     command.args("-q videotestsrc pattern=circular num-buffers=1 !".split(' '));

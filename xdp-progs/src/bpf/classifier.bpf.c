@@ -261,8 +261,6 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		return SPINE_SWITCHED_OFF;
 	if (!port || queue >= port->queues)
 		return SPINE_NO_SOCKET;
-	if (!port->enabled)
-		return SPINE_SWITCHED_OFF;
 	if (*on & SPINE_CLAIM_FLOWS)
 		owner = look_up_flow(context, port, &handler);
 	if (owner == SPINE_FRAGMENTS)
@@ -272,6 +270,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		handler = port->handler;
 	}
 	if (owner != SPINE_CLAIMED) {
+		if (!port->enabled)
+			return SPINE_SWITCHED_OFF;
 		owner = read_packet(context, port, &source, &destination);
 		if (owner != SPINE_CLAIMED)
 			return owner;

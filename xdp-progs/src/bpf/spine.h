@@ -33,7 +33,7 @@ struct spine_port {
 	__u32 queues;       /* how many queues have one */
 	__u8 mac[6];
 	__u16 handler;
-	__u32 enabled; /* 0: the kernel has all packets received here */
+	__u32 enabled; /* 0: nothing received here is claimed by its destination; ports and hosts are all the same */
 	__u32 unfinished; /* 1: senders here leave checksums to the card, also those nobody but the kernel can complete */
 };
 

@@ -160,6 +160,16 @@ fn a_claim_taken_back_or_switched_off_leaves_the_packet_where_it_was() {
 }
 
 #[test]
+fn a_port_stays_claimed_where_nothing_is_forwarded() {
+    let Some(classifier) = Classifier::load() else { return };
+    classifier.claim_port(MINE, PORT_NUMBER, STREAM);
+    classifier.set_port(1, false);
+    let frame = stream(MINE, PORT_NUMBER);
+    assert_eq!(classifier.run(&frame), claimed_for(STREAM, &frame));
+    assert_eq!(classifier.run(&ordinary()), passed(Counter::SwitchedOff, &ordinary()));
+}
+
+#[test]
 fn every_length_of_a_stream_packet_is_answered() {
     let Some(classifier) = Classifier::without_routes() else { return };
     classifier.claim_port(MINE, PORT_NUMBER, STREAM);

@@ -12,9 +12,11 @@ mod packet;
 mod xdp;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use spine_abi::HandlerNumber;
 use spine_io::buffer::{Frame, FrameMemory, MemoryError};
 use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
 use spine_io::nic::Nic;
@@ -77,6 +79,17 @@ pub struct Options<'a> {
     pub mode: XdpChoice,
 }
 
+/// Packets to a UDP port of this machine, and whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortClaim {
+    /// The address they are sent to: one of ours, or a group.
+    pub address: Ipv4Addr,
+    /// The port.
+    pub port: u16,
+    /// The handler they are for.
+    pub handler: HandlerNumber,
+}
+
 /// What keeps the packets of adapters and kernel apart: the classifier, and a switch over all of it.
 pub trait Gate: Classifier {
     /// Lets adapters have packets at all (`true`), or gives the kernel every one (`false`, as at first).
@@ -84,6 +97,14 @@ pub trait Gate: Classifier {
     /// # Errors
     /// [`WireError`].
     fn set_all_enabled(&mut self, enabled: bool) -> Result<(), WireError>;
+
+    /// Gives packets to a UDP port of this machine to a handler, whether the router may forward or not.
+    ///
+    /// # Errors
+    /// [`WireError::NoPorts`], [`WireError::Attach`].
+    fn claim_port(&mut self, _claim: PortClaim) -> Result<(), WireError> {
+        Err(WireError::NoPorts)
+    }
 
     /// What it counted since it was made, by name; nothing where the kernel does not count.
     ///
@@ -145,6 +166,9 @@ pub enum WireError {
         /// The largest possible.
         most: u32,
     },
+    /// Nobody looks at ports here.
+    #[error("this kind of wire (--nic) cannot share an interface with another application")]
+    NoPorts,
     /// What there is, or the rules that keep packets from the kernel.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),

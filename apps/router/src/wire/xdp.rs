@@ -15,11 +15,12 @@ use spine_io::endpoint::kernel::KernelEndpoint;
 use spine_io::nic::Nic;
 use spine_io::nic::multiqueue::MultiQueue;
 use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier as Attached};
-use spine_io::nic::xdp::{SharedUmem, XdpError, XdpNic, XdpOptions, queues};
+use spine_io::nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_xdp_progs::Port;
 
 use super::{
-    Gate, Interface, LENT, ON_THE_WAY, Options, Wire, WireError, Wires, XdpChoice, frame_bytes,
+    Gate, Interface, LENT, ON_THE_WAY, Options, PortClaim, Wire, WireError, Wires, XdpChoice,
+    frame_bytes,
 };
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::decode::{self, RTM_GETLINK};
@@ -31,6 +32,9 @@ struct Ports {
     attached: Attached,
     ports: Vec<(u32, Port)>,
 }
+
+/// Entries of a ring, at most.
+const LONGEST_RING: u32 = 16384;
 
 /// Opens the wires; nothing is claimed yet.
 pub(super) fn open(options: &Options<'_>) -> Result<Wires, WireError> {
@@ -91,7 +95,18 @@ fn frames(
     }
     let each = options.frames.unwrap_or(most_queues * LENT + ON_THE_WAY);
     let adapters = u16::try_from(options.interfaces.len()).unwrap_or(u16::MAX);
-    Ok(SharedUmem::new(each.saturating_mul(u32::from(adapters)), frame_bytes, adapters)?)
+    let all = each.saturating_mul(u32::from(adapters));
+    Ok(SharedUmem::with_rings(all, frame_bytes, adapters, rings(each / most_queues))?)
+}
+
+/// Rings that leave half of a queue's frames for what is on its way: longer ones bridge longer stalls.
+fn rings(frames: u32) -> Rings {
+    let usual = Rings::default();
+    let mut length = usual.receive;
+    while length * 4 <= frames && length < LONGEST_RING {
+        length *= 2;
+    }
+    Rings { receive: length, fill: length, ..usual }
 }
 
 /// The interfaces whose peer leaves checksums undone that no card will do, so that what the extension
@@ -155,6 +170,10 @@ fn refused(error: AttachError) -> ClassifierError {
 }
 
 impl Gate for Ports {
+    fn claim_port(&mut self, claim: PortClaim) -> Result<(), WireError> {
+        Ok(self.attached.claim_port(claim.address, claim.port, claim.handler)?)
+    }
+
     fn set_all_enabled(&mut self, enabled: bool) -> Result<(), WireError> {
         Ok(self.attached.set_enabled(enabled)?)
     }
@@ -204,5 +223,19 @@ impl Ports {
         };
         change(port);
         self.attached.set_port(interface, *port).map_err(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_are_longer_where_there_are_frames_for_it() {
+        for (frames, length) in
+            [(256, 2048), (6144, 2048), (8192, 4096), (32768, 16384), (1 << 18, 16384)]
+        {
+            assert_eq!(rings(frames).receive, length, "{frames} frames");
+        }
     }
 }

@@ -2,13 +2,16 @@
 //! that leads the streams' packets there.
 //!
 //! AF_XDP where it can be had. Where it cannot (no driver, no capability for BPF, another program on the
-//! interface) packets come through AF_PACKET, and that is said. Nothing is claimed before the extension
+//! interface) packets come through AF_PACKET, and that is said. Where packets are forwarded, too, the router's
+//! library owns the interfaces and ours is a guest there ([`beside`]). Nothing is claimed before the extension
 //! knows the streams.
 
+pub mod beside;
 pub mod filter;
 pub mod meter;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,10 +29,13 @@ use spine_io::stats::Statistics;
 use spine_io::{
     AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
 };
+use spine_os::linker::Linker;
 use spine_os::memory::{Region, RegionError};
+use spine_router::wire::PortClaim;
 use spine_video_extension::protocol::{self, Counter};
 use spine_xdp_progs::{Counter as Classified, Port};
 
+use self::beside::{Beside, BesideError, Settings};
 use self::meter::{Measured, Meter};
 use crate::cli::BackendChoice;
 use crate::colour::{Colorimetry, Range};
@@ -63,6 +69,9 @@ pub enum BackendError {
     /// Its filter.
     #[error("cannot filter packets: {0}")]
     Filter(std::io::Error),
+    /// The router beside us.
+    #[error(transparent)]
+    Beside(#[from] BesideError),
     /// The machine.
     #[error(transparent)]
     Machine(#[from] spine_io::MachineError),
@@ -109,16 +118,23 @@ pub struct Options<'a> {
     pub core: Option<usize>,
     /// The linker whose images it runs.
     pub key: TrustedKey,
+    /// Interfaces between which and ours packets are forwarded, too.
+    pub router: &'a [String],
 }
 
 /// The adapter with the extension. The fields' order is the order in which they end: first nothing is
 /// claimed any more, then the adapter stops.
 pub struct Backend {
     classifier: Option<Classifier>,
-    machine: Machine,
+    router: Option<Beside>,
+    machine: Arc<Machine>,
     counters: Region,
     extension: ExtensionId,
     measured: Arc<Measured>,
+    /// What the router is asked for when it begins.
+    claims: Vec<PortClaim>,
+    /// The interface's addresses.
+    addresses: Vec<Ipv4Addr>,
 }
 
 /// What is under an adapter, before it is one.
@@ -137,9 +153,21 @@ impl Backend {
     /// [`BackendError`].
     pub fn open(
         options: &Options<'_>,
+        linker: &Arc<Linker>,
         image: &[u8],
         say: impl Fn(&str),
     ) -> Result<Self, BackendError> {
+        if !options.router.is_empty() {
+            let settings = Settings {
+                interface: &options.interface.name,
+                others: options.router,
+                core: options.core,
+                frames: sizes(queues(&options.interface.name)?).0,
+            };
+            let (router, machine) = Beside::open(&settings, linker)?;
+            let backend = Self::on(options, machine, image)?;
+            return Ok(Self { router: Some(router), ..backend });
+        }
         let wire = match options.choice {
             BackendChoice::Packet => packet(options)?,
             BackendChoice::Xdp => xdp(options)?,
@@ -153,11 +181,30 @@ impl Backend {
         };
         let Wire { classifier, setup, memory, measured } = wire;
         let machine = Machine::start(vec![setup], &memory, &[options.core], options.key)?;
+        let backend = Self::on(options, Arc::new(machine), image)?;
+        Ok(Self { classifier, measured, ..backend })
+    }
+
+    /// Loads the extension on the first adapter of a machine.
+    fn on(
+        options: &Options<'_>,
+        machine: Arc<Machine>,
+        image: &[u8],
+    ) -> Result<Self, BackendError> {
         let counters = Region::create("video-counters", protocol::REGION_BYTES)?;
         let file = counters.as_fd().try_clone_to_owned().map_err(BackendError::Share)?;
         let region = RegionSource { file, bytes: counters.len() };
         let extension = adapter(&machine).load(image, vec![region], BUDGET)?;
-        Ok(Self { classifier, machine, counters, extension, measured })
+        Ok(Self {
+            classifier: None,
+            router: None,
+            machine,
+            counters,
+            extension,
+            measured: Arc::default(),
+            claims: Vec::new(),
+            addresses: options.interface.addresses(),
+        })
     }
 
     /// Tells the extension of a stream, and claims its packets.
@@ -167,19 +214,41 @@ impl Backend {
     pub fn receive(&mut self, index: usize, stream: &Stream) -> Result<(), BackendError> {
         self.configure(index, stream)?;
         if let Some(classifier) = &mut self.classifier {
-            let address = stream.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+            let address = stream.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let handler = of_wire(stream.format).handler();
             classifier.claim_port(address, stream.port, handler)?;
             classifier.set_enabled(true)?;
         }
+        if self.router.is_some() {
+            // Not at any address: what only passes through is the router's.
+            let addresses = stream.address.map_or_else(|| self.addresses.clone(), |one| vec![one]);
+            let (port, handler) = (stream.port, of_wire(stream.format).handler());
+            self.claims.extend(addresses.into_iter().map(|address| PortClaim {
+                address,
+                port,
+                handler,
+            }));
+        }
         Ok(())
+    }
+
+    /// Says that all streams were told of: a router beside us forwards from here on.
+    ///
+    /// # Errors
+    /// [`BackendError::Beside`].
+    pub fn begin_forwarding(&mut self) -> Result<(), BackendError> {
+        let claims = std::mem::take(&mut self.claims);
+        Ok(self.router.as_mut().map_or(Ok(()), |router| router.begin(claims))?)
+    }
+
+    /// Why the router beside us does not run any more, if there is one and it does not.
+    pub fn router_trouble(&mut self) -> Option<BesideError> {
+        self.router.as_mut().and_then(Beside::trouble)
     }
 
     fn configure(&self, index: usize, stream: &Stream) -> Result<(), BackendError> {
         let refused = || BackendError::Configure(stream.to_string());
-        let octets = |address: Option<std::net::Ipv4Addr>| {
-            address.map_or([0; 4], |address| address.octets())
-        };
+        let octets = |address: Option<Ipv4Addr>| address.map_or([0; 4], |address| address.octets());
         let side = |pixels| u16::try_from(pixels).map_err(|_| refused());
         let message = protocol::Stream {
             index: u8::try_from(index).map_err(|_| refused())?,
@@ -280,14 +349,18 @@ impl Backend {
         self.machine.is_running()
     }
 
-    /// Gives all packets back to the kernel, as at the beginning.
-    pub fn stop(&mut self) {
+    /// Gives all packets back to the kernel, as at the beginning; answers what a router beside us did.
+    ///
+    /// # Errors
+    /// [`BackendError::Beside`].
+    pub fn stop(&mut self) -> Result<Option<spine_router::report::Report>, BackendError> {
         if let Some(classifier) = &mut self.classifier
             && let Err(error) = classifier.set_enabled(false)
         {
             // It ends with the process anyway.
             tracing::warn!(%error, "the classifier still claims packets");
         }
+        Ok(self.router.take().map(|mut router| router.end()).transpose()?)
     }
 }
 

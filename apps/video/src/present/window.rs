@@ -5,10 +5,12 @@
 //! resized, and while text lies over the picture, they are copied and scaled by minifb. minifb 0.29 neither
 //! repaints nor knows where the window is; the second connection does.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use minifb::{Key, KeyRepeat, MouseButton, MouseMode, ScaleMode, WindowOptions};
+use minifb::{InputCallback, Key, MouseButton, MouseMode, ScaleMode, WindowOptions};
 use raw_window_handle::{HasWindowHandle as _, RawWindowHandle};
 
 use super::shared::{Shared, SharedError, Watch};
@@ -55,9 +57,37 @@ pub enum Wish {
     Statistics,
 }
 
+/// Keys that went down, and those that are: minifb calls this for each event. Its own list of keys pressed has
+/// only those that are still down at the second look (0.29), and at ten looks a second many are not.
+#[derive(Default)]
+struct Keys {
+    went_down: Vec<Key>,
+    down: Vec<Key>,
+}
+
+struct Keyboard(Rc<RefCell<Keys>>);
+
+impl InputCallback for Keyboard {
+    fn add_char(&mut self, _character: u32) {}
+
+    fn set_key_state(&mut self, key: Key, is_down: bool) {
+        let mut keys = self.0.borrow_mut();
+        let was_down = keys.down.contains(&key);
+        keys.down.retain(|other| *other != key);
+        if is_down {
+            keys.down.push(key);
+            // A key that is held repeats itself.
+            if !was_down {
+                keys.went_down.push(key);
+            }
+        }
+    }
+}
+
 /// A window.
 pub struct Window {
     window: minifb::Window,
+    keys: Rc<RefCell<Keys>>,
     watch: Option<Watch>,
     shared: Option<Shared>,
     size: Size,
@@ -93,6 +123,8 @@ impl Window {
             .map_err(WindowError::Open)?;
         // It would sleep in `update`; we sleep until there is a frame.
         window.set_target_fps(0);
+        let keys = Rc::new(RefCell::new(Keys::default()));
+        window.set_input_callback(Box::new(Keyboard(Rc::clone(&keys))));
         let watch =
             watch(&window).map_err(|error| tracing::info!(%error, "windows are polled")).ok();
         let shared = watch.as_ref().and_then(|watch| match Shared::new(watch, picture) {
@@ -107,6 +139,7 @@ impl Window {
         let last_look = Instant::now();
         let mut window = Self {
             window,
+            keys,
             watch,
             shared,
             size,
@@ -233,9 +266,10 @@ impl Window {
         self.dragging
     }
 
-    /// Notes the keys of minifb's last update: the next one forgets them.
+    /// Notes the keys that went down until minifb's last update.
     fn heard(&mut self) {
-        for key in self.window.get_keys_pressed(KeyRepeat::No) {
+        let keys = std::mem::take(&mut self.keys.borrow_mut().went_down);
+        for key in keys {
             match key {
                 Key::Q => self.wishes.push(Wish::Quit),
                 Key::S => self.wishes.push(Wish::Screenshot),

@@ -258,8 +258,8 @@ impl Classifier {
         done(maps::PORTS, self.ports.insert(ifindex, port.to_bytes(), 0))
     }
 
-    /// Switches claiming on one interface, where [`set_enabled`](Self::set_enabled) is for all: a packet is
-    /// claimed if both say so.
+    /// Switches claiming by destination on one interface, where [`set_enabled`](Self::set_enabled) is for all of
+    /// it: such a packet is claimed if both say so. Claimed ports, and messages between hosts, ask only the other.
     ///
     /// # Errors
     /// [`AttachError::Map`]; [`MapError::KeyNotFound`] in it if the interface has no port.

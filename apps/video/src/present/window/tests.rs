@@ -173,3 +173,17 @@ fn the_largest_window_keeps_its_shape() {
     assert_eq!(largest((640, 480), (1920, 1080)), (1440, 1080));
     assert_eq!(largest((1280, 720), (1000, 1000)), (1000, 562));
 }
+
+#[test]
+fn a_key_is_heard_once_however_short_or_long_it_is_down() {
+    let keys = Rc::new(RefCell::new(Keys::default()));
+    let mut keyboard = Keyboard(Rc::clone(&keys));
+    for (key, is_down) in
+        [(Key::S, true), (Key::S, true), (Key::I, true), (Key::S, false), (Key::S, true)]
+    {
+        keyboard.set_key_state(key, is_down);
+    }
+    keyboard.set_key_state(Key::S, false);
+    assert_eq!(keys.borrow().went_down, [Key::S, Key::I, Key::S]);
+    assert_eq!(keys.borrow().down, [Key::I]);
+}
