@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use spine_abi::declaration::DomainDeclaration;
 use spine_abi::interface::{Domain, Domains};
-use spine_os::domain::Policy;
+use spine_os::domain::{Exports, Policy};
 use spine_os::linker::Linker;
 use spine_os::signature::SecretKey;
 
@@ -17,6 +18,7 @@ struct Case {
     accept: bool,
     message: Option<String>,
     policy: Policy,
+    exports: Exports,
     wasm: Vec<u8>,
 }
 
@@ -36,13 +38,27 @@ fn read(path: &Path) -> Case {
     };
     let mut wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     if header("manifest").is_none() {
-        common::add_manifest(&mut wasm, domains("domains").unwrap_or(Domains::CORE));
+        let domains = domains("domains").unwrap_or(Domains::CORE);
+        let exported = header("exports").map(|text| common::declaration(&text).0);
+        common::add_manifest_exporting(&mut wasm, domains, &exported.unwrap_or_default());
     }
     let verdict = header("verdict").unwrap_or_else(|| panic!("{name}: no verdict"));
     assert!(verdict == "accept" || verdict == "refuse", "{name}: verdict {verdict}");
     let accept = verdict == "accept";
     assert_eq!(header("message").is_none(), accept, "{name}: a refusal has a message");
+    let mut exports = Exports::none();
+    for line in text.lines() {
+        for (start, granted) in [(";; loaded: ", true), (";; ungranted: ", false)] {
+            if let Some(text) = line.strip_prefix(start) {
+                let (declaration, links) = common::declaration(text);
+                let declaration = DomainDeclaration::parse(&declaration);
+                let declaration = declaration.unwrap_or_else(|_| panic!("{name}: {text}"));
+                exports = exports.with_domain(&declaration, links, granted);
+            }
+        }
+    }
     Case {
+        exports,
         accept,
         message: header("message"),
         policy: Policy::grant(domains("policy").unwrap_or(Domains::all())),
@@ -60,12 +76,12 @@ fn every_module_is_accepted_or_refused_as_it_says() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wat"))
         .collect();
     files.sort();
-    assert!(files.len() >= 60, "only {} modules found", files.len());
+    assert!(files.len() >= 100, "only {} modules found", files.len());
 
     let mut wrong = Vec::new();
     for case in files.iter().map(|path| read(path)) {
         let linker = Linker::new(SecretKey::from_seed(&[7; 32]), case.policy).unwrap();
-        match (linker.link(&case.wasm), &case.message) {
+        match (linker.link_against(&case.wasm, &case.exports), &case.message) {
             (Ok(image), None) => assert!(image.parts().is_ok(), "{}", case.name),
             (Err(error), Some(message)) if error.to_string().contains(message) => {
                 println!("{}: {error}", case.name);

@@ -161,6 +161,7 @@ fn judge(case: &Case, scene: &Scene, offender: ExtensionId) {
                 Offence::OutOfFuel => "out_of_fuel",
                 Offence::Trapped => "trapped",
                 Offence::ReturnedEarly => "returned_early",
+                Offence::Orphaned => "orphaned",
             };
             assert!(offence.is_empty() || offence == known, "{name}: {known}");
             assert!(dropped("handler_stopped") >= limit, "{name}");

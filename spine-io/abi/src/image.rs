@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0..8 | magic `SPINEIMG` |
 //! | 8..10 | version of this ABI |
-//! | 10..12 | zero |
+//! | 10..12 | bytes of its links: the domains of other extensions that it was linked against |
 //! | 12..16 | bytes of its code as WebAssembly: what a card's memory is charged for |
 //! | 16..24 | compatibility: a hash of the wasmtime version, its configuration and the CPU features |
 //! | 24..28 | length of the manifest |
@@ -13,16 +13,17 @@
 //! | 32..36 | domains granted |
 //! | 36..40 | pages of linear memory the module starts with |
 //! | 40..72 | SHA-256 of the .wasm it was made from |
-//! | then | manifest, code, and an Ed25519 signature (64 bytes) over everything before it |
+//! | then | manifest, links (a [declaration](crate::declaration) each), code, and an Ed25519 signature (64 bytes) over everything before it |
 //!
 //! The image is a cache for one machine, signed by that machine's linker; what people ship is the
 //! .wasm. Any mismatch says "link again". This module only finds the parts: who checks the signature
 //! (`spine-io`) does so before it believes any of them.
 
 use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::declaration::DomainDeclaration;
 use crate::error::ErrorCode;
 use crate::interface::Domains;
-use crate::limits::IMAGE_BYTES;
+use crate::limits::{IMAGE_BYTES, LINKS};
 use crate::manifest::{ABI_VERSION, Manifest};
 
 /// The first eight bytes.
@@ -39,6 +40,8 @@ pub struct ImageHeader {
     pub compatibility: u64,
     /// Bytes of the manifest.
     pub manifest_len: u32,
+    /// Bytes of the links.
+    pub links_len: u16,
     /// Bytes of the code.
     pub code_len: u32,
     /// The domains the linker granted.
@@ -57,6 +60,7 @@ impl ImageHeader {
         let mut out = [0; FIXED_BYTES];
         out[0..8].copy_from_slice(&MAGIC);
         out[8..10].copy_from_slice(&ABI_VERSION.to_le_bytes());
+        out[10..12].copy_from_slice(&self.links_len.to_le_bytes());
         out[12..16].copy_from_slice(&self.wasm_code.to_le_bytes());
         out[16..24].copy_from_slice(&self.compatibility.to_le_bytes());
         out[24..28].copy_from_slice(&self.manifest_len.to_le_bytes());
@@ -75,6 +79,8 @@ pub struct Image<'a> {
     pub header: ImageHeader,
     /// What the extension says of itself.
     pub manifest: Manifest<'a>,
+    /// The domains of other extensions that it was linked against.
+    pub links: Links<'a>,
     /// The machine code, as wasmtime serialised it.
     pub code: &'a [u8],
     /// Everything the signature covers.
@@ -88,17 +94,18 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     /// [`ErrorCode::BadImage`]: not an image, another ABI version, lengths that do not add up, a
-    /// manifest that is not sound.
+    /// manifest or a link that is not sound.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ErrorCode> {
         const BAD: ErrorCode = ErrorCode::BadImage;
         let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(BAD)?;
         let version = u16_at(fixed, 8);
-        if fixed[..8] != MAGIC || version != Some(ABI_VERSION) || fixed[10..12] != [0; 2] {
+        if fixed[..8] != MAGIC || version != Some(ABI_VERSION) {
             return Err(BAD);
         }
         let header = ImageHeader {
             compatibility: u64_at(fixed, 16).ok_or(BAD)?,
             manifest_len: u32_at(fixed, 24).ok_or(BAD)?,
+            links_len: u16_at(fixed, 10).ok_or(BAD)?,
             code_len: u32_at(fixed, 28).ok_or(BAD)?,
             domains: Domains(u32_at(fixed, 32).ok_or(BAD)?),
             memory_pages: u32_at(fixed, 36).ok_or(BAD)?,
@@ -106,7 +113,8 @@ impl<'a> Image<'a> {
             source: *fixed[40..].first_chunk().ok_or(BAD)?,
         };
         let manifest_end = FIXED_BYTES.checked_add(header.manifest_len as usize).ok_or(BAD)?;
-        let code_end = manifest_end.checked_add(header.code_len as usize).ok_or(BAD)?;
+        let links_end = manifest_end.checked_add(usize::from(header.links_len)).ok_or(BAD)?;
+        let code_end = links_end.checked_add(header.code_len as usize).ok_or(BAD)?;
         let whole = code_end.checked_add(SIGNATURE_BYTES).ok_or(BAD)?;
         if whole != bytes.len() || whole > IMAGE_BYTES {
             return Err(BAD);
@@ -114,9 +122,45 @@ impl<'a> Image<'a> {
         Ok(Self {
             header,
             manifest: Manifest::parse(&bytes[FIXED_BYTES..manifest_end])?,
-            code: &bytes[manifest_end..code_end],
+            links: Links::parse(&bytes[manifest_end..links_end])?,
+            code: &bytes[links_end..code_end],
             signed: &bytes[..code_end],
             signature: bytes[code_end..].first_chunk().ok_or(BAD)?,
+        })
+    }
+}
+
+/// The domains of other extensions that an image was linked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Links<'a>(&'a [u8]);
+
+impl<'a> Links<'a> {
+    /// Checks all of them.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadImage`]: one that is not sound, one domain twice, or more than
+    /// [`LINKS`].
+    fn parse(bytes: &'a [u8]) -> Result<Self, ErrorCode> {
+        let this = Self(bytes);
+        let length = this.iter().map(|link| link.as_bytes().len()).sum::<usize>();
+        let once = this
+            .iter()
+            .enumerate()
+            .all(|(at, link)| this.iter().take(at).all(|earlier| earlier.name() != link.name()));
+        if length == bytes.len() && once && this.iter().count() <= LINKS {
+            Ok(this)
+        } else {
+            Err(ErrorCode::BadImage)
+        }
+    }
+
+    /// What each of the domains was declared as when the image was linked.
+    pub fn iter(&self) -> impl Iterator<Item = DomainDeclaration<'a>> + use<'a> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let (link, rest) = DomainDeclaration::parse_first(left).ok()?;
+            left = rest;
+            Some(link)
         })
     }
 }
@@ -124,6 +168,7 @@ impl<'a> Image<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declaration::{self, InterfaceDeclaration, Signature};
     use crate::handler::HandlerNumber;
     use crate::manifest::{self, HandlerDeclaration};
 
@@ -138,6 +183,7 @@ mod tests {
         let header = ImageHeader {
             compatibility: 1,
             manifest_len: 56,
+            links_len: 0,
             code_len: 4,
             domains: Domains::CORE,
             memory_pages: 1,
@@ -158,6 +204,28 @@ mod tests {
         assert_eq!(image.header.wasm_code, 700);
         assert_eq!(image.code, [9; 4]);
         assert_eq!(image.signed.len(), FIXED_BYTES + 60);
+    }
+
+    #[test]
+    fn links_stand_between_manifest_and_code() {
+        const TOTAL: InterfaceDeclaration<'_> =
+            InterfaceDeclaration { name: "total", signature: Signature::new(&[], None) };
+        const FLOW: [u8; declaration::length(1)] = declaration::build("flow", &[TOTAL]);
+        const HOST: [u8; declaration::length(1)] = declaration::build("hosts", &[TOTAL]);
+        let with = |links: &[u8]| {
+            let mut bytes = sample().to_vec();
+            bytes[10] = u8::try_from(links.len()).unwrap();
+            bytes.splice(FIXED_BYTES + 56..FIXED_BYTES + 56, links.iter().copied());
+            bytes
+        };
+        let both = with(&[FLOW, HOST].concat());
+        let image = Image::parse(&both).unwrap();
+        assert!(image.links.iter().map(|link| link.name()).eq(["flow", "hosts"]));
+        assert_eq!(image.code, [9; 4]);
+        assert_eq!(Image::parse(&sample()).unwrap().links.iter().count(), 0);
+        assert!(Image::parse(&with(&[FLOW, FLOW].concat())).is_err(), "one twice");
+        assert!(Image::parse(&with(&FLOW[..79])).is_err(), "one cut off");
+        assert!(Image::parse(&with(&[0; 80])).is_err(), "one without a name");
     }
 
     #[test]

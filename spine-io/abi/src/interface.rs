@@ -1,6 +1,7 @@
 //! The interfaces the runtime exports to extensions, grouped in domains (SPINE 3.3.2, 3.3.3).
 //!
-//! An extension imports a function as `(import "spine:<domain>" "<name>" ...)`. The linker resolves
+//! An extension imports a function as `(import "spine:<domain>" "<name>" ...)`; domains that other
+//! extensions export are in [`declaration`](crate::declaration). The linker resolves
 //! the import against the domains it was granted; the adapter binds the number to a function. A
 //! verdict that sends a packet somewhere needs the domain of that place, too: the adapter checks it
 //! against the domains in the image.
@@ -210,7 +211,12 @@ pub const SEND_PEER: Interface = Interface {
 pub const INTERFACES: &[Interface] =
     &[NEXT, ADD_HANDLER, REGION, READ, WRITE, RELEASE, SEND_HOST, SEND_PEER];
 
-/// The prefix of every import's module name.
+/// Fuel deducted from the caller for each call of an interface that another extension exports, besides what
+/// the callee uses.
+pub const EXTENSION_CALL: u64 = 600;
+
+/// The prefix of the module's name in imports from the runtime's domains; a domain that another extension
+/// exports is imported by its plain name.
 pub const MODULE_PREFIX: &str = "spine:";
 
 /// The exports the runtime uses: the loop over a burst, of type `() -> ()`.

@@ -5,12 +5,13 @@
 //! the crate has no `unsafe`, no allocation and no dependency, and compiles for the host and wasm32.
 //!
 //! Reading order: [`message`], [`handler`], [`verdict`], [`buffer`], [`dma`], [`frame_buffer`],
-//! [`interface`], [`manifest`], [`image`], [`event`], [`fifo`], [`error`], [`limits`], [`metadata`], [`notice`].
+//! [`interface`], [`declaration`], [`manifest`], [`image`], [`event`], [`fifo`], [`error`], [`limits`], [`metadata`], [`notice`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod buffer;
 pub mod bytes;
+pub mod declaration;
 pub mod dma;
 pub mod endpoint;
 pub mod error;

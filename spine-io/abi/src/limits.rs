@@ -21,6 +21,15 @@ pub const SLOT_ALIGN: usize = 64;
 pub const HANDLERS: usize = 64;
 /// Handler numbers are below this, so that an adapter's table is an array.
 pub const HANDLER_NUMBERS: usize = 1024;
+/// Interfaces of one domain that an extension exports.
+pub const INTERFACES: usize = 32;
+/// Parameters of one of them.
+pub const PARAMETERS: usize = 8;
+/// Domains of other extensions that one extension is linked against.
+pub const LINKS: usize = 8;
+/// Extensions that a call is in at one time, the first caller included: each has a native stack of its
+/// own on the adapter's.
+pub const NESTING: usize = 4;
 /// Extensions loaded on one adapter at one time.
 pub const EXTENSIONS: usize = 64;
 /// Regions one extension may be given.

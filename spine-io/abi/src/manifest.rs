@@ -7,11 +7,13 @@
 //! | 6..8 | number of handlers, 1 to 64 |
 //! | 8..12 | domains it wants to be linked against |
 //! | 12..14 | regions it wants |
-//! | 14..16 | zero |
+//! | 14..16 | bytes of the declaration of the domain it exports, zero for none |
 //! | 16..48 | name, UTF-8, padded with zero |
 //! | then 8 for each handler | number, prefix, writeback, zero (16 bits each) |
+//! | then | the [declaration](crate::declaration) |
 
 use crate::bytes::{u16_at, u32_at};
+use crate::declaration::DomainDeclaration;
 use crate::error::ErrorCode;
 use crate::handler::HandlerNumber;
 use crate::interface::Domains;
@@ -47,6 +49,7 @@ pub struct HandlerDeclaration {
 pub struct Manifest<'a> {
     bytes: &'a [u8],
     handlers: usize,
+    exports: Option<DomainDeclaration<'a>>,
 }
 
 impl<'a> Manifest<'a> {
@@ -55,19 +58,25 @@ impl<'a> Manifest<'a> {
     /// # Errors
     /// [`ErrorCode::BadImage`]: wrong magic, version or length, a count over its limit, an unknown
     /// domain, a name that is not UTF-8, a handler number of zero, over 1023 or given twice, a prefix over the
-    /// frame, a writeback over the prefix.
+    /// frame, a writeback over the prefix, an exported domain whose declaration is not sound.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ErrorCode> {
         const BAD: ErrorCode = ErrorCode::BadImage;
         let handlers = usize::from(u16_at(bytes, 6).ok_or(BAD)?);
-        let whole = bytes.len() == FIXED_BYTES + handlers * HANDLER_BYTES;
-        let manifest = Self { bytes, handlers };
-        let sound = whole
-            && bytes[..4] == MAGIC
+        let end = FIXED_BYTES + handlers * HANDLER_BYTES;
+        let declared = usize::from(u16_at(bytes, 14).ok_or(BAD)?);
+        if bytes.len() != end + declared {
+            return Err(BAD);
+        }
+        let exports = match &bytes[end..] {
+            [] => None,
+            declaration => Some(DomainDeclaration::parse(declaration)?),
+        };
+        let manifest = Self { bytes, handlers, exports };
+        let sound = bytes[..4] == MAGIC
             && u16_at(bytes, 4) == Some(ABI_VERSION)
             && (1..=HANDLERS).contains(&handlers)
             && Domains::all().contains_all(manifest.domains())
             && manifest.regions() <= REGIONS
-            && bytes[14..16] == [0, 0]
             && core::str::from_utf8(manifest.name_bytes()).is_ok()
             && manifest.handlers_sound();
         if sound { Ok(manifest) } else { Err(BAD) }
@@ -118,6 +127,11 @@ impl<'a> Manifest<'a> {
         })
     }
 
+    /// The domain it exports to other extensions.
+    pub const fn exports(&self) -> Option<DomainDeclaration<'a>> {
+        self.exports
+    }
+
     /// Bytes from one slot to the next: the message, and what the largest prefix needs beyond the
     /// arguments, rounded up to whole cache lines.
     pub fn slot_stride(&self) -> usize {
@@ -146,7 +160,23 @@ pub const fn build<const N: usize>(
     regions: u16,
     handlers: &[HandlerDeclaration],
 ) -> [u8; N] {
-    assert!(N == FIXED_BYTES + handlers.len() * HANDLER_BYTES, "length does not fit the handlers");
+    build_exporting(name, domains, regions, handlers, &[])
+}
+
+/// The same for an extension that exports a domain: `exports` is its declaration, whose bytes `N` has
+/// room for, too.
+///
+/// # Panics
+/// As [`build`].
+pub const fn build_exporting<const N: usize>(
+    name: &str,
+    domains: Domains,
+    regions: u16,
+    handlers: &[HandlerDeclaration],
+    exports: &[u8],
+) -> [u8; N] {
+    let end = FIXED_BYTES + handlers.len() * HANDLER_BYTES;
+    assert!(N == end + exports.len(), "length does not fit the handlers and the exports");
     assert!(name.len() <= NAME_BYTES, "name longer than 32 bytes");
     let mut out = [0u8; N];
     put(&mut out, 0, &MAGIC);
@@ -155,6 +185,7 @@ pub const fn build<const N: usize>(
     put(&mut out, 6, &handler_count(handlers.len()).to_le_bytes());
     put(&mut out, 8, &domains.0.to_le_bytes());
     put(&mut out, 12, &regions.to_le_bytes());
+    put(&mut out, 14, &declaration_bytes(exports.len()).to_le_bytes());
     put(&mut out, 16, name.as_bytes());
     let mut i = 0;
     while i < handlers.len() {
@@ -164,7 +195,14 @@ pub const fn build<const N: usize>(
         put(&mut out, at + 4, &handlers[i].writeback.to_le_bytes());
         i += 1;
     }
+    put(&mut out, end, exports);
     out
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "checked just now")]
+const fn declaration_bytes(bytes: usize) -> u16 {
+    assert!(bytes <= u16::MAX as usize, "a declaration has at most 32 interfaces");
+    bytes as u16
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "at most HANDLERS, which is 64")]
@@ -183,7 +221,8 @@ const fn put<const N: usize>(out: &mut [u8; N], at: usize, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::Domain;
+    use crate::declaration::{self, InterfaceDeclaration, Signature};
+    use crate::interface::{Domain, Value};
 
     const FORWARD: HandlerDeclaration =
         HandlerDeclaration { number: HandlerNumber(1), prefix: 64, writeback: 34 };
@@ -224,5 +263,25 @@ mod tests {
         for cut in 0..FIXED_BYTES + HANDLER_BYTES {
             assert!(Manifest::parse(&sample()[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_exported_domain_stands_behind_the_handlers() {
+        const TOTAL: InterfaceDeclaration<'_> = InterfaceDeclaration {
+            name: "total",
+            signature: Signature::new(&[], Some(Value::I64)),
+        };
+        const FLOW: [u8; declaration::length(1)] = declaration::build("flow", &[TOTAL]);
+        const LENGTH: usize = FIXED_BYTES + HANDLER_BYTES + FLOW.len();
+        let bytes: [u8; LENGTH] = build_exporting("flows", Domains::CORE, 0, &[FORWARD], &FLOW);
+        let exports = Manifest::parse(&bytes).unwrap().exports().unwrap();
+        assert_eq!(exports.as_bytes(), FLOW);
+        assert_eq!(Manifest::parse(&sample()).unwrap().exports(), None);
+        for cut in 0..LENGTH {
+            assert!(Manifest::parse(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut nameless = bytes;
+        nameless[FIXED_BYTES + HANDLER_BYTES] = 0;
+        assert!(Manifest::parse(&nameless).is_err());
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! | bytes of the arguments | field |
 //! |---|---|
-//! | 0 | kind: 1, an extension was unloaded for its strikes; 2, it was unloaded because somebody asked |
-//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early; 0 of kind 2 |
+//! | 0 | kind: 1, an extension was unloaded for its strikes or with another; 2, it was unloaded because somebody asked |
+//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early, 4 what it was linked against is gone; 0 of kind 2 |
 //! | 2..4 | the extension's number |
 //! | 4..8 | strikes in the window; 0 of kind 2 |
 //!
@@ -19,7 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::handler::HandlerNumber;
 use crate::message::Message;
 
-/// How the entry ended that was an extension's last.
+/// How the entry ended that was an extension's last, or what else was its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Offence {
@@ -29,6 +29,8 @@ pub enum Offence {
     Trapped = 2,
     /// It returned before it had asked for every message.
     ReturnedEarly = 3,
+    /// Nothing it did: an extension whose domain it was linked against is gone.
+    Orphaned = 4,
 }
 
 impl Offence {
@@ -38,6 +40,7 @@ impl Offence {
             Self::OutOfFuel => "used up their fuel",
             Self::Trapped => "trapped",
             Self::ReturnedEarly => "returned before their messages were done",
+            Self::Orphaned => "were linked against a domain whose extension is gone",
         }
     }
 }
@@ -96,6 +99,7 @@ impl Notice {
             (&UNLOADED, 1) => Offence::OutOfFuel,
             (&UNLOADED, 2) => Offence::Trapped,
             (&UNLOADED, 3) => Offence::ReturnedEarly,
+            (&UNLOADED, 4) => Offence::Orphaned,
             _ => return None,
         };
         Some(Self::Unloaded { extension, offence, strikes })
@@ -108,7 +112,9 @@ mod tests {
 
     #[test]
     fn a_notice_survives_its_message() {
-        for offence in [Offence::OutOfFuel, Offence::Trapped, Offence::ReturnedEarly] {
+        let offences =
+            [Offence::OutOfFuel, Offence::Trapped, Offence::ReturnedEarly, Offence::Orphaned];
+        for offence in offences {
             let notice = Notice::Unloaded { extension: 63, offence, strikes: 100 };
             assert_eq!(Notice::from_message(&notice.to_message()), Some(notice));
         }

@@ -2,8 +2,12 @@
 //!
 //! A domain is a named set of interfaces; [`spine_abi::interface`] lists them. What is not in a
 //! granted domain does not exist for an extension: the linker finds no such symbol. Who may have
-//! which domain is the application's decision, its [`Policy`].
+//! which domain is the application's decision, its [`Policy`]. Beside the runtime's domains there are those
+//! that other extensions export: [`Exports`].
 
+mod exports;
+
+pub use exports::Exports;
 use spine_abi::interface::{Domain, Domains, INTERFACES, Interface};
 
 /// The domains that an application lets its extensions have.

@@ -18,15 +18,19 @@ use crate::linker::module::{Body, Module};
 
 /// Checks that no root reaches an interface that is not ephemeral.
 ///
-/// `interfaces` are those of the imported functions, in order.
+/// `interfaces` are those of the imported functions, in order; what other extensions export (`None`) is
+/// ephemeral, or the linker would not have let them export it.
 ///
 /// # Errors
 /// [`LinkError::NotEphemeralValue`]; [`LinkError::NotEphemeral`] with the shortest path.
 pub(crate) fn check(
     module: &Module<'_>,
-    interfaces: &[&'static Interface],
+    interfaces: &[Option<&'static Interface>],
 ) -> Result<(), LinkError> {
-    let forbidden = |function: u32| interfaces.get(function as usize).is_some_and(|i| !i.ephemeral);
+    let forbidden = |function: u32| {
+        let imported = interfaces.get(function as usize).copied().flatten();
+        imported.is_some_and(|interface| !interface.ephemeral)
+    };
     if let Some(value) = module.values.iter().find(|value| forbidden(**value)) {
         return Err(LinkError::NotEphemeralValue { interface: module.function_name(*value) });
     }

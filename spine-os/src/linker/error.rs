@@ -70,6 +70,86 @@ pub enum LinkError {
         /// The domains granted.
         tried: String,
     },
+    /// An import from a domain that no extension exports.
+    #[error(
+        "cannot resolve the import `{symbol}`: no domain has such an interface; domains tried: {tried} (a domain `{domain}` would be another extension's: it must be loaded on the same adapter before)"
+    )]
+    DomainMissing {
+        /// Module and name, as imported.
+        symbol: String,
+        /// The domain.
+        domain: String,
+        /// The domains granted.
+        tried: String,
+    },
+    /// An import from a domain that an extension exports, but not for this one.
+    #[error(
+        "cannot resolve the import `{symbol}`: an extension exports the domain `{domain}`, and the policy does not grant it; domains tried: {tried}"
+    )]
+    DomainUngranted {
+        /// Module and name, as imported.
+        symbol: String,
+        /// The domain.
+        domain: String,
+        /// The domains granted.
+        tried: String,
+    },
+    /// An import that an exported domain does not have.
+    #[error(
+        "cannot resolve the import `{symbol}`: the domain `{domain}` that another extension exports has {has}; domains tried: {tried}"
+    )]
+    InterfaceUnknown {
+        /// Module and name, as imported.
+        symbol: String,
+        /// The domain.
+        domain: String,
+        /// The interfaces it has.
+        has: String,
+        /// The domains granted.
+        tried: String,
+    },
+    /// The domain that the extension exports has the name of one of the runtime's.
+    #[error(
+        "the extension exports a domain `{0}`, and that is a domain of the runtime: choose another name"
+    )]
+    DomainBuiltIn(String),
+    /// An interface that the manifest declares is not there.
+    #[error(
+        "the manifest declares the interface `{0}`, and the module exports no function of that name"
+    )]
+    InterfaceMissing(String),
+    /// An interface is there with another type.
+    #[error(
+        "the manifest declares the interface `{symbol}` as {expected}, and the module's export is {found}"
+    )]
+    InterfaceType {
+        /// Domain and interface.
+        symbol: String,
+        /// Its type by the manifest.
+        expected: String,
+        /// Its type in the module.
+        found: String,
+    },
+    /// An extension would be called back by what it calls.
+    #[error(
+        "the extension exports the domain `{domain}` and is linked against `{through}`, whose own calls lead back to `{domain}`: calls may not go in a circle"
+    )]
+    Circle {
+        /// What it exports.
+        domain: String,
+        /// What it imports.
+        through: String,
+    },
+    /// Calls through too many extensions.
+    #[error(
+        "the domain `{domain}` leads through other extensions to a depth of more than {limit}, this one included: that many native stacks an adapter has"
+    )]
+    TooDeep {
+        /// What it imports.
+        domain: String,
+        /// The most there may be.
+        limit: usize,
+    },
     /// The import exists with other parameters or results.
     #[error(
         "the import `{symbol}` has the wrong signature: the interface is {expected}, the module declares {found}"

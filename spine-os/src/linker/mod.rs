@@ -2,7 +2,8 @@
 //!
 //! The steps, each in its file: `module` reads and validates, `validate` applies the rules for
 //! extensions, `resolve` finds every import in the domains granted, `ephemeral` follows every call
-//! a handler can make, `export` sees to the stack pointer, `compile` makes machine code. Then the
+//! a handler can make, `export` sees to the stack pointer, `compile` makes machine code. `interfaces` checks
+//! what an extension exports to others. Then the
 //! image is put together and signed.
 //!
 //! Invariants: limits come before work; nothing in a module makes the linker panic; an image that
@@ -12,6 +13,7 @@ mod compile;
 mod ephemeral;
 mod error;
 mod export;
+mod interfaces;
 mod module;
 mod name;
 mod resolve;
@@ -19,12 +21,13 @@ mod validate;
 
 use sha2::{Digest, Sha256};
 use spine_abi::ErrorCode;
+use spine_abi::declaration::{DomainDeclaration, is_name};
 use spine_abi::image::{Image, ImageHeader, SIGNATURE_BYTES};
 use spine_abi::interface::Domain;
 use spine_abi::limits::IMAGE_BYTES;
 use spine_abi::manifest::{Manifest, SECTION};
 
-use crate::domain::Policy;
+use crate::domain::{Exports, Policy};
 use crate::signature::{PublicKey, SecretKey};
 use compile::Compiler;
 pub use error::LinkError;
@@ -56,7 +59,15 @@ impl Linker {
     /// # Errors
     /// The first reason to refuse it. See [`LinkError`].
     pub fn link(&self, wasm: &[u8]) -> Result<SignedImage, LinkError> {
-        Ok(self.assembler.assemble(wasm, &self.policy)?.sign(&self.key))
+        self.link_against(wasm, &Exports::none())
+    }
+
+    /// Links one module, also against domains that other extensions export.
+    ///
+    /// # Errors
+    /// As [`link`](Self::link).
+    pub fn link_against(&self, wasm: &[u8], exports: &Exports) -> Result<SignedImage, LinkError> {
+        Ok(self.assembler.assemble(wasm, &self.policy, exports)?.sign(&self.key))
     }
 }
 
@@ -79,7 +90,12 @@ impl Assembler {
     ///
     /// # Errors
     /// The first reason to refuse it. See [`LinkError`].
-    pub fn assemble(&self, wasm: &[u8], policy: &Policy) -> Result<UnsignedImage, LinkError> {
+    pub fn assemble(
+        &self,
+        wasm: &[u8],
+        policy: &Policy,
+        exports: &Exports,
+    ) -> Result<UnsignedImage, LinkError> {
         let module = Module::read(wasm)?;
         let manifest = match module.manifests.as_slice() {
             [bytes] => Manifest::parse(bytes).map_err(|_| LinkError::BadManifest)?,
@@ -88,14 +104,16 @@ impl Assembler {
         };
         let memory_pages = validate::validate(&module)?;
         let domains = resolve::domains(&manifest, policy)?;
-        let interfaces = resolve::resolve(&module, domains)?;
-        ephemeral::check(&module, &interfaces)?;
+        let resolved = resolve::resolve(&module, domains, exports)?;
+        interfaces::check(&module, &manifest, &resolved.links, exports)?;
+        ephemeral::check(&module, &resolved.interfaces)?;
         let code = self.compiler.compile(&export::encode(wasm, &module)?)?;
 
         let over = |_| too_large(code.len());
         let header = ImageHeader {
             compatibility: self.compiler.compatibility(),
             manifest_len: u32::try_from(manifest.as_bytes().len()).map_err(over)?,
+            links_len: u16::try_from(resolved.links_bytes().len()).map_err(over)?,
             code_len: u32::try_from(code.len()).map_err(over)?,
             domains,
             memory_pages,
@@ -104,6 +122,7 @@ impl Assembler {
         };
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend_from_slice(manifest.as_bytes());
+        bytes.extend(resolved.links_bytes());
         bytes.extend_from_slice(&code);
         if bytes.len() + SIGNATURE_BYTES > IMAGE_BYTES {
             return Err(too_large(bytes.len()));
@@ -124,8 +143,8 @@ impl UnsignedImage {
 
     /// What another process says is the image of `wasm`. Everything about it that can be checked here
     /// is: that it is an image, made for this runtime and processor, of these very bytes, with their own
-    /// manifest, and with no domain but those that the manifest asks for and `policy` grants. Its code
-    /// cannot be checked by anybody.
+    /// manifest, with no domain but those that the manifest asks for and `policy` grants, and linked
+    /// against none but those granted in `exports`. Its code cannot be checked by anybody.
     ///
     /// # Errors
     /// A clause saying what does not fit.
@@ -133,6 +152,7 @@ impl UnsignedImage {
         mut bytes: Vec<u8>,
         wasm: &[u8],
         policy: &Policy,
+        exports: &Exports,
         compatibility: u64,
     ) -> Result<Self, &'static str> {
         let unsigned = bytes.len();
@@ -152,6 +172,12 @@ impl UnsignedImage {
         let asked = image.manifest.domains().with(Domain::Core);
         if header.domains != asked || !policy.granted().contains_all(asked) {
             return Err("it has other domains than were granted");
+        }
+        let granted = |link: DomainDeclaration<'_>| {
+            exports.find(link.name()).is_some_and(|(known, granted)| granted && known == link)
+        };
+        if !image.links.iter().all(granted) {
+            return Err("it was linked against other domains than were granted");
         }
         bytes.truncate(unsigned);
         Ok(Self(bytes))
@@ -195,6 +221,27 @@ pub fn manifest_of(wasm: &[u8]) -> Result<Vec<u8>, LinkError> {
         [] => Err(LinkError::NoManifest),
         several => Err(LinkError::ManyManifests(several.len())),
     }
+}
+
+/// The domains of other extensions that a module wants to be linked against, by the names in its imports,
+/// found without looking at anything else in it.
+///
+/// # Errors
+/// [`LinkError`]: no module.
+pub fn imported_domains(wasm: &[u8]) -> Result<Vec<String>, LinkError> {
+    let malformed = |error: wasmparser::BinaryReaderError| LinkError::Malformed(error.to_string());
+    let mut names: Vec<String> = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        if let wasmparser::Payload::ImportSection(imports) = payload.map_err(malformed)? {
+            for import in imports.into_imports() {
+                let import = import.map_err(malformed)?;
+                if is_name(import.module) && !names.iter().any(|name| name == import.module) {
+                    names.push(import.module.to_owned());
+                }
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// What images must be compatible with to run on this machine, without a compiler.

@@ -1,13 +1,16 @@
 //! Imports against domains (SPINE 3.3.3).
 //!
 //! A domain that was not granted is not there: the linker answers the same for it as for a symbol
-//! nobody has, only that it says more to the person who reads it.
+//! nobody has, only that it says more to the person who reads it. `spine:NAME` is a domain of the runtime;
+//! a plain name is one that another extension exports.
 
+use spine_abi::declaration::{DomainDeclaration, InterfaceDeclaration, Signature};
 use spine_abi::interface::{Domain, Domains, Interface, MODULE_PREFIX, Value};
+use spine_abi::limits::LINKS;
 use spine_abi::manifest::Manifest;
-use wasmparser::{FuncType, ValType};
+use wasmparser::{FuncType, Import, ValType};
 
-use crate::domain::{Policy, find, list};
+use crate::domain::{Exports, Policy, find, list};
 use crate::linker::error::LinkError;
 use crate::linker::module::{Module, symbol};
 use crate::linker::name::printable;
@@ -29,52 +32,127 @@ pub(crate) fn domains(manifest: &Manifest<'_>, policy: &Policy) -> Result<Domain
     }
 }
 
-/// The interface behind each imported function, in the order of the imports.
+/// What a module's imports are.
+pub(crate) struct Resolved<'e> {
+    /// The interface behind each imported function, in the order of the imports; `None` for one that
+    /// another extension exports. Those are ephemeral, every one.
+    pub interfaces: Vec<Option<&'static Interface>>,
+    /// The names of the domains of other extensions among them.
+    pub links: Vec<&'e str>,
+    declarations: Vec<DomainDeclaration<'e>>,
+}
+
+impl Resolved<'_> {
+    /// The links of the image.
+    pub(crate) fn links_bytes(&self) -> Vec<u8> {
+        self.declarations.iter().flat_map(|link| link.as_bytes().iter().copied()).collect()
+    }
+}
+
+/// Finds each import in the domains granted, the runtime's and those of other extensions.
 ///
 /// # Errors
-/// [`LinkError::UnknownImport`], [`LinkError::UngrantedImport`], [`LinkError::WrongSignature`].
-pub(crate) fn resolve(
+/// [`LinkError::UnknownImport`], [`LinkError::UngrantedImport`], [`LinkError::DomainMissing`],
+/// [`LinkError::DomainUngranted`], [`LinkError::InterfaceUnknown`], [`LinkError::WrongSignature`],
+/// [`LinkError::OverLimit`].
+pub(crate) fn resolve<'e>(
     module: &Module<'_>,
     granted: Domains,
-) -> Result<Vec<&'static Interface>, LinkError> {
-    let mut interfaces = Vec::with_capacity(module.imports.len());
+    exports: &'e Exports,
+) -> Result<Resolved<'e>, LinkError> {
+    let tried = || {
+        let exported = exports.granted().map(|name| format!("{name} (exported)"));
+        [list(granted)].into_iter().chain(exported).collect::<Vec<_>>().join(", ")
+    };
+    let mut resolved =
+        Resolved { interfaces: Vec::new(), links: Vec::new(), declarations: Vec::new() };
     for (import, function) in module.imports.iter().zip(0..) {
-        let symbol = symbol(import);
-        let tried = list(granted);
-        let domain = import.module.strip_prefix(MODULE_PREFIX).and_then(Domain::from_name);
-        let Some(interface) = domain.and_then(|domain| find(domain, import.name)) else {
-            return Err(LinkError::UnknownImport { symbol, tried });
-        };
-        if !granted.contains(interface.domain) {
-            return Err(LinkError::UngrantedImport {
-                symbol,
-                interface: interface.name,
-                domain: interface.domain.name(),
-                tried,
-            });
-        }
         let found = module.function_type(function);
-        if !found.is_some_and(|ty| matches(ty, interface)) {
-            return Err(LinkError::WrongSignature {
-                symbol,
-                expected: interface_text(interface),
-                found: found.map_or_else(|| "no function".to_owned(), signature_text),
-            });
+        match import.module.strip_prefix(MODULE_PREFIX) {
+            Some(domain) => {
+                let interface = runtime(import, domain, granted, &tried)?;
+                if !found.is_some_and(|ty| matches(ty, interface)) {
+                    return Err(wrong_signature(import, interface_text(interface), found));
+                }
+                resolved.interfaces.push(Some(interface));
+            }
+            None => {
+                let (domain, interface) = exported(import, exports, &tried)?;
+                if !found.is_some_and(|ty| declared(ty, interface.signature)) {
+                    return Err(wrong_signature(import, declared_text(interface.signature), found));
+                }
+                resolved.interfaces.push(None);
+                if !resolved.links.contains(&domain.name()) {
+                    resolved.links.push(domain.name());
+                    resolved.declarations.push(domain);
+                }
+            }
         }
-        interfaces.push(interface);
     }
-    Ok(interfaces)
+    let (what, found, limit) = ("domains of other extensions", resolved.links.len(), LINKS);
+    if found > limit {
+        return Err(LinkError::OverLimit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(resolved)
+}
+
+/// An interface of the runtime.
+fn runtime(
+    import: &Import<'_>,
+    domain: &str,
+    granted: Domains,
+    tried: &dyn Fn() -> String,
+) -> Result<&'static Interface, LinkError> {
+    let (symbol, tried) = (symbol(import), tried());
+    let Some(interface) = Domain::from_name(domain).and_then(|domain| find(domain, import.name))
+    else {
+        return Err(LinkError::UnknownImport { symbol, tried });
+    };
+    if !granted.contains(interface.domain) {
+        let (domain, interface) = (interface.domain.name(), interface.name);
+        return Err(LinkError::UngrantedImport { symbol, interface, domain, tried });
+    }
+    Ok(interface)
+}
+
+/// An interface that another extension exports, and its domain.
+fn exported<'e>(
+    import: &Import<'_>,
+    exports: &'e Exports,
+    tried: &dyn Fn() -> String,
+) -> Result<(DomainDeclaration<'e>, InterfaceDeclaration<'e>), LinkError> {
+    let (symbol, domain, tried) = (symbol(import), printable(import.module), tried());
+    let Some((declaration, granted)) = exports.find(import.module) else {
+        return Err(LinkError::DomainMissing { symbol, domain, tried });
+    };
+    if !granted {
+        return Err(LinkError::DomainUngranted { symbol, domain, tried });
+    }
+    let Some((_, interface)) = declaration.find(import.name) else {
+        let has = declaration.interfaces().map(|it| it.name).collect::<Vec<_>>().join(", ");
+        return Err(LinkError::InterfaceUnknown { symbol, domain, has, tried });
+    };
+    Ok((declaration, interface))
+}
+
+fn wrong_signature(import: &Import<'_>, expected: String, found: Option<&FuncType>) -> LinkError {
+    let found = found.map_or_else(|| "no function".to_owned(), signature_text);
+    LinkError::WrongSignature { symbol: symbol(import), expected, found }
 }
 
 fn matches(found: &FuncType, interface: &Interface) -> bool {
-    let same = |found: &ValType, wanted: &Value| *found == value_type(*wanted);
-    found.params().len() == interface.parameters.len()
-        && found.params().iter().zip(interface.parameters).all(|(f, w)| same(f, w))
-        && match (found.results(), &interface.result) {
-            ([], None) => true,
-            ([found], Some(wanted)) => same(found, wanted),
-            _ => false,
-        }
+    let wanted = interface.parameters.iter().copied();
+    same(found.params(), wanted) && same(found.results(), interface.result.into_iter())
+}
+
+/// Whether a function has the type that an exported interface was declared with.
+pub(crate) fn declared(found: &FuncType, signature: Signature) -> bool {
+    same(found.params(), signature.parameters())
+        && same(found.results(), signature.result().into_iter())
+}
+
+fn same(found: &[ValType], wanted: impl ExactSizeIterator<Item = Value>) -> bool {
+    found.len() == wanted.len() && found.iter().zip(wanted).all(|(f, w)| *f == value_type(w))
 }
 
 const fn value_type(value: Value) -> ValType {
@@ -98,7 +176,14 @@ pub(crate) fn signature_text(ty: &FuncType) -> String {
 }
 
 fn interface_text(interface: &Interface) -> String {
-    let types = |values: &[Value]| values.iter().copied().map(value_type).collect::<Vec<_>>();
-    let results = types(interface.result.as_slice());
-    signature_text(&FuncType::new(types(interface.parameters), results))
+    type_text(interface.parameters.iter().copied(), interface.result)
+}
+
+/// The type of an exported interface, for people.
+pub(crate) fn declared_text(signature: Signature) -> String {
+    type_text(signature.parameters(), signature.result())
+}
+
+fn type_text(parameters: impl Iterator<Item = Value>, result: Option<Value>) -> String {
+    signature_text(&FuncType::new(parameters.map(value_type), result.map(value_type)))
 }

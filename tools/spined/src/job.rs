@@ -212,10 +212,16 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
 
     let granted = domain::Policy::grant(manifest.domains());
     let linked = link::link(&wasm, granted.granted()).map_err(|error| error.to_string())?;
-    let image = UnsignedImage::claimed(linked, &wasm, &granted, tools.compatibility)
-        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
-        .sign(&tools.key)
-        .into_bytes();
+    let image = UnsignedImage::claimed(
+        linked,
+        &wasm,
+        &granted,
+        &domain::Exports::none(),
+        tools.compatibility,
+    )
+    .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
+    .sign(&tools.key)
+    .into_bytes();
     let parts = Image::parse(&image).map_err(|error| error.to_string())?;
     let adapter = tools.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
     let budget = Budget { message: fuel, entry: 8 * fuel, ..Budget::default() };

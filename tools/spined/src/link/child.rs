@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use spine_abi::interface::Domains;
 use spine_abi::limits::MODULE_BYTES;
-use spine_os::domain::Policy;
+use spine_os::domain::{Exports, Policy};
 use spine_os::linker::Assembler;
 
 use super::{exit, sandbox};
@@ -20,8 +20,8 @@ pub(crate) fn run(domains: Domains) -> ExitCode {
     if let Err(error) = read {
         return end(exit::REFUSED, format!("the module cannot be read: {error}").as_bytes());
     }
-    let assembled =
-        Assembler::new().and_then(|assembler| assembler.assemble(&wasm, &Policy::grant(domains)));
+    let assembled = Assembler::new()
+        .and_then(|assembler| assembler.assemble(&wasm, &Policy::grant(domains), &Exports::none()));
     match assembled {
         Ok(image) => end(exit::LINKED, &image.into_bytes()),
         Err(error) => end(exit::REFUSED, error.to_string().as_bytes()),
