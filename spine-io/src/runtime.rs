@@ -14,6 +14,7 @@
 //! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
 //! allocates in steady state, or reads a clock.
 
+mod linked;
 mod messages;
 mod replace;
 
@@ -21,7 +22,7 @@ use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
 use spine_abi::limits::{BURST, EXTENSIONS};
-use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
+use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
 use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
@@ -99,6 +100,8 @@ pub struct Adapter {
     /// Extensions that have more to do: entered again in the next turn, after the wire and the
     /// neighbours had theirs.
     again: Vec<u16>,
+    /// Extensions that trapped when another called them.
+    trapped: Vec<u16>,
     /// Whether the last turn moved anything, and the longest that one entry takes, in nanoseconds.
     worked: bool,
     longest: u64,
@@ -150,6 +153,7 @@ impl Adapter {
             burst: Vec::with_capacity(BURST),
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
+            trapped: Vec::new(),
             worked: false,
             longest: u64::MAX,
             rounds: 0,
@@ -446,7 +450,8 @@ impl Adapter {
     /// Enters an extension with as much of its queue as a burst and its share of this round allow.
     #[inline(never)]
     fn handle(&mut self, extension: u16) {
-        let Some(Some(installed)) = self.extensions.get_mut(usize::from(extension)) else { return };
+        let place = self.extensions.get_mut(usize::from(extension));
+        let Some(mut installed) = place.and_then(Option::as_mut) else { return };
         installed.posted = false;
         if let Some(windows) = installed.instance.windows() {
             windows.turn(self.now);
@@ -462,12 +467,20 @@ impl Adapter {
             let frames = installed.frames();
             installed.instance.kept().set_limit(self.frames.may_keep(frames));
             installed.waiting.take(&mut self.burst, self.burst_limit);
+            let Some(lent_to) = linked::lend(&mut self.extensions, extension) else { return };
+            installed = lent_to;
             let (used, ending) = installed.instance.enter(
                 &mut self.burst,
                 &mut self.passed,
                 allowed,
                 &mut self.out.settling(extension),
             );
+            if installed.instance.is_linked() {
+                self.take_back(extension);
+                let place = self.extensions.get_mut(usize::from(extension));
+                let Some(again) = place.and_then(Option::as_mut) else { return };
+                installed = again;
+            }
             installed.waiting.put_back(&mut self.burst, &mut self.passed);
             self.frames.change(frames, installed.frames());
             installed.share.end(used, ending);
@@ -484,23 +497,15 @@ impl Adapter {
         }
         if let Some(offence) = struck_out {
             let strikes = installed.strikes.count();
-            tracing::warn!(
-                extension = installed.instance.name(),
-                strikes,
-                "unloaded an extension: its handlers {}",
-                offence.text()
-            );
-            self.out.counters.unloaded += 1;
-            // Who runs the adapter is told of all of them.
-            let mut applications = self.remove(extension).unwrap_or_default();
-            applications.retain(|application| *application != FifoId::OWN);
-            applications.push(FifoId::OWN);
-            self.notify(&applications, Notice::Unloaded { extension, offence, strikes });
+            self.retire(extension, offence, strikes);
         } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
             || installed.instance.is_repairing()
         {
             installed.posted = true;
             self.again.push(extension);
+        }
+        if !self.trapped.is_empty() {
+            self.blame();
         }
         let sends = if self.singly { self.out.queued() } else { 1 };
         self.need(Stage::Send, sends, Some(self.message));
@@ -523,8 +528,9 @@ impl Adapter {
                 Control::Replace(extension, loaded, reply) => {
                     let _ = reply.send(self.replace(extension, loaded));
                 }
-                Control::Unload(extension, reply) => {
-                    let _ = reply.send(self.unload(extension));
+                Control::Unload(extension, anyway, reply) => {
+                    let needed = if anyway { Ok(()) } else { self.needed(extension) };
+                    let _ = reply.send(needed.map(|()| self.unload(extension)));
                 }
                 Control::Attach(end, allowance, reply) => {
                     let _ = reply.send(self.out.hosts.add(*end, allowance));
@@ -578,7 +584,8 @@ impl Adapter {
     /// Installs an extension that was prepared for this adapter.
     ///
     /// # Errors
-    /// [`LoadError::Full`] or [`LoadError::HandlerTaken`]; the adapter is as before.
+    /// [`LoadError::Full`], [`LoadError::HandlerTaken`], or one of those about domains of other extensions;
+    /// the adapter is as before.
     pub fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
         let name = || self.out.nic.name().to_owned();
         let free = self.extensions.iter().position(Option::is_none);
@@ -586,6 +593,7 @@ impl Adapter {
         let Some(number) = u16::try_from(place).ok().filter(|_| place < EXTENSIONS) else {
             return Err(LoadError::Full(name()));
         };
+        let links = self.find_links(&instance, number)?;
         if let Some(room) = self.out.nic.card_bytes() {
             let used = self.extensions.iter().flatten().map(|it| it.instance.card_bytes());
             let (left, wanted) = (room.saturating_sub(used.sum()), instance.card_bytes());
@@ -606,6 +614,7 @@ impl Adapter {
             }
         })?;
         instance.installed_as(number);
+        instance.set_links(&links);
         let installed = Some(Installed {
             instance,
             waiting: Waiting::new(),
@@ -617,11 +626,12 @@ impl Adapter {
             Some(place) => self.extensions[place] = installed,
             None => self.extensions.push(installed),
         }
+        self.relink();
         Ok(ExtensionId(number))
     }
 
     /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
-    /// other processes are told. Says whether it was there.
+    /// other processes are told. Those that are linked against it go with it. Says whether it was there.
     pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
         let Some(mut applications) = self.remove(extension) else { return false };
         applications.retain(|application| *application != FifoId::OWN);
@@ -643,6 +653,7 @@ impl Adapter {
         for frame in installed.instance.kept().drain() {
             self.out.consume(frame);
         }
+        self.retire_importers(extension);
         Some(std::mem::take(installed.instance.applications_mut()))
     }
 

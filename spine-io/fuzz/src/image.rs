@@ -43,7 +43,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let code = [0x5a; 40];
     let header = ImageHeader {
         links_len: 0,
-        wasm_code: 40,
         compatibility: 7,
         manifest_len: u32::try_from(manifest.len()).expect("small"),
         code_len: u32::try_from(code.len()).expect("small"),

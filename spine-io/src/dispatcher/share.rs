@@ -49,7 +49,7 @@ impl Share {
     /// Ends an entry in which `used` was spent.
     pub fn end(&mut self, used: u64, ending: Ending) {
         self.left = self.left.saturating_sub(signed(used));
-        if ending.is_strike() {
+        if ending.is_stop() {
             self.left = self.left.min(0);
         }
     }

@@ -34,8 +34,9 @@ pub(crate) enum Control {
     Install(Loaded, SyncSender<Result<ExtensionId, LoadError>>),
     /// Put an instance in an extension's place; answers the one that was there.
     Replace(ExtensionId, Loaded, SyncSender<Result<Loaded, LoadError>>),
-    /// Unload an extension; answers whether it was there.
-    Unload(ExtensionId, SyncSender<bool>),
+    /// Unload an extension, or, unless it is to go anyway, refuse if others are linked against it; answers
+    /// whether it was there.
+    Unload(ExtensionId, bool, SyncSender<Result<bool, LoadError>>),
     /// The adapter's end of a FIFO to another application, and how much it may send; answers which it is, if
     /// there is room.
     Attach(Box<End>, Option<Allowance>, SyncSender<Option<FifoId>>),
@@ -260,7 +261,9 @@ impl AdapterHandle {
     /// has a handler for. The old instance is taken apart here, in the caller's thread.
     ///
     /// # Errors
-    /// [`LoadError::NoExtension`], [`LoadError::HandlerTaken`], [`LoadError::Stopped`]: the old one stays.
+    /// [`LoadError::NoExtension`], [`LoadError::HandlerTaken`], [`LoadError::Needed`] (others are linked against
+    /// what the new one does not export), [`LoadError::Domain`], [`LoadError::DomainTaken`],
+    /// [`LoadError::Circle`], [`LoadError::Stopped`]: the old one stays.
     pub fn replace(&self, extension: ExtensionId, loaded: Loaded) -> Result<(), LoadError> {
         let (reply, answer) = sync_channel(1);
         if !self.ask(Control::Replace(extension, loaded, reply)) {
@@ -272,13 +275,26 @@ impl AdapterHandle {
     /// Unloads an extension and takes back all it held; false if it is not there.
     ///
     /// # Errors
-    /// [`LoadError::Stopped`].
+    /// [`LoadError::Needed`]: others are linked against it, and it stays; [`LoadError::Stopped`].
     pub fn unload(&self, extension: ExtensionId) -> Result<bool, LoadError> {
+        self.unload_or_refuse(extension, false)
+    }
+
+    /// Unloads an extension, whoever is linked against it: they are unloaded, too, and their applications
+    /// told. For one whose owner has ended.
+    ///
+    /// # Errors
+    /// [`LoadError::Stopped`].
+    pub fn unload_with_importers(&self, extension: ExtensionId) -> Result<bool, LoadError> {
+        self.unload_or_refuse(extension, true)
+    }
+
+    fn unload_or_refuse(&self, extension: ExtensionId, anyway: bool) -> Result<bool, LoadError> {
         let (reply, answer) = sync_channel(1);
-        if !self.ask(Control::Unload(extension, reply)) {
+        if !self.ask(Control::Unload(extension, anyway, reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
     }
 
     /// Has the adapter time, on its own processor, how long each handler of a probe takes for one message

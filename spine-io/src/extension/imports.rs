@@ -3,8 +3,9 @@
 //! Every number an extension passes is an allegation: addresses are checked against its own memory,
 //! references against what it holds. An answer is a result or a negative [`ErrorCode`]; only a lack
 //! of fuel stops the caller. The domains were checked by the linker; an import that is not in the
-//! image's domains is not bound, so instantiation fails.
+//! image's domains or links is not bound, so instantiation fails.
 
+use spine_abi::image::Image;
 use spine_abi::interface::{
     ADD_HANDLER, INTERFACES, Interface, MODULE_PREFIX, NEXT, READ, REGION, RELEASE, SEND_HOST,
     SEND_PEER, WRITE,
@@ -13,16 +14,18 @@ use spine_abi::limits::MESSAGE_BYTES;
 use spine_abi::{BufferRef, Endpoint, ErrorCode, Message};
 use wasmtime::{Caller, Engine, Linker, Result, Trap};
 
+use super::link;
 use super::state::{OUTBOX, Phase, State};
 
-/// A linker with every interface of the image's domains in it.
-pub(super) fn bind(
-    engine: &Engine,
-    domains: spine_abi::interface::Domains,
-) -> Result<Linker<State>> {
+/// A linker with every interface of the image's domains and links in it.
+pub(super) fn bind(engine: &Engine, image: &Image<'_>) -> Result<Linker<State>> {
+    let domains = image.header.domains;
     let mut linker = Linker::new(engine);
     for interface in INTERFACES.iter().filter(|i| domains.contains(i.domain)) {
         bind_one(&mut linker, interface)?;
+    }
+    for (index, link) in image.links.iter().enumerate() {
+        link::bind(&mut linker, engine, index, &link)?;
     }
     Ok(linker)
 }
@@ -140,7 +143,7 @@ fn outgoing(
     address: i32,
     source: Endpoint,
 ) -> core::result::Result<Message, ErrorCode> {
-    if state.phase != Phase::Run {
+    if state.phase == Phase::Init {
         return Err(ErrorCode::NotNow);
     }
     if state.to_host.len() + state.to_peer.len() >= OUTBOX {

@@ -10,16 +10,18 @@
 
 use std::sync::Arc;
 
+use spine_abi::declaration::{DomainDeclaration, InterfaceDeclaration};
 use spine_abi::interface::{
     Domain, Domains, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER,
 };
 use spine_abi::limits::{BURST, HEADER_BYTES, MEMORY_BYTES, MESSAGE_BYTES};
 use spine_abi::{HandlerNumber, Header, Kind, Message};
-use wasmtime::{Engine, Global, Memory, Store, Trap, TypedFunc, Val};
+use wasmtime::{Engine, Func, Memory, Store, Trap, TypedFunc, Val};
 
 use super::image::{ImageError, TrustedKey, Verified};
 use super::imports;
 use super::judge::Judge;
+use super::link::{self, CalleeTrapped, Lent, Link};
 use super::outcome::{Body, Ending, Outcome, Pending, Settle};
 use super::region::RegionSource;
 use super::state::{Handler, Phase, State};
@@ -103,6 +105,54 @@ pub enum LoadError {
         /// The adapter.
         adapter: String,
     },
+    /// A domain it was linked against is not there.
+    #[error(
+        "extension {name} was linked against the domain {domain}, and no extension on adapter {adapter} exports it as it was then: load that one first, or link this one again"
+    )]
+    Domain {
+        /// The extension.
+        name: String,
+        /// The domain.
+        domain: String,
+        /// The adapter.
+        adapter: String,
+    },
+    /// Calls would go in a circle, or through too many extensions.
+    #[error(
+        "extension {name} calls others on adapter {adapter} that call back to it, or more than {limit} of them at one time"
+    )]
+    Circle {
+        /// The extension.
+        name: String,
+        /// The adapter.
+        adapter: String,
+        /// How many a call may be in.
+        limit: usize,
+    },
+    /// The domain it exports is another one's already.
+    #[error("extension {name} exports the domain {domain}, and on adapter {adapter} {by} does")]
+    DomainTaken {
+        /// The domain.
+        domain: String,
+        /// The extension.
+        name: String,
+        /// Who has it.
+        by: String,
+        /// The adapter.
+        adapter: String,
+    },
+    /// Others need what it exports, or exported before.
+    #[error(
+        "{by} on adapter {adapter} is linked against a domain of extension {name}: unload {by} first, or replace {name} by a version that exports the same"
+    )]
+    Needed {
+        /// The extension.
+        name: String,
+        /// One that is linked against it.
+        by: String,
+        /// The adapter.
+        adapter: String,
+    },
     /// There is nothing to replace.
     #[error("adapter {adapter} has no extension {extension} any more")]
     NoExtension {
@@ -130,12 +180,17 @@ pub struct Instance {
     name: String,
     store: Store<State>,
     run: TypedFunc<(), ()>,
-    stack_pointer: Option<(Global, i32)>,
     budget: Budget,
     /// Whose extension it is: where its messages to the host go, and who may send it some.
     applications: Vec<FifoId>,
     mail: Mail,
     card_bytes: usize,
+    /// The declaration of the domain it exports.
+    exports: Option<Vec<u8>>,
+    /// Whether it was linked against domains of others.
+    linked: bool,
+    /// Stores for the places of those it can call, while it has theirs.
+    spares: Vec<Lent>,
 }
 
 /// A loaded extension, to be installed on the adapter it was made for.
@@ -168,8 +223,7 @@ impl Instance {
         let verified = from.key.verify(from.image, spine_engine::compatibility(from.engine))?;
         let code = |error: wasmtime::Error| ImageError::Code(error.to_string());
         let module = sys::module(from.engine, &verified).map_err(code)?;
-        let domains = verified.image().header.domains;
-        let linker = imports::bind(from.engine, domains).map_err(code)?;
+        let linker = imports::bind(from.engine, verified.image()).map_err(code)?;
 
         let mut store = Store::new(from.engine, state(&verified, &from));
         store.set_fuel(INIT_FUEL).map_err(code)?;
@@ -185,6 +239,11 @@ impl Instance {
             Val::I32(value) => Some((global, value)),
             _ => None,
         });
+        store.data_mut().stack_pointer = stack_pointer;
+        let exports = verified.image().manifest.exports();
+        store.data_mut().interfaces = interfaces(&mut store, &instance, exports)?;
+        let exports = exports.map(|declaration| declaration.as_bytes().to_vec());
+        let linked = !store.data().links.is_empty();
         let init = instance.get_typed_func::<(), ()>(&mut store, EXPORT_INIT).ok();
 
         let name = verified.image().manifest.name().to_owned();
@@ -195,15 +254,18 @@ impl Instance {
         let own = memory.data_size(&store) + header.wasm_code as usize + stride;
         let card_bytes = own + from.regions.iter().map(|region| region.bytes).sum::<usize>();
         let (applications, mail) = (vec![FifoId::OWN], Mail::default());
+        let spares = Vec::new();
         let mut this = Box::new(Self {
             name,
             store,
             run,
-            stack_pointer,
             budget,
             applications,
             mail,
             card_bytes,
+            exports,
+            linked,
+            spares,
         });
         this.lay_out(memory, stride, wanted, &from.regions)?;
         if let Some(init) = init {
@@ -212,7 +274,7 @@ impl Instance {
                 why: format!("{error:#}"),
             })?;
         }
-        this.restore_stack();
+        link::restore_stack(&mut this.store);
         this.store.data_mut().phase = Phase::Run;
         Ok(this)
     }
@@ -301,6 +363,72 @@ impl Instance {
         self.store.data_mut().number = number;
     }
 
+    /// The declaration of the domain that it exports.
+    pub(crate) fn exports(&self) -> Option<DomainDeclaration<'_>> {
+        DomainDeclaration::parse(self.exports.as_deref()?).ok()
+    }
+
+    /// The domains of other extensions that it was linked against, as they were declared then.
+    pub(crate) fn links(&self) -> impl Iterator<Item = DomainDeclaration<'_>> {
+        let links = self.store.data().links.iter();
+        links.filter_map(|link| DomainDeclaration::parse(&link.declaration).ok())
+    }
+
+    /// The places of the extensions that export them.
+    pub(crate) fn link_places(&self) -> impl Iterator<Item = u16> {
+        self.store.data().links.iter().map(|link| link.place)
+    }
+
+    /// Whether it was linked against others.
+    #[inline]
+    pub(crate) fn is_linked(&self) -> bool {
+        self.linked
+    }
+
+    /// Says where the extensions are that it was linked against, in the order of its links.
+    pub(crate) fn set_links(&mut self, places: &[u16]) {
+        for (link, place) in self.store.data_mut().links.iter_mut().zip(places) {
+            link.place = *place;
+        }
+    }
+
+    /// Says which extensions its calls can come to, the links of links included.
+    pub(crate) fn set_reach(&mut self, places: &[u16]) {
+        let store = &self.store;
+        self.spares = places.iter().map(|place| Lent::vacant(store, *place)).collect();
+    }
+
+    /// Takes what is to be exchanged for the stores of those it can call, to be given back by
+    /// [`set_rack`](Self::set_rack); and the other way round after its entry.
+    pub(crate) fn take_spares(&mut self) -> Vec<Lent> {
+        std::mem::take(&mut self.spares)
+    }
+
+    /// As [`take_spares`](Self::take_spares).
+    pub(crate) fn set_spares(&mut self, spares: Vec<Lent>) {
+        self.spares = spares;
+    }
+
+    /// Has these to call.
+    pub(crate) fn set_rack(&mut self, rack: Vec<Lent>) {
+        self.store.data_mut().rack = rack;
+    }
+
+    /// Has nobody to call any more.
+    pub(crate) fn take_rack(&mut self) -> Vec<Lent> {
+        std::mem::take(&mut self.store.data_mut().rack)
+    }
+
+    /// Lends its store for the vacant one, or takes it back for that.
+    pub(crate) fn exchange(&mut self, lent: &mut Lent) {
+        std::mem::swap(&mut self.store, &mut lent.store);
+    }
+
+    /// How often it trapped when others called it, since the last call.
+    pub(crate) fn take_traps(&mut self) -> u64 {
+        std::mem::take(&mut self.store.data_mut().traps)
+    }
+
     /// Runs a burst (at most 64 messages), or as much of it as `share` fuel allows, and hands each
     /// message with its outcome to `settle`, in order. Messages for another handler of the same
     /// extension go to `again`; what the share did not reach stays in `burst`.
@@ -325,7 +453,9 @@ impl Instance {
         let stopped = match ending {
             Ending::Finished => 0,
             Ending::ReturnedEarly => burst.len() - answered,
-            Ending::OutOfFuel | Ending::Trapped => usize::from(answered < burst.len()),
+            Ending::OutOfFuel | Ending::Trapped | Ending::CalleeTrapped => {
+                usize::from(answered < burst.len())
+            }
         };
         let State { handlers, frames, own, domains, verdicts, kept, slots, stride, .. } = state;
         let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains };
@@ -377,19 +507,13 @@ impl Instance {
                 if all { Ending::Finished } else { Ending::ReturnedEarly }
             }
             Err(error) => {
-                self.restore_stack();
+                link::restore_stack(&mut self.store);
                 match error.downcast_ref::<Trap>() {
                     Some(Trap::OutOfFuel) => Ending::OutOfFuel,
+                    None if error.is::<CalleeTrapped>() => Ending::CalleeTrapped,
                     _ => Ending::Trapped,
                 }
             }
-        }
-    }
-
-    fn restore_stack(&mut self) {
-        if let Some((global, value)) = &self.stack_pointer {
-            // The global is a mutable i32 (it was read as one), so this cannot fail.
-            let _ = global.set(&mut self.store, Val::I32(*value));
         }
     }
 
@@ -482,6 +606,24 @@ impl std::fmt::Debug for Instance {
     }
 }
 
+/// The functions behind the interfaces that an extension's manifest declares.
+fn interfaces(
+    store: &mut Store<State>,
+    instance: &wasmtime::Instance,
+    exports: Option<DomainDeclaration<'_>>,
+) -> Result<Vec<Func>, LoadError> {
+    let Some(domain) = exports else { return Ok(Vec::new()) };
+    let function = |interface: InterfaceDeclaration<'_>| {
+        let symbol = format!("{}.{}", domain.name(), interface.name);
+        let wanted = link::function_type(store.engine(), interface.signature);
+        let found = instance.get_func(&mut *store, &symbol);
+        found
+            .filter(|function| wasmtime::FuncType::eq(&function.ty(&*store), &wanted))
+            .ok_or(LoadError::Export("function for an interface that its manifest declares"))
+    };
+    domain.interfaces().map(function).collect()
+}
+
 /// The state of an extension that has not run yet.
 fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
     let handlers = verified.image().manifest.handlers().map(|declared| Handler {
@@ -490,32 +632,17 @@ fn state(verified: &Verified<'_>, from: &Ingredients<'_>) -> State {
         writeback: declared.writeback,
         context: 0,
     });
+    let links = verified
+        .image()
+        .links
+        .iter()
+        .map(|link| Link { declaration: link.as_bytes().to_vec(), place: u16::MAX });
     State {
-        phase: Phase::Init,
         domains: verified.image().header.domains,
         handlers: handlers.collect(),
-        regions: Vec::new(),
-        frames: Arc::clone(&from.frames),
-        own: None,
         burst: Vec::with_capacity(BURST),
-        asked: 0,
-        answered: 0,
-        verdicts: [0; BURST],
-        answers: [0; BURST],
-        slots: 0,
-        stride: 0,
-        fuel: 0,
-        share: 0,
-        spent: 0,
-        renewed: 0,
-        adapter: from.adapter,
-        number: 0,
-        windows: Windows::default(),
-        kept: Kept::default(),
-        released: Vec::new(),
-        to_host: Vec::new(),
-        to_peer: Vec::new(),
-        refused: 0,
+        links: links.collect(),
+        ..State::new(Arc::clone(&from.frames), from.adapter)
     }
 }
 

@@ -76,18 +76,25 @@ pub enum Ending {
     Trapped,
     /// It returned before it had asked for every message.
     ReturnedEarly,
+    /// An extension that it called trapped: its message is lost with it, and the fault is the other's.
+    CalleeTrapped,
 }
 
 impl Ending {
     /// Whether this counts against the extension.
     pub fn is_strike(self) -> bool {
+        self.offence().is_some()
+    }
+
+    /// Whether its entry was cut short, by whosever fault: a stop takes time that no fuel pays for.
+    pub fn is_stop(self) -> bool {
         self != Self::Finished
     }
 
     /// What the application is told if this was the last strike.
     pub fn offence(self) -> Option<Offence> {
         match self {
-            Self::Finished => None,
+            Self::Finished | Self::CalleeTrapped => None,
             Self::OutOfFuel => Some(Offence::OutOfFuel),
             Self::Trapped => Some(Offence::Trapped),
             Self::ReturnedEarly => Some(Offence::ReturnedEarly),

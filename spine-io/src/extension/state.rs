@@ -6,18 +6,21 @@ use spine_abi::dma::{Source, Transfer};
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::{ARGUMENT_BYTES, BURST, HEADER_BYTES};
 use spine_abi::{BufferRef, ErrorCode, Message, Verdict};
+use wasmtime::{Func, Global};
 
+use super::link::{Lent, Link};
 use super::outcome::{Body, Pending};
 use super::sys::OwnMemory;
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
 
-/// Whether the extension is being initialised or runs a burst.
+/// Whether the extension is being initialised, runs a burst, or is called by another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Init,
     Run,
+    Called,
 }
 
 /// One handler, as installed.
@@ -75,9 +78,61 @@ pub(super) struct State {
     pub(super) to_peer: Vec<(u16, Message)>,
     /// Messages it may not send in this entry any more, and tried to.
     pub(super) refused: u64,
+
+    /// Where the shadow stack's pointer is, and its value outside of calls.
+    pub(super) stack_pointer: Option<(Global, i32)>,
+    /// The domains of other extensions that it was linked against.
+    pub(super) links: Vec<Link>,
+    /// While it runs: those it can reach.
+    pub(super) rack: Vec<Lent>,
+    /// The interfaces it exports, in the order of their declaration.
+    pub(super) interfaces: Vec<Func>,
+    /// Calls in which it trapped, since the runtime looked last.
+    pub(super) traps: u64,
 }
 
 impl State {
+    /// The state of no extension on an adapter.
+    pub(super) fn new(frames: Arc<FrameMemory>, adapter: u16) -> Self {
+        Self {
+            phase: Phase::Init,
+            domains: Domains::default(),
+            handlers: Vec::new(),
+            regions: Vec::new(),
+            frames,
+            own: None,
+            burst: Vec::new(),
+            asked: 0,
+            answered: 0,
+            verdicts: [0; BURST],
+            answers: [0; BURST],
+            slots: 0,
+            stride: 0,
+            fuel: 0,
+            share: 0,
+            spent: 0,
+            renewed: 0,
+            adapter,
+            number: 0,
+            windows: Windows::default(),
+            kept: Kept::default(),
+            released: Vec::new(),
+            to_host: Vec::new(),
+            to_peer: Vec::new(),
+            refused: 0,
+            stack_pointer: None,
+            links: Vec::new(),
+            rack: Vec::new(),
+            interfaces: Vec::new(),
+            traps: 0,
+        }
+    }
+
+    /// The state of no extension, on the same adapter.
+    pub(super) fn vacant(like: &Self) -> Self {
+        Self::new(Arc::clone(&like.frames), like.adapter)
+    }
+
     /// Takes the verdict on the message given out last and gives out the next: the context of its
     /// handler and its slot's address, or `None` when the burst or the share is used up. `left` is the
     /// fuel not used.

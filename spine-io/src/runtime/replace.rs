@@ -19,15 +19,24 @@ impl Adapter {
     /// ([`Reason::NoHandler`]).
     ///
     /// # Errors
-    /// [`LoadError::NoExtension`], or [`LoadError::HandlerTaken`] by a third one; all is as before.
+    /// [`LoadError::NoExtension`], [`LoadError::HandlerTaken`] by a third one, [`LoadError::Needed`] where others
+    /// are linked against what the new version does not export, and those about what it was linked against
+    /// itself; all is as before.
     pub fn replace(
         &mut self,
         extension: ExtensionId,
         mut instance: Loaded,
     ) -> Result<Loaded, LoadError> {
         let (number, adapter) = (extension.0, self.out.nic.name().to_owned());
-        let place = self.extensions.get_mut(usize::from(number)).and_then(Option::as_mut);
-        let Some(installed) = place else {
+        let place = usize::from(number);
+        let Some(Some(installed)) = self.extensions.get(place) else {
+            return Err(LoadError::NoExtension { extension: number, adapter });
+        };
+        if instance.exports() != installed.instance.exports() {
+            self.needed(extension)?;
+        }
+        instance.set_links(&self.find_links(&instance, number)?);
+        let Some(Some(installed)) = self.extensions.get_mut(place) else {
             return Err(LoadError::NoExtension { extension: number, adapter });
         };
         let before: Vec<HandlerNumber> = installed.instance.handlers().collect();
@@ -64,6 +73,7 @@ impl Adapter {
         for body in orphans {
             self.refuse(body, Reason::NoHandler);
         }
+        self.relink();
         Ok(instance)
     }
 }

@@ -52,10 +52,25 @@ pub(crate) fn extension_with(
     items: &str,
     body: &str,
 ) -> Vec<u8> {
+    let wasm = module(handlers, domains, &[], imports, items, body);
+    linker().link(&wasm).unwrap_or_else(|error| panic!("{error}")).into_bytes()
+}
+
+/// The module of such an extension, not linked yet; `exports` is the declaration of its domain.
+pub(crate) fn module(
+    handlers: [HandlerNumber; 2],
+    domains: &[Domain],
+    exports: &[u8],
+    imports: &str,
+    items: &str,
+    body: &str,
+) -> Vec<u8> {
     let domains = domains.iter().fold(Domains::CORE, |set, domain| set.with(*domain));
     let handler = |number| HandlerDeclaration { number, prefix: 64, writeback: 64 };
     const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
-    let manifest: [u8; LENGTH] = build("test", domains, 0, &handlers.map(handler));
+    let mut manifest = build::<LENGTH>("test", domains, 0, &handlers.map(handler)).to_vec();
+    manifest[14..16].copy_from_slice(&u16::try_from(exports.len()).expect("short").to_le_bytes());
+    manifest.extend_from_slice(exports);
     let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = format!(
         r#"(module
@@ -74,8 +89,7 @@ pub(crate) fn extension_with(
                     (br $again)))
             (@custom "spine.manifest" "{section}"))"#
     );
-    let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    linker().link(&wasm).unwrap_or_else(|error| panic!("{error}")).into_bytes()
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// Collects what is handed to the kernel.
