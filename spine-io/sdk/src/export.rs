@@ -4,7 +4,8 @@
 //! cannot have; so the library holds everything an author writes, and this binary only the names under
 //! which the runtime finds it. Built for the host, the binary says what it is good for.
 
-/// Exports the extension in the given library crate: `run`, `init` and the manifest's section.
+/// Exports the extension in the given library crate: `run`, `init`, the interfaces for other extensions and
+/// the manifest's section.
 ///
 /// ```ignore
 /// #![cfg_attr(target_arch = "wasm32", no_std, no_main)]
@@ -25,8 +26,12 @@ macro_rules! export {
             // SAFETY: as above.
             #[unsafe(no_mangle)]
             extern "C" fn init() {
-                $library::extension::initialise();
+                // SAFETY: the runtime calls this once, before any handler.
+                let mut setup = unsafe { spine_sdk::Init::from_runtime() };
+                $library::extension::initialise(&mut setup);
             }
+
+            $library::__spine_interfaces!();
 
             // SAFETY: a custom section of the module: never loaded, and read by the linker only.
             #[unsafe(link_section = "spine.manifest")]

@@ -101,6 +101,36 @@ use crate::sys;
 /// # fn main() {}
 /// ```
 ///
+/// has none made for it by what the runtime's entry uses,
+///
+/// ```compile_fail,E0133
+/// # #![forbid(unsafe_code)]
+/// # use spine_sdk::{Context, Init, Message, Verdict, handler};
+/// #[handler(5)]
+/// fn illegal_handler(_context: Context, _message: &mut Message<'_>) -> Verdict {
+///     let _ = Init::from_runtime().region(0);
+///     Verdict::Done
+/// }
+/// # fn main() {}
+/// ```
+///
+/// cannot call `init` again, which would be given one,
+///
+/// ```compile_fail,E0061
+/// # use spine_sdk::{Context, Init, Message, Verdict, handler, init};
+/// #[handler(5)]
+/// fn illegal_handler(_context: Context, _message: &mut Message<'_>) -> Verdict {
+///     extension::initialise();
+///     Verdict::Done
+/// }
+///
+/// #[init]
+/// fn init(setup: &mut Init) {}
+///
+/// spine_sdk::extension! { name: "again", domains: [], handlers: [illegal_handler], init: init }
+/// # fn main() {}
+/// ```
+///
 /// and cannot have been left one: `init` has it lent for the time of the call only.
 ///
 /// ```compile_fail,E0521
@@ -122,9 +152,7 @@ pub struct Init {
 }
 
 impl Init {
-    /// For generated code.
-    #[doc(hidden)]
-    pub fn generated() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { _private: () }
     }
 

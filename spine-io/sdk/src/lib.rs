@@ -23,6 +23,11 @@
 //! marked [`init`] is given one. The linker checks the same again on the finished module.
 //! The paper's own examples are in the documentation of [`Init`].
 //!
+//! **Other extensions.** One may export a domain of its own (`exports:` in [`extension!`](extension)), and
+//! another call its interfaces ([`import!`](import)); `spine-io/sdk/flows` and `spine-io/sdk/heavy` are such a pair. Numbers go
+//! across and nothing else. Who exports an interface checks what it is given, as it checks packets: a trap is
+//! its own strike. And it may be stopped in it at any instruction, when its caller's fuel is used up.
+//!
 //! **On the host** the crate is ordinary Rust with `std`: [`sys`](self) is replaced by a double, and
 //! [`testing`] calls handlers with plain slices. On wasm32 it is `no_std`, without an allocator, and a
 //! panic is a trap without a text: formatting one would cost more than the extension.
@@ -37,6 +42,7 @@ mod export;
 mod global;
 mod init;
 mod message;
+mod number;
 mod region;
 mod send;
 mod sys;
@@ -49,16 +55,18 @@ pub use dma::{Dma, Scratch};
 pub use global::{Global, RegionCell};
 pub use init::Init;
 pub use message::{Context, Message, handler_number};
+pub use number::Number;
 pub use region::Region;
 pub use send::{send_to_host, send_to_peer};
 pub use spine_abi::dma::{Direction, Element, Publish, Source, Strides, Transfer};
-pub use spine_abi::interface::{Domain, Domains};
+pub use spine_abi::interface::{Domain, Domains, Value};
 pub use spine_abi::manifest::HandlerDeclaration;
 pub use spine_abi::verdict::{ChecksumRequest, Finish};
 pub use spine_abi::{
-    BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, limits, manifest,
+    BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, declaration,
+    limits, manifest,
 };
-pub use spine_sdk_macros::{extension, handler, init};
+pub use spine_sdk_macros::{extension, handler, import, init};
 #[cfg(target_arch = "wasm32")]
 pub use sys::run;
 

@@ -20,6 +20,18 @@ pub(crate) use wasm::{
     Cell, ScratchCell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
 };
 
+impl crate::Init {
+    /// The one that `init` is given. For `export!`, whose entry the runtime calls.
+    ///
+    /// # Safety
+    /// The runtime must be initialising the extension: handlers may be stopped at any instruction, and what
+    /// an `Init` reaches does not bear that. (A handler that has one all the same is refused by the linker.)
+    #[doc(hidden)]
+    pub const unsafe fn from_runtime() -> Self {
+        Self::new()
+    }
+}
+
 /// Where a region's words start: enough for the largest word read from one.
 const ALIGN: usize = 8;
 

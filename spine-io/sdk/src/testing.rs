@@ -23,6 +23,9 @@ use spine_abi::dma::Element;
 use spine_abi::limits::{ARGUMENT_BYTES, HEADER_BYTES, MESSAGE_BYTES};
 use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Verdict};
 
+use std::rc::Rc;
+
+use crate::Init;
 use crate::message::{Context, Message};
 use crate::region::Region;
 use crate::sys::{Span, double};
@@ -40,6 +43,31 @@ pub fn share(region: Region) {
 /// Makes this thread's extension a newly loaded one: statics as written, no regions, no buffers.
 pub fn fresh() {
     double::with(|double| *double = double::Double::default());
+}
+
+/// Runs an extension's initialisation, as the runtime does: `testing::initialise(extension::initialise)`.
+pub fn initialise(initialise: impl FnOnce(&mut Init)) {
+    initialise(&mut Init::new());
+}
+
+/// Says what another extension answers on this thread when one of its interfaces is called that
+/// [`import!`](crate::import) declares. Numbers are given and taken as their bits.
+pub fn answer(domain: &str, interface: &str, with: impl Fn(&[u64]) -> u64 + 'static) {
+    let key = (domain.to_owned(), interface.to_owned());
+    double::with(|double| double.answers.insert(key, Rc::new(with)));
+}
+
+/// Calls what [`answer`] was given. For generated code.
+///
+/// # Panics
+/// If nothing was.
+#[doc(hidden)]
+pub fn call(domain: &str, interface: &str, arguments: &[u64]) -> u64 {
+    let key = (domain.to_owned(), interface.to_owned());
+    match double::with(|double| double.answers.get(&key).cloned()) {
+        Some(answer) => answer(arguments),
+        None => panic!("no test said what {domain}.{interface} answers: testing::answer"),
+    }
 }
 
 /// The context that `init` set for a handler, if it set one.

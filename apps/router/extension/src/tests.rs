@@ -79,7 +79,7 @@ fn loaded() -> Region {
     testing::fresh();
     let region = testing::region(layout::REGION_BYTES);
     testing::share(region);
-    extension::initialise();
+    spine_sdk::testing::initialise(extension::initialise);
     let forward = |peer| NextHop {
         action: Action::Forward,
         peer,
@@ -240,7 +240,7 @@ fn without_a_swap_or_paused_everything_is_the_kernels() {
     say(&Swap { half: 0, ..SAID });
     assert_eq!(send(&Frame::new(100)).verdict, Verdict::kernel(Reason::NoRoute), "the empty half");
     testing::fresh();
-    extension::initialise();
+    spine_sdk::testing::initialise(extension::initialise);
     say(&SAID);
     assert_eq!(send(&Frame::new(100)).verdict, paused, "no region");
 }
@@ -416,7 +416,7 @@ proptest! {
     ) {
         testing::fresh();
         testing::share(testing::region(1 << 12));
-        extension::initialise();
+        spine_sdk::testing::initialise(extension::initialise);
         say(&SAID);
         let call = if small { Call::small(&bytes) } else { Call::packet(&bytes) };
         let outcome = call.handler(number).dispatch(extension::dispatch);

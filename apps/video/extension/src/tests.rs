@@ -30,7 +30,7 @@ fn loaded(stream: Stream) -> Region {
     fresh();
     let counters = region(REGION_BYTES);
     share(counters);
-    extension::initialise();
+    spine_sdk::testing::initialise(extension::initialise);
     configured(stream);
     counters
 }

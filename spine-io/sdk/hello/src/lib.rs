@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn packets_are_counted_and_left_to_the_kernel() {
         fresh();
-        extension::initialise();
+        spine_sdk::testing::initialise(extension::initialise);
         let one = context_of(PACKET).unwrap();
         for length in [60, 1514] {
             let call = Call::packet(&vec![0; length]).handler(PACKET.0).context(one);

@@ -7,9 +7,9 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, LitStr, Path, Token, bracketed};
 
 use crate::handler::declaration_of;
+use crate::interface::Domain;
 
-const USAGE: &str =
-    "write `name: \"...\", domains: [...], regions: 0, handlers: [...], init: init`";
+const USAGE: &str = "write `name: \"...\", domains: [...], regions: 0, handlers: [...], exports: domain { ... }, init: init`";
 
 #[derive(Default)]
 struct Parts {
@@ -17,6 +17,7 @@ struct Parts {
     domains: Vec<Ident>,
     regions: Option<Expr>,
     handlers: Vec<Path>,
+    exports: Option<Domain>,
     init: Option<Path>,
 }
 
@@ -35,6 +36,7 @@ impl Parse for Parts {
                 "domains" => parts.domains = list(input)?,
                 "regions" => parts.regions = Some(input.parse()?),
                 "handlers" => parts.handlers = list(input)?,
+                "exports" => parts.exports = Some(input.parse()?),
                 "init" => parts.init = Some(input.parse()?),
                 _ => return Err(Error::new(key.span(), USAGE)),
             }
@@ -54,7 +56,7 @@ fn list<Item: Parse>(input: ParseStream<'_>) -> syn::Result<Vec<Item>> {
 }
 
 pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
-    let Parts { name, domains, regions, handlers, init } = syn::parse2(input)?;
+    let Parts { name, domains, regions, handlers, exports, init } = syn::parse2(input)?;
     let here = proc_macro2::Span::call_site();
     let name = name.ok_or_else(|| Error::new(here, format!("no name: {USAGE}")))?;
     if handlers.is_empty() {
@@ -70,17 +72,29 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
     let initialise = match &init {
         Some(path) => {
             let path = from_module(path)?;
-            quote! { #path(&mut ::spine_sdk::Init::generated()); }
+            quote! { #path(setup); }
         }
-        None => quote! {},
+        None => quote! { let _ = setup; },
+    };
+    let (declaration, entries, symbols) = match &exports {
+        Some(domain) => (domain.declaration(), domain.entries(), domain.exports()),
+        None => (quote!(&[]), quote!(), quote!()),
     };
     Ok(quote! {
+        /// The interfaces that the module exports, for `spine_sdk::export!`.
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! __spine_interfaces {
+            () => { #symbols };
+        }
+
         /// The extension as a whole: its manifest, and how the runtime enters it.
         pub mod extension {
             use ::spine_sdk::{Context, Domain, Domains, HandlerDeclaration, Message, Verdict};
 
             const HANDLERS: &[HandlerDeclaration] = &[#(#declarations),*];
             const REGIONS: u16 = #regions;
+            const EXPORTS: &[u8] = #declaration;
             const PREFIX: usize = ::spine_sdk::check(HANDLERS, REGIONS);
 
             /// Bytes from one slot to the next.
@@ -88,14 +102,16 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
 
             /// Bytes of the manifest.
             pub const MANIFEST_BYTES: usize = ::spine_sdk::manifest::FIXED_BYTES
-                + HANDLERS.len() * ::spine_sdk::manifest::HANDLER_BYTES;
+                + HANDLERS.len() * ::spine_sdk::manifest::HANDLER_BYTES
+                + EXPORTS.len();
 
             /// The manifest.
-            pub const MANIFEST: [u8; MANIFEST_BYTES] = ::spine_sdk::manifest::build(
+            pub const MANIFEST: [u8; MANIFEST_BYTES] = ::spine_sdk::manifest::build_exporting(
                 #name,
                 Domains::CORE #(.with(Domain::#domains))*,
                 REGIONS,
                 HANDLERS,
+                EXPORTS,
             );
 
             /// Invokes the handler whose number the message in `slot` carries.
@@ -111,8 +127,14 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
             }
 
             /// Runs the initialisation; once, before any handler.
-            pub fn initialise() {
+            pub fn initialise(setup: &mut ::spine_sdk::Init) {
                 #initialise
+            }
+
+            /// What other extensions call.
+            #[doc(hidden)]
+            pub mod interfaces {
+                #entries
             }
 
             /// Works through a burst.
@@ -154,6 +176,7 @@ mod tests {
             ("name: \"x\", name: \"y\"", "given twice"),
             ("name: \"x\", colour: 3", USAGE),
             ("name: \"\", handlers: [a]", "1 to 32 bytes"),
+            ("name: \"x\", exports: d { fn f(x: &u32); }", "an interface is"),
             ("name: \"x\", handlers: [self::a]", "start the path"),
         ] {
             let text = expand(input.parse().unwrap()).unwrap_err().to_string();
@@ -169,7 +192,7 @@ mod tests {
             "super::__HANDLER_A",
             "super::m::__HANDLER_B",
             "crate::__HANDLER_C",
-            "super::m::start(&mut",
+            "super::m::start(setup)",
             ".with(Domain::Net)",
         ] {
             assert!(out.contains(part), "{part} in {out}");

@@ -1,12 +1,14 @@
-//! The attributes of spine-sdk: `#[handler]`, `#[init]` and `extension!`.
+//! The attributes of spine-sdk: `#[handler]`, `#[init]`, `extension!` and `import!`.
 //!
 //! They write down what an author would have to repeat by hand: the declaration of each handler, the
-//! manifest, and the choice of the function by the number. What they emit is safe code, so that an
-//! extension keeps its `#![forbid(unsafe_code)]`. What is wrong is said where it is written.
+//! manifest, and the choice of the function by the number. An extension keeps its `#![forbid(unsafe_code)]`:
+//! what they emit there is safe code, but for the declaration of imported functions, which take numbers and
+//! are safe to call. What is wrong is said where it is written.
 
 mod extension;
 mod handler;
 mod init;
+mod interface;
 
 use proc_macro::TokenStream;
 
@@ -35,6 +37,9 @@ pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///     domains: [Net, Peer],       // besides Core, which everyone has
 ///     regions: 1,                 // default 0
 ///     handlers: [forward, swap],  // functions with #[handler]
+///     exports: flow {             // a domain for other extensions; may be left out
+///         fn count(flow: u64) -> u64; // calls this crate's function of that name
+///     },
 ///     init: init,                 // a function with #[init]; may be left out
 /// }
 /// ```
@@ -44,6 +49,26 @@ pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn extension(input: TokenStream) -> TokenStream {
     finish(extension::expand(input.into()))
+}
+
+/// Says which interfaces of a domain that another extension exports are called here.
+///
+/// ```ignore
+/// spine_sdk::import! {
+///     /// What the extension `flows` counts.
+///     mod flow {
+///         /// Counts a packet of a flow, and gives how many there were.
+///         fn count(flow: u64) -> u64;
+///     }
+/// }
+/// ```
+///
+/// Makes a module `flow` with those functions, to be called by handlers (not by `init`). The linker
+/// refuses the extension where none that exports such a domain is loaded. On the host they call what a
+/// test gave to `spine_sdk::testing::answer`.
+#[proc_macro]
+pub fn import(input: TokenStream) -> TokenStream {
+    finish(interface::import(input.into()))
 }
 
 fn finish(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use spine_abi::{BufferRef, ErrorCode, Message};
@@ -23,7 +24,12 @@ pub(crate) struct Double {
     pub(crate) buffers: HashMap<BufferRef, Vec<u8>>,
     pub(crate) to_host: Vec<Message>,
     pub(crate) to_peers: Vec<(u16, Message)>,
+    /// What other extensions answer, by domain and interface.
+    pub(crate) answers: HashMap<(String, String), Answer>,
 }
+
+/// A double of another extension's interface: numbers as bits.
+pub(crate) type Answer = Rc<dyn Fn(&[u64]) -> u64>;
 
 thread_local! {
     static DOUBLE: RefCell<Double> = RefCell::default();
