@@ -10,9 +10,9 @@ use crate::screen::{self, Screen};
 use crate::suite::{self, Case, Fate, PREFIX};
 
 /// Rounds before, with and after the offender. Those with it are more than its strikes allow.
-const BEFORE: usize = 60;
-const WITH: usize = 150;
-const AFTER: usize = 60;
+pub(crate) const BEFORE: usize = 60;
+pub(crate) const WITH: usize = 150;
+pub(crate) const AFTER: usize = 60;
 
 /// Fuel that the runtime's own work on one message costs its extension at most here: copies to and
 /// from the slot, and a packet of 200 bytes for the kernel (`extension/judge.rs`).
@@ -21,7 +21,7 @@ const RUNTIME: u64 = 2 * PREFIX as u64 / 16 + 50 + 200 / 16;
 /// The bound on what an offender adds to its neighbours' latency, in fuel: the budget of one entry, one
 /// worst-case handler on top of it, and the runtime's work on a whole burst. One trap comes on top,
 /// which costs time and no fuel; that there is no more than one in a turn the scene checks.
-fn bound() -> u64 {
+pub(crate) fn bound() -> u64 {
     budget().entry + budget().message + BURST as u64 * RUNTIME
 }
 

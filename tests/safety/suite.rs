@@ -12,7 +12,7 @@ use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_io::TrustedKey;
-use spine_os::domain::Policy;
+use spine_os::domain::{Exports, Policy};
 use spine_os::linker::{LinkError, Linker};
 use spine_os::signature::SecretKey;
 
@@ -50,7 +50,7 @@ pub(crate) struct Case {
 impl Case {
     /// The same with other handler numbers, so that several can live on one adapter.
     pub(crate) fn with_handlers(mut self, handlers: [u16; 2]) -> Self {
-        self.wasm = module(&self.name, &self.text, handlers);
+        self.wasm = module(&self.name, &self.text, handlers, &[]);
         self
     }
 
@@ -97,8 +97,18 @@ pub(crate) fn good(name: &str) -> Vec<u8> {
     let path = root().join("safety/good").join(format!("{name}.wat"));
     let text = text(&path);
     let numbers = header(&text, "handlers").map_or([1, 2], numbers);
-    let wasm = module(name, &text, numbers);
+    let wasm = module(name, &text, numbers, &[]);
     linker().link(&wasm).unwrap_or_else(|error| panic!("{name}: {error}")).into_bytes()
+}
+
+/// The image of `safety/linked/NAME.wat`, which exports the domain of this declaration, and is linked against
+/// those.
+pub(crate) fn linked(name: &str, exports: &[u8], against: &Exports) -> Vec<u8> {
+    let text = text(&root().join("safety/linked").join(format!("{name}.wat")));
+    let handlers = header(&text, "handlers").map(numbers).expect("two numbers");
+    let wasm = module(name, &text, handlers, exports);
+    let linked = linker().link_against(&wasm, against);
+    linked.unwrap_or_else(|error| panic!("{name}: {error}")).into_bytes()
 }
 
 fn root() -> &'static Path {
@@ -127,7 +137,7 @@ fn read(path: &Path) -> Case {
         "slow" => Fate::Slow,
         other => panic!("{name}: no such fate: {other}"),
     };
-    Case { wasm: module(&name, &text, handlers), name, fate, text }
+    Case { wasm: module(&name, &text, handlers, &[]), name, fate, text }
 }
 
 fn numbers(list: &str) -> [u16; 2] {
@@ -141,7 +151,7 @@ fn header<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 }
 
 /// The module with its manifest, which is put before the last parenthesis.
-fn module(name: &str, text: &str, handlers: [u16; 2]) -> Vec<u8> {
+fn module(name: &str, text: &str, handlers: [u16; 2], exports: &[u8]) -> Vec<u8> {
     const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
     let domains = header(text, "domains").unwrap_or_default();
     let domains =
@@ -154,7 +164,9 @@ fn module(name: &str, text: &str, handlers: [u16; 2]) -> Vec<u8> {
         writeback: PREFIX,
     });
     let regions = header(text, "regions").map_or(0, |count| count.parse().expect("a number"));
-    let manifest: [u8; LENGTH] = build(name, domains, regions, &handlers);
+    let mut manifest = build::<LENGTH>(name, domains, regions, &handlers).to_vec();
+    manifest[14..16].copy_from_slice(&u16::try_from(exports.len()).expect("short").to_le_bytes());
+    manifest.extend_from_slice(exports);
     let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let end = text.rfind(')').expect("a module");
     let whole = format!("{}(@custom \"spine.manifest\" \"{section}\"))", &text[..end]);
