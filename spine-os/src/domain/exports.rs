@@ -65,6 +65,39 @@ impl Exports {
         self
     }
 
+    /// All of it, for the linker in another process.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for known in &self.domains {
+            let links = u8::try_from(known.links.len()).unwrap_or(u8::MAX);
+            bytes.extend_from_slice(&[u8::from(known.granted), links]);
+            bytes.extend_from_slice(&known.declaration);
+            for link in known.links.iter().take(usize::from(links)) {
+                bytes.push(u8::try_from(link.len()).unwrap_or(u8::MAX));
+                bytes.extend(link.bytes().take(usize::from(u8::MAX)));
+            }
+        }
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made; `None` if it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (mut exports, mut left) = (Self::none(), bytes);
+        while let [granted, count, rest @ ..] = left {
+            let (declaration, mut rest) = DomainDeclaration::parse_first(rest).ok()?;
+            let mut links = Vec::new();
+            for _ in 0..*count {
+                let (length, more) = rest.split_first()?;
+                let (name, more) = more.split_at_checked(usize::from(*length))?;
+                links.push(String::from_utf8(name.to_vec()).ok()?);
+                rest = more;
+            }
+            exports = exports.with_domain(&declaration, links, *granted == 1);
+            left = rest;
+        }
+        left.is_empty().then_some(exports)
+    }
+
     /// The domain of this name, and whether it is granted.
     pub(crate) fn find(&self, name: &str) -> Option<(DomainDeclaration<'_>, bool)> {
         let known = self.domains.iter().find(|known| known.name() == name)?;
@@ -151,6 +184,18 @@ mod tests {
         assert!(exports.is_reached("a", "b"));
         assert!(!exports.is_reached("a", "c"));
         assert_eq!(exports.depth("a", 5), 5);
+    }
+
+    #[test]
+    fn everything_survives_the_way_to_another_process() {
+        let all = exports(&[("a", &["b", "c"]), ("b", &[])]);
+        let bytes = all.to_bytes();
+        assert_eq!(Exports::from_bytes(&bytes), Some(all));
+        assert_eq!(Exports::from_bytes(&[]), Some(Exports::none()));
+        for cut in 1..bytes.len() {
+            let found = Exports::from_bytes(&bytes[..cut]);
+            assert!(found.is_none_or(|found| found.granted().count() == 1), "cut at {cut}");
+        }
     }
 
     #[test]

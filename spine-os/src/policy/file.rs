@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use nix::unistd::{Group, User};
 use serde::Deserialize;
+use spine_abi::declaration::is_name;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::ADAPTERS;
 use thiserror::Error;
@@ -68,6 +69,10 @@ struct RawGrant {
     prefixes: Vec<Spanned<String>>,
     #[serde(default)]
     ports: Vec<Spanned<String>>,
+    #[serde(default)]
+    exports: Vec<Spanned<String>>,
+    #[serde(default)]
+    links: Vec<Spanned<String>>,
     extensions: Option<Spanned<u64>>,
     memory: Option<Spanned<u64>>,
     region_bytes: Option<Spanned<u64>>,
@@ -179,6 +184,13 @@ fn grant(text: &str, at: usize, raw: RawGrant) -> Result<Grant, Fault> {
         ports: each(raw.ports, |text| {
             ports(text).ok_or_else(|| format!("{text:?} is no port or range such as \"5000-5999\""))
         })?,
+        exports: each(raw.exports, |text| match exportable(text) {
+            true => Ok(text.to_owned()),
+            false => Err(format!(
+                "{text:?} is no name for an extension's domain: a-z, then a-z, 0-9 and _, and none of the runtime's"
+            )),
+        })?,
+        links: each(raw.links, link)?,
         limits: Limits {
             extensions: narrow(limit(
                 raw.extensions,
@@ -218,6 +230,23 @@ fn user(raw: Spanned<NameOrNumber>) -> Result<u32, Fault> {
             _ => Err((at, format!("there is no user {name:?} on this machine"))),
         },
     }
+}
+
+/// Whether an extension's domain may be called this.
+fn exportable(name: &str) -> bool {
+    is_name(name) && Domain::from_name(name).is_none()
+}
+
+/// `"alice:flow"`: the domain `flow` of an extension that alice loaded.
+fn link(text: &str) -> Result<(u32, String), String> {
+    let (owner, domain) = text
+        .split_once(':')
+        .filter(|(_, domain)| exportable(domain))
+        .ok_or_else(|| format!("{text:?} is no user and domain such as \"alice:flow\""))?;
+    let known = || User::from_name(owner).ok().flatten().map(|user| user.uid.as_raw());
+    let number = owner.parse().ok().or_else(known);
+    let number = number.ok_or_else(|| format!("there is no user {owner:?} on this machine"))?;
+    Ok((number, domain.to_owned()))
 }
 
 fn group(raw: Spanned<NameOrNumber>) -> Result<u32, Fault> {

@@ -58,6 +58,10 @@ struct Grant {
     domains: Domains,
     prefixes: Vec<Ipv4Net>,
     ports: Vec<(u16, u16)>,
+    /// Domains that may be exported to other extensions.
+    exports: Vec<String>,
+    /// Domains of other users' extensions that may be linked against: the user, and the name.
+    links: Vec<(u32, String)>,
     limits: Limits,
 }
 
@@ -95,6 +99,11 @@ pub struct Wish<'a> {
     pub prefixes: &'a [Ipv4Net],
     /// UDP ports it wants to claim.
     pub ports: &'a [u16],
+    /// The domain it exports to other extensions.
+    pub exports: Option<&'a str>,
+    /// The domains of other extensions it calls: the user each belongs to, and its name. A user's own are
+    /// his to link against.
+    pub links: &'a [(u32, &'a str)],
 }
 
 /// Why a wish was not granted.
@@ -129,6 +138,36 @@ pub enum Refusal {
         domain: &'static str,
         /// Those that are granted.
         granted: String,
+        /// The grant's line in the file.
+        line: usize,
+    },
+    /// It exports a domain that it may not.
+    #[error(
+        "the policy does not let {user} export a domain {domain} on {interface} (line {line} is the grant that comes closest)"
+    )]
+    Export {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// The domain.
+        domain: String,
+        /// The grant's line in the file.
+        line: usize,
+    },
+    /// It calls another user's extension, and may not.
+    #[error(
+        "the policy does not let {user} link against the domain {domain} of user {owner} on {interface} (line {line} is the grant that comes closest)"
+    )]
+    Link {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// The domain.
+        domain: String,
+        /// The number of the user it belongs to.
+        owner: u32,
         /// The grant's line in the file.
         line: usize,
     },
@@ -229,6 +268,21 @@ impl Grant {
                 line: self.line,
             };
             return Some((2, refusal));
+        }
+        let line = self.line;
+        if let Some(domain) =
+            wish.exports.filter(|name| !self.exports.iter().any(|own| own == name))
+        {
+            let domain = domain.to_owned();
+            return Some((2, Refusal::Export { user, interface, domain, line }));
+        }
+        let foreign = wish.links.iter().filter(|(owner, _)| *owner != asker.user);
+        let listed = |(owner, domain): &&(u32, &str)| {
+            !self.links.iter().any(|(of, name)| of == owner && name == domain)
+        };
+        if let Some((owner, domain)) = foreign.into_iter().find(listed) {
+            let (owner, domain) = (*owner, (*domain).to_owned());
+            return Some((2, Refusal::Link { user, interface, domain, owner, line }));
         }
         let inside = |wanted: &&Ipv4Net| !self.prefixes.iter().any(|ours| ours.contains(*wanted));
         let among =

@@ -22,7 +22,15 @@ fn asker(user: u32, groups: &[u32]) -> Asker<'_> {
 
 fn wish(domains: &[Domain]) -> Wish<'_> {
     let domains = domains.iter().fold(Domains::CORE, |set, domain| set.with(*domain));
-    Wish { extension: "hello", interface: "left", domains, prefixes: &[], ports: &[] }
+    Wish {
+        extension: "hello",
+        interface: "left",
+        domains,
+        prefixes: &[],
+        ports: &[],
+        exports: None,
+        links: &[],
+    }
 }
 
 #[test]
@@ -111,6 +119,30 @@ fn packets_are_claimed_only_where_the_grant_says() {
 }
 
 #[test]
+fn domains_are_exported_and_linked_against_only_where_the_grant_says() {
+    let policy = policy(
+        r#"
+        [[grant]]
+        user = 5
+        interfaces = ["left"]
+        domains = []
+        exports = ["flow"]
+        links = ["6:sums", "root:means"]
+        "#,
+    );
+    let ask = |exports: Option<&str>, links: &[(u32, &str)]| {
+        let wish = Wish { exports, links, ..wish(&[]) };
+        policy.decide(&asker(5, &[]), &wish).map_err(|refusal| refusal.to_string())
+    };
+    assert!(ask(Some("flow"), &[(6, "sums"), (0, "means"), (5, "own")]).is_ok());
+    let export = ask(Some("flows"), &[]).unwrap_err();
+    assert!(export.contains("let somebody export a domain flows on left"), "{export}");
+    let link = ask(None, &[(7, "sums")]).unwrap_err();
+    assert!(link.contains("link against the domain sums of user 7 on left (line 2"), "{link}");
+    assert!(ask(None, &[(6, "means")]).is_err(), "another user's of the same name");
+}
+
+#[test]
 fn what_is_wrong_in_a_file_is_said_with_its_line() {
     let good = "[[grant]]\nuser = 5\ninterfaces = [\"left\"]\ndomains = [\"net\"]\n";
     assert_eq!(policy(good).grants(), 1);
@@ -173,6 +205,24 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
             "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nprefixes = [\"10.0.0.1/8\"]\n",
             5,
             "is no prefix",
+        ),
+        (
+            "built-in domain exported",
+            "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nexports = [\"net\"]\n",
+            5,
+            "and none of the runtime's",
+        ),
+        (
+            "link without a user",
+            "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nlinks = [\"flow\"]\n",
+            5,
+            "such as \"alice:flow\"",
+        ),
+        (
+            "link to nobody",
+            "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nlinks = [\"no-such-user:flow\"]\n",
+            5,
+            "there is no user \"no-such-user\"",
         ),
         (
             "no port",

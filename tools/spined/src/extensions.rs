@@ -12,6 +12,7 @@ use spine_os::policy::Limits;
 
 use crate::claims::Claims;
 use crate::clients::ClientId;
+use crate::domains::Linkage;
 
 /// An extension that runs.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct Extension {
     pub(crate) listeners: Vec<ClientId>,
     pub(crate) handlers: Vec<u16>,
     pub(crate) domains: Domains,
+    pub(crate) linkage: Linkage,
     pub(crate) claims: Claims,
     /// The handler that gets what it claims.
     pub(crate) receiver: HandlerNumber,
@@ -92,7 +94,13 @@ impl Extension {
             user: self.user,
             keep: self.owner.is_none(),
             handlers: self.handlers.clone(),
-            domains: self.domains.iter().map(Domain::name).map(str::to_owned).collect(),
+            domains: self
+                .domains
+                .iter()
+                .map(Domain::name)
+                .map(str::to_owned)
+                .chain(self.linkage.links.clone())
+                .collect(),
             prefixes: self.claims.prefixes.clone(),
             ports: self.claims.ports.clone(),
             regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),

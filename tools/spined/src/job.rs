@@ -20,12 +20,13 @@ use spine_io::{Budget, Machine, RegionSource};
 use spine_os::daemon::file;
 use spine_os::daemon::protocol::ExtensionNumber;
 use spine_os::domain;
-use spine_os::linker::{UnsignedImage, manifest_of};
+use spine_os::linker::{UnsignedImage, imported_domains, manifest_of};
 use spine_os::policy::{Asker, Limits, Policy, Wish};
 use spine_os::signature::{SecretKey, verify_author};
 
 use crate::claims::Claims;
 use crate::clients::{ClientId, Who};
+use crate::domains::{self, Linkage, Shown};
 use crate::extensions::Usage;
 use crate::link;
 use crate::mail::Bell;
@@ -47,6 +48,8 @@ pub(crate) struct Order {
     pub(crate) wire: usize,
     pub(crate) interface: String,
     pub(crate) claims: Claims,
+    /// What the extensions there export, as it was when this was asked for.
+    pub(crate) shown: Vec<Shown>,
     /// The only domains it may have, if the client said so.
     pub(crate) domains: Option<Domains>,
     pub(crate) fuel: Option<u64>,
@@ -75,6 +78,7 @@ pub(crate) struct Prepared {
     pub(crate) name: String,
     pub(crate) handlers: Vec<u16>,
     pub(crate) domains: Domains,
+    pub(crate) linkage: Linkage,
     pub(crate) memory: u64,
     pub(crate) fuel: u64,
     pub(crate) limits: Limits,
@@ -194,7 +198,8 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     let wasm = file::unseal(wasm).map_err(|error| error.to_string())?;
     let manifest = manifest_of(&wasm).map_err(|error| error.to_string())?;
     let manifest = Manifest::parse(&manifest).map_err(|error| error.to_string())?;
-    let limits = permit(order, policy, &wasm, &manifest)?;
+    let wanted = imported_domains(&wasm).map_err(|error| error.to_string())?;
+    let limits = permit(order, policy, &wasm, &manifest, &wanted)?;
     let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
     let more = Usage { extensions: 1, memory: 0, region_bytes };
     if let Then::Load { .. } = order.then
@@ -211,17 +216,13 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     }
 
     let granted = domain::Policy::grant(manifest.domains());
-    let linked = link::link(&wasm, granted.granted()).map_err(|error| error.to_string())?;
-    let image = UnsignedImage::claimed(
-        linked,
-        &wasm,
-        &granted,
-        &domain::Exports::none(),
-        tools.compatibility,
-    )
-    .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
-    .sign(&tools.key)
-    .into_bytes();
+    let exports = domains::exports(&order.shown, &wanted);
+    let linked =
+        link::link(&wasm, granted.granted(), &exports).map_err(|error| error.to_string())?;
+    let image = UnsignedImage::claimed(linked, &wasm, &granted, &exports, tools.compatibility)
+        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
+        .sign(&tools.key)
+        .into_bytes();
     let parts = Image::parse(&image).map_err(|error| error.to_string())?;
     let adapter = tools.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
     let budget = Budget { message: fuel, entry: 8 * fuel, ..Budget::default() };
@@ -232,6 +233,7 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
         name: readable(manifest.name()),
         handlers: manifest.handlers().map(|handler| handler.number.0).collect(),
         domains: parts.header.domains,
+        linkage: Linkage::of(&parts),
         memory: u64::from(parts.header.memory_pages) * PAGE_BYTES as u64,
         fuel,
         limits,
@@ -244,6 +246,7 @@ fn permit(
     policy: &Policy,
     wasm: &[u8],
     manifest: &Manifest<'_>,
+    imported: &[String],
 ) -> Result<Limits, String> {
     let name = readable(manifest.name());
     let signer = match &order.signature {
@@ -260,6 +263,14 @@ fn permit(
             refused.name()
         ));
     }
+    let exported = manifest.exports().map(|domain| domain.name().to_owned());
+    // What is not there has no owner, and the linker says so.
+    let links: Vec<(u32, &str)> = order
+        .shown
+        .iter()
+        .filter(|one| imported.iter().any(|name| name == one.name()))
+        .map(|one| (one.user, one.name()))
+        .collect();
     let who = &order.who;
     let asker = Asker { user: who.user, name: &who.name, groups: &who.groups, signer };
     let wish = Wish {
@@ -268,6 +279,8 @@ fn permit(
         domains: wanted,
         prefixes: &order.claims.prefixes,
         ports: &order.claims.ports,
+        exports: exported.as_deref(),
+        links: &links,
     };
     policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())
 }

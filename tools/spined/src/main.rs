@@ -12,6 +12,7 @@ mod claims;
 mod cli;
 mod clients;
 mod confine;
+mod domains;
 mod extensions;
 
 mod job;

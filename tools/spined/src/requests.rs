@@ -128,6 +128,14 @@ impl Server {
         who: &Who,
         number: ExtensionNumber,
     ) -> Result<Answer, String> {
+        self.commanded(who, number)?;
+        let extension = self.extensions.get(number).ok_or("it is gone already")?;
+        if let Some((importer, it)) = self.extensions.importer_of(extension) {
+            return Err(format!(
+                "extension {importer} ({}) is linked against what {number} ({}) exports: unload that one first",
+                it.name, extension.name
+            ));
+        }
         // Who asks is told by the answer.
         self.commanded(who, number)?.listeners.retain(|listener| *listener != id);
         self.unload(number, &format!("{} unloaded it", who.name));
@@ -210,6 +218,7 @@ impl Server {
             wire,
             interface: load.interface,
             claims,
+            shown: self.extensions.shown(wire),
             domains: load.domains.map(|names| domains(&names)).transpose()?,
             fuel: load.fuel,
             regions: files.into_iter().zip(load.regions).collect(),
@@ -243,20 +252,24 @@ impl Server {
         let extension = self.commanded(&who, number)?;
         let regions = extension.regions.iter().map(|(file, bytes)| Ok((file.try_clone()?, *bytes)));
         let regions = regions.collect::<std::io::Result<_>>().map_err(|error| error.to_string())?;
-        Ok(Order {
+        let wire = extension.wire;
+        let mut order = Order {
             client,
             call,
             who,
             wasm,
             signature,
-            wire: extension.wire,
+            wire,
             interface: extension.interface.clone(),
             claims: extension.claims.clone(),
+            shown: Vec::new(),
             domains: None,
             fuel: Some(extension.fuel),
             regions,
             then: Then::Replace(number),
-        })
+        };
+        order.shown = self.extensions.shown(wire);
+        Ok(order)
     }
 
     fn submit(&mut self, order: Order) {
@@ -284,7 +297,7 @@ impl Server {
         let result = done.result.and_then(|prepared| match done.order.then {
             Then::Load { keep, handler } => self.install(done.order, prepared, keep, handler),
             Then::Replace(number) => {
-                let swapped = self.swap(&done.order.who, number, prepared);
+                let swapped = self.swap(&done.order, number, prepared);
                 swapped.map(|answer| (answer, Vec::new()))
             }
         });
@@ -298,7 +311,9 @@ impl Server {
         keep: bool,
         handler: Option<u16>,
     ) -> Result<(Answer, Vec<OwnedFd>), String> {
-        let Prepared { mut loaded, name, handlers, domains, memory, fuel, limits } = prepared;
+        let Prepared { mut loaded, name, handlers, domains, linkage, memory, fuel, limits } =
+            prepared;
+        self.extensions.still(order.wire, &order.shown, &linkage.links)?;
         let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
         let more = Usage { extensions: 1, memory, region_bytes };
         if let Some(over) = self.extensions.usage(order.who.user).over(more, &limits) {
@@ -334,6 +349,7 @@ impl Server {
             listeners: vec![order.client],
             handlers,
             domains,
+            linkage,
             claims: order.claims,
             receiver,
             regions: order.regions,
@@ -372,11 +388,13 @@ impl Server {
     /// Puts what a job has made in an extension's place.
     fn swap(
         &mut self,
-        who: &Who,
+        order: &Order,
         number: ExtensionNumber,
         prepared: Prepared,
     ) -> Result<Answer, String> {
-        let Prepared { loaded, name, handlers, domains, memory, limits, .. } = prepared;
+        let Prepared { loaded, name, handlers, domains, linkage, memory, limits, .. } = prepared;
+        let who = &order.who;
+        self.extensions.still(order.wire, &order.shown, &linkage.links)?;
         let user = self.commanded(who, number)?.user;
         let mut usage = self.extensions.usage(user);
         let extension = self.commanded(who, number)?;
@@ -399,6 +417,7 @@ impl Server {
         extension.version += 1;
         (extension.name, extension.handlers) = (name, handlers);
         (extension.domains, extension.memory) = (domains, memory);
+        extension.linkage = linkage;
         Ok(Answer::Loaded(extension.describe(number, Mail::default())))
     }
 

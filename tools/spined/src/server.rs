@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spine_abi::Notice;
+use spine_abi::notice::Offence;
 use spine_os::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
 use spine_os::daemon::socket::{Connection, Received};
 use spine_os::policy::Policy;
@@ -224,14 +225,15 @@ impl Server {
         }
     }
 
-    /// Takes an extension off its adapter, and tells those who listen to it why.
+    /// Takes an extension off its adapter, and tells those who listen to it why. Those that are linked against
+    /// it go with it: the adapter says so of each.
     pub(crate) fn unload(&mut self, number: ExtensionNumber, why: &str) {
         let Some(extension) = self.extensions.remove(number) else { return };
         if let Some(wire) = self.wires.wires.get_mut(extension.wire) {
             wire.release(&extension.claims);
         }
         let adapter = self.wires.machine.adapters().get(extension.wire);
-        match adapter.map(|adapter| adapter.unload(extension.place)) {
+        match adapter.map(|adapter| adapter.unload_with_importers(extension.place)) {
             // The adapter was faster; its notice must not be taken for the next one's at this place.
             Some(Ok(false)) => self.extensions.expect_notice(extension.wire, extension.place.0),
             Some(Err(error)) => {
@@ -297,8 +299,10 @@ impl Server {
             if let Notice::Unloaded { extension, offence, strikes } = notice
                 && let Some(number) = self.extensions.noticed(usize::from(wire), extension)
             {
-                let why =
-                    format!("it was stopped {strikes} times: its handlers {}", offence.text());
+                let why = match offence {
+                    Offence::Orphaned => format!("its handlers {}", offence.text()),
+                    _ => format!("it was stopped {strikes} times: its handlers {}", offence.text()),
+                };
                 self.struck_out(number, &why);
             }
         }

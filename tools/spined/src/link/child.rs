@@ -5,23 +5,27 @@ use std::process::ExitCode;
 
 use spine_abi::interface::Domains;
 use spine_abi::limits::MODULE_BYTES;
-use spine_os::domain::{Exports, Policy};
+use spine_os::domain::Policy;
 use spine_os::linker::Assembler;
 
-use super::{exit, sandbox};
+use super::{EXPORTS_BYTES, exit, sandbox};
 
 /// Reads a module, writes its image, and ends.
 pub(crate) fn run(domains: Domains) -> ExitCode {
     if let Err(sentence) = sandbox::enter() {
         return end(exit::UNSAFE, sentence.as_bytes());
     }
-    let mut wasm = Vec::new();
-    let read = std::io::stdin().lock().take(MODULE_BYTES as u64 + 1).read_to_end(&mut wasm);
+    let mut input = Vec::new();
+    let most = (MODULE_BYTES + EXPORTS_BYTES) as u64 + 1;
+    let read = std::io::stdin().lock().take(most).read_to_end(&mut input);
     if let Err(error) = read {
         return end(exit::REFUSED, format!("the module cannot be read: {error}").as_bytes());
     }
+    let Some((exports, wasm)) = super::parts(&input) else {
+        return end(exit::REFUSED, b"what spined says of other extensions cannot be read");
+    };
     let assembled = Assembler::new()
-        .and_then(|assembler| assembler.assemble(&wasm, &Policy::grant(domains), &Exports::none()));
+        .and_then(|assembler| assembler.assemble(wasm, &Policy::grant(domains), &exports));
     match assembled {
         Ok(image) => end(exit::LINKED, &image.into_bytes()),
         Err(error) => end(exit::REFUSED, error.to_string().as_bytes()),

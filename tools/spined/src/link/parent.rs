@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use spine_abi::interface::Domains;
 use spine_abi::limits::IMAGE_BYTES;
 use spine_os::daemon::file;
+use spine_os::domain::Exports;
 
 use super::{COMMAND, NOBODY, exit};
 
@@ -53,12 +54,16 @@ impl Drop for Guarded {
     }
 }
 
-/// Has a module linked against these domains: what the linker's process says is its image.
+/// Has a module linked against these domains of the runtime and of other extensions: what the linker's process says is its image.
 ///
 /// # Errors
 /// [`LinkerError`], one sentence.
-pub(crate) fn link(wasm: &[u8], domains: Domains) -> Result<Vec<u8>, LinkerError> {
-    let module = File::from(file::seal(wasm)?);
+pub(crate) fn link(
+    wasm: &[u8],
+    domains: Domains,
+    exports: &Exports,
+) -> Result<Vec<u8>, LinkerError> {
+    let module = File::from(file::seal(&super::input(exports, wasm))?);
     let mut command = Command::new("/proc/self/exe");
     command.arg0("spined-linker").arg(COMMAND).arg(domains.0.to_string());
     // Setting a user as root also clears the other groups (std::os::unix::process::CommandExt::uid).
