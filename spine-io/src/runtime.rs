@@ -22,7 +22,7 @@ use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
 use spine_abi::limits::{BURST, EXTENSIONS};
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
 
 use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
