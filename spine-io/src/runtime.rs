@@ -639,13 +639,12 @@ impl Adapter {
         Ok(ExtensionId(number))
     }
 
-    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Those that are linked
-    /// against it go with it. Applications of other processes are told. Says whether it was there.
+    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
+    /// other processes are told. Those that are linked against it go with it. Says whether it was there.
     pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
         let Some(mut applications) = self.remove(extension) else { return false };
         applications.retain(|application| *application != FifoId::OWN);
         self.notify(&applications, Notice::Removed { extension });
-        self.retire_importers(extension);
         true
     }
 
@@ -663,6 +662,7 @@ impl Adapter {
         for frame in installed.instance.kept().drain() {
             self.out.consume(frame);
         }
+        self.retire_importers(extension);
         Some(std::mem::take(installed.instance.applications_mut()))
     }
 

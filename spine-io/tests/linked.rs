@@ -229,7 +229,7 @@ fn an_exporter_that_is_struck_out_takes_its_importers_with_it() {
     let unloaded =
         |it: ExtensionId, offence, strikes| Notice::Unloaded { extension: it.0, offence, strikes };
     let expected =
-        [unloaded(exporter, Offence::Trapped, 10), unloaded(importer, Offence::Orphaned, 0)];
+        [unloaded(importer, Offence::Orphaned, 0), unloaded(exporter, Offence::Trapped, 10)];
     assert_eq!([notice(&rig), notice(&rig)], expected);
     // What waited is accounted for, and the adapter goes on.
     wait_until("all packets", || rig.statistics(0).counters.dropped.total() == 12);

@@ -6,7 +6,7 @@
 //!
 //! | bytes of the arguments | field |
 //! |---|---|
-//! | 0 | kind: 1, the runtime unloaded an extension; 2, it was unloaded because somebody asked |
+//! | 0 | kind: 1, an extension was unloaded for its strikes or with another; 2, it was unloaded because somebody asked |
 //! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early, 4 what it was linked against is gone; 0 of kind 2 |
 //! | 2..4 | the extension's number |
 //! | 4..8 | strikes in the window; 0 of kind 2 |

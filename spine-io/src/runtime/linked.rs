@@ -91,7 +91,7 @@ impl Adapter {
         })
     }
 
-    /// Unloads an extension for what it did, and tells its application.
+    /// Unloads an extension for what it did, and tells its applications.
     pub(super) fn retire(&mut self, extension: u16, offence: Offence, strikes: u32) {
         let place = self.extensions.get(usize::from(extension)).and_then(Option::as_ref);
         let Some(installed) = place else { return };
@@ -107,7 +107,6 @@ impl Adapter {
         applications.retain(|application| *application != FifoId::OWN);
         applications.push(FifoId::OWN);
         self.notify(&applications, Notice::Unloaded { extension, offence, strikes });
-        self.retire_importers(extension);
     }
 
     /// Unloads all that were linked against what was at `place`.
