@@ -324,7 +324,6 @@ mod tests {
             domains: None,
             fuel: None,
             regions: Vec::new(),
-            shown: Vec::new(),
             then: Then::Load { keep: false, handler: None },
         }
     }
