@@ -339,4 +339,4 @@ impl Entrance for LiveFrames {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,7 +19,7 @@ const OUR_ADDRESS: [u8; 4] = [10, 77, 0, 1];
 const ITS_ADDRESS: [u8; 4] = [10, 77, 0, 2];
 
 /// Runs a test in a thread with a network namespace of its own, or says why not.
-fn in_namespace(test: impl FnOnce() + Send) {
+pub(crate) fn in_namespace(test: impl FnOnce() + Send) {
     let run = || match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => test(),
         Err(error) => println!("skipped: a network namespace needs CAP_SYS_ADMIN: {error}"),
@@ -31,7 +31,7 @@ fn in_namespace(test: impl FnOnce() + Send) {
     });
 }
 
-fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip can be run");
     assert!(status.success(), "ip {arguments}: {status}");
 }
@@ -88,7 +88,7 @@ fn icmp(name: &str) -> u64 {
     values.split(' ').nth(column).unwrap().parse().unwrap()
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !done() {
         assert!(Instant::now() < deadline, "not within 5 s: {what}");
