@@ -23,6 +23,7 @@ pub mod report;
 pub mod rib;
 pub mod router;
 pub mod slots;
+pub mod spined;
 pub mod start;
 pub mod table;
 mod trie;

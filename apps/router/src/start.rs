@@ -4,6 +4,7 @@
 //! nothing (linking the extension), then the data path, which claims nothing before the router has
 //! written the table. Whatever fails undoes the rest by being dropped.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,18 +13,19 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
 use spine_io::TrustedKey;
 use spine_io::nic::xdp::attach::AttachError;
-use spine_os::client::{AdapterInfo, Client};
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
 use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
+use crate::adapters::Adapter;
+use crate::claims::Classifier;
 use crate::cli::{Misuse, Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::fib::Layout;
-use crate::guest::{Guest, GuestError};
+use crate::guest::{Begin, Guest, GuestError};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::netlink::socket::NetlinkError;
@@ -33,6 +35,7 @@ use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
+use crate::spined::{Owner, Spined, SpinedError};
 use crate::wire::{self, NicKind, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
@@ -73,11 +76,17 @@ pub enum Failure {
     /// The table's memory is too small; ours never is.
     #[error("the table's region is smaller than the table")]
     TableRegion,
-    /// The daemon is there first.
-    #[error(
-        "spined owns the interface {0}, and an interface has one owner: end spined, or give it other interfaces"
-    )]
-    Owned(String),
+    /// The daemon is there first, and its adapters cannot be used.
+    #[error(transparent)]
+    Spined(#[from] SpinedError),
+    /// The daemon's adapters are not what is wanted.
+    #[error("spined owns the interface {interface}, and {what} needs adapters of one's own")]
+    Owned {
+        /// The interface.
+        interface: String,
+        /// What cannot be had there.
+        what: &'static str,
+    },
     /// The data path.
     #[error(transparent)]
     DataPath(#[from] DataPathError),
@@ -109,7 +118,7 @@ pub struct Ended {
 pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
-    run_with(options, Guest::none(&linker, || eprintln!("ready"), signals.as_fd()))
+    serve(options, Guest::none(&linker, || eprintln!("ready"), signals.as_fd()), true)
 }
 
 /// The same in a thread of one's own, with a guest that shares the adapters and says when it ends.
@@ -117,13 +126,17 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
 /// # Errors
 /// [`Failure`]: it never ran.
 pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
+    serve(options, guest, false)
+}
+
+fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Failure> {
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
     let missing = privileges::missing(options.nic == NicKind::Xdp);
     if !missing.is_empty() {
         return Err(Failure::Capabilities(missing.join(", ")));
     }
-    let ours = Interfaces::new(indices);
+    let mut ours = Interfaces::new(indices);
     if !options.bypass_kernel_policy {
         refuse_obstacles(&mut mirror, &ours)?;
     }
@@ -133,22 +146,25 @@ pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
         // What the card has room for.
         (_, Some(_)) => Layout::LcTrie,
     };
-    let Linked { image, probe, key } = link(options, guest.linker, layout)?;
+    let module = module(options, layout)?;
+    let Linked { image, probe, key } = link(&module, guest.linker)?;
     let region = Region::create("spine-router-table", layout.region_bytes())?;
     let table = TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)?;
-    let data_path = open(options, &mirror, &ours, key)?;
-    if let Some(why) = data_path.instead() {
-        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
-    }
-    data_path.load(&image, table.region())?;
-    match data_path.time_budgets(&probe) {
-        Ok(Some(times)) => eprintln!("spine-router: {times}"),
-        Ok(None) => {}
-        Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
-    }
-    for claim in (guest.begin)(data_path.machine())? {
-        data_path.claim_port(claim)?;
-    }
+    let data_path = match open(options, &mirror, &ours, key)? {
+        Opened::Own(data_path) => {
+            data_path.load(&image, table.region())?;
+            begin(&data_path, &probe, guest.begin)?;
+            Path::Own(data_path)
+        }
+        Opened::Owned(interface, owner) => {
+            may_attach(options, alone, interface)?;
+            let order = owner.order(&options.interfaces)?;
+            let known = order.iter().filter_map(|at| ours.indices().get(*at).copied());
+            ours = Interfaces::new(known.collect());
+            eprintln!("spine-router: spined owns the interfaces: its adapters are used");
+            Path::Spined(owner.load(&module, table.region())?)
+        }
+    };
 
     let complete_checksums =
         options.completes_checksums(mirror.state(), data_path.finishes_checksums());
@@ -171,7 +187,7 @@ pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
     let duration = start.elapsed();
     let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
     // Whatever came before.
-    let disabled = data_path.disable().map_err(Failure::from);
+    let disabled = data_path.disable();
     let ended = ended.and(disabled);
     std::thread::sleep(DRAIN);
     let (report, unheard) = report(&router, &data_path, duration);
@@ -204,24 +220,136 @@ struct Linked {
     key: TrustedKey,
 }
 
-/// Links the extension, with the table of this layout, and the probe of what a budget takes.
-fn link(options: &Options, linker: &Linker, layout: Layout) -> Result<Linked, Failure> {
-    let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
-    let image = match &options.extension {
-        None => linker.link(match layout {
-            Layout::Dir24 => extension::MODULE,
-            Layout::LcTrie => extension::LC_TRIE,
-        })?,
-        Some(path) => {
-            let trusted = match &options.trust {
-                Some(keys) => PublicKey::from_file(keys)?,
-                None => Vec::new(),
-            };
-            linker.link(&spine_os::extension::load_file(path, &trusted)?)?
-        }
+/// The extension, with the table of this layout: the built-in one, or the one of a file whose author is trusted.
+fn module(options: &Options, layout: Layout) -> Result<Cow<'static, [u8]>, Failure> {
+    let Some(path) = &options.extension else {
+        return Ok(match layout {
+            Layout::Dir24 => extension::MODULE.into(),
+            Layout::LcTrie => extension::LC_TRIE.into(),
+        });
     };
+    let trusted = match &options.trust {
+        Some(keys) => PublicKey::from_file(keys)?,
+        None => Vec::new(),
+    };
+    Ok(spine_os::extension::load_file(path, &trusted)?.into())
+}
+
+/// Links the extension, and the probe of what a budget takes.
+fn link(module: &[u8], linker: &Linker) -> Result<Linked, Failure> {
+    let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
+    let image = linker.link(module)?;
     let probe = linker.link(&spine_os::probe::module())?.into_bytes();
     Ok(Linked { image: image.into_bytes(), probe, key })
+}
+
+/// The interfaces, taken, or found to be the daemon's.
+enum Opened {
+    Own(DataPath),
+    Owned(String, Owner),
+}
+
+/// Where the extension runs.
+enum Path {
+    Own(DataPath),
+    Spined(Spined),
+}
+
+impl Path {
+    fn adapters(&self) -> Vec<Box<dyn Adapter>> {
+        match self {
+            Self::Own(own) => own.adapters(),
+            Self::Spined(spined) => spined.adapters(),
+        }
+    }
+
+    fn classifier(&self) -> Box<dyn Classifier> {
+        match self {
+            Self::Own(own) => own.classifier(),
+            Self::Spined(spined) => spined.classifier(),
+        }
+    }
+
+    /// Whether packets come with the checksums that their senders left to a card.
+    fn finishes_checksums(&self) -> bool {
+        match self {
+            Self::Own(own) => own.finishes_checksums(),
+            Self::Spined(_) => false,
+        }
+    }
+
+    /// Gives every packet to the kernel again.
+    fn disable(&self) -> Result<(), Failure> {
+        match self {
+            Self::Own(own) => Ok(own.disable()?),
+            Self::Spined(spined) => Ok(spined.unload()?),
+        }
+    }
+
+    /// System calls of processors; a daemon's are for all whom it serves.
+    fn syscalls(&self) -> u64 {
+        match self {
+            Self::Own(own) => own.syscalls(),
+            Self::Spined(_) => 0,
+        }
+    }
+
+    fn classified(&self) -> Result<BTreeMap<String, u64>, Failure> {
+        match self {
+            Self::Own(own) => {
+                let counted = own.classified()?.into_iter().filter(|(_, count)| *count > 0);
+                Ok(counted.map(|(name, count)| (name.to_owned(), count)).collect())
+            }
+            Self::Spined(spined) => Ok(spined.classified()?),
+        }
+    }
+
+    /// Packets that the kernel did not take back.
+    fn refused(&self) -> u64 {
+        match self {
+            Self::Own(own) => own.handed_over().refused,
+            Self::Spined(_) => 0,
+        }
+    }
+}
+
+/// What is done once on adapters of one's own before the router begins.
+fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Failure> {
+    if let Some(why) = data_path.instead() {
+        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
+    }
+    match data_path.time_budgets(probe) {
+        Ok(Some(times)) => eprintln!("spine-router: {times}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
+    }
+    for claim in guest(data_path.machine())? {
+        data_path.claim_port(claim)?;
+    }
+    Ok(())
+}
+
+/// Whether the daemon's adapters are as good as one's own for what is asked.
+fn may_attach(options: &Options, alone: bool, interface: String) -> Result<(), Failure> {
+    let what = if !alone {
+        "what shares the router's adapters"
+    } else if options.capture.is_some() {
+        "--capture"
+    } else if matches!(options.nic, NicKind::Packet | NicKind::Lanai) {
+        "--nic"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Owned { interface, what })
+}
+
+/// This machine's daemon, if it is the one who has taken an interface.
+fn owner(error: &DataPathError) -> Option<(String, Owner)> {
+    let DataPathError::Wire(WireError::Attach(AttachError::Occupied { interface, .. })) = error
+    else {
+        return None;
+    };
+    Some((interface.clone(), Owner::of(interface)?))
 }
 
 fn open(
@@ -229,7 +357,7 @@ fn open(
     mirror: &Mirror,
     ours: &Interfaces,
     key: TrustedKey,
-) -> Result<DataPath, Failure> {
+) -> Result<Opened, Failure> {
     let interface = |index: &IfIndex| {
         let link = mirror.state().links.get(index)?;
         let (name, mtu) = (link.name.clone(), link.mtu);
@@ -253,27 +381,19 @@ fn open(
         capture: options.capture.as_deref(),
         key,
     });
-    data_path.map_err(owner)
-}
-
-/// Says so where an interface is taken by this machine's `spined`, which can be asked.
-fn owner(error: DataPathError) -> Failure {
-    let DataPathError::Wire(WireError::Attach(AttachError::Occupied { interface, .. })) = &error
-    else {
-        return error.into();
-    };
-    let adapters = Client::open("spine-router").and_then(|mut spined| spined.adapters());
-    let owns = |adapter: &AdapterInfo| adapter.interface == *interface;
-    if adapters.is_ok_and(|adapters| adapters.iter().any(owns)) {
-        return Failure::Owned(interface.clone());
+    match data_path {
+        Ok(data_path) => Ok(Opened::Own(data_path)),
+        Err(error) => match owner(&error) {
+            Some((interface, owner)) => Ok(Opened::Owned(interface, owner)),
+            None => Err(error.into()),
+        },
     }
-    error.into()
 }
 
 /// The report of those who still answer, and why others do not.
 fn report(
     router: &Router<TableRegion>,
-    data_path: &DataPath,
+    data_path: &Path,
     duration: Duration,
 ) -> (Report, Option<Failure>) {
     let mut unheard = None;
@@ -287,16 +407,10 @@ fn report(
     let mut report = Report::new(&adapters, data_path.syscalls(), duration, router.obstacles());
     report.unrepresented = router.most_unrepresented();
     match data_path.classified() {
-        Ok(classified) => {
-            report.classifier = classified
-                .into_iter()
-                .filter(|(_, count)| *count > 0)
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect::<BTreeMap<String, u64>>();
-        }
-        Err(error) => unheard = Some(error.into()),
+        Ok(classified) => report.classifier = classified,
+        Err(error) => unheard = Some(error),
     }
-    let refused = data_path.handed_over().refused;
+    let refused = data_path.refused();
     if refused > 0 {
         *report.dropped.entry(Reason::KernelRefused.name().to_owned()).or_default() += refused;
     }

@@ -13,11 +13,7 @@ pub mod mutate;
 #[cfg(feature = "video")]
 pub mod video;
 
-// Two files of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
-#[rustfmt::skip]
-#[path = "../../../spine-os/src/hex.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]
-mod hex;
+// A file of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
 #[rustfmt::skip]
 #[path = "../../../spine-os/src/daemon/protocol.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]

@@ -152,11 +152,12 @@ impl Jobs {
             let at = self.waiting.iter().position(idle).unwrap_or(0);
             let Some((order, policy, has)) = self.waiting.remove(at) else { return };
             self.running.push(order.who.user);
-            if let Err((order, why)) = self.begin(order, policy, has) {
+            if let Err(failed) = self.begin(order, policy, has) {
+                let (order, why) = *failed;
                 tracing::error!(%why, "there is no thread for a job");
                 let result = Err(format!("spined has no thread to load this with: {why}"));
                 // We have the other end.
-                let _ = self.done.send(Done { order: *order, result });
+                let _ = self.done.send(Done { order, result });
                 self.bell.ring();
             }
         }
@@ -168,7 +169,7 @@ impl Jobs {
         order: Order,
         policy: Arc<Policy>,
         has: Usage,
-    ) -> Result<(), (Box<Order>, io::Error)> {
+    ) -> Result<(), Box<(Order, io::Error)>> {
         let (work, done, bell) = (Arc::clone(&self.work), self.done.clone(), self.bell.clone());
         // It is handed over once the thread is there: one that cannot be started takes nothing with it.
         let (to_thread, given) = channel::<Order>();
@@ -182,8 +183,8 @@ impl Jobs {
         match started {
             Ok(()) => to_thread
                 .send(order)
-                .map_err(|lost| (Box::new(lost.0), io::Error::other("it ended before it began"))),
-            Err(error) => Err((Box::new(order), error)),
+                .map_err(|lost| Box::new((lost.0, io::Error::other("it ended before it began")))),
+            Err(error) => Err(Box::new((order, error))),
         }
     }
 }
@@ -319,11 +320,11 @@ mod tests {
             signature: None,
             wire: 0,
             interface: "a".to_owned(),
-            shown: Vec::new(),
             claims: Claims::default(),
             domains: None,
             fuel: None,
             regions: Vec::new(),
+            shown: Vec::new(),
             then: Then::Load { keep: false, handler: None },
         }
     }
