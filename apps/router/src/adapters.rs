@@ -35,6 +35,8 @@ pub struct AdapterStatistics {
     pub dropped: BTreeMap<Reason, u64>,
     /// System calls of its loop.
     pub syscalls: u64,
+    /// How often a model in real time left time out, for want of the machine's.
+    pub late: u64,
 }
 
 /// One adapter with the router extension on it.

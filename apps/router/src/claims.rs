@@ -175,8 +175,11 @@ fn around(table: &Table, prefix: Ipv4Net) -> bool {
     !is_starved(table, parent) && painted.is_some_and(|(_, entry)| entry.is_ours())
 }
 
-/// Whether the prefix is, or lies in, a starved /24.
+/// Whether the prefix is, or lies in, a starved /24; or all are starved, as where an LC-trie is too small.
 fn is_starved(table: &Table, prefix: Ipv4Net) -> bool {
+    if table.starved().contains(&Ipv4Net::default()) {
+        return true;
+    }
     let within = Ipv4Net::new(prefix.addr(), 24).map(|net| net.trunc());
     prefix.prefix_len() >= 24 && within.is_ok_and(|net| table.starved().contains(&net))
 }

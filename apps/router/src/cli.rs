@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use spine_abi::limits::ADAPTERS;
+use spine_io::nic::lanai::Speed;
 
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
@@ -34,6 +35,15 @@ pub enum XdpMode {
     Native,
     /// XDP in the kernel's stack.
     Generic,
+}
+
+/// Whose time the model of the paper's card goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LanaiSpeed {
+    /// the wall's: as fast as the card was
+    Real,
+    /// its own: as fast as the host can
+    Max,
 }
 
 /// Turns the kernel's router into a SPINE router: packets are forwarded by a safe extension, routes and
@@ -69,6 +79,12 @@ pub struct Options {
     /// What moves packets between an interface and its adapter
     #[arg(long, value_enum, value_name = "KIND", default_value = "auto")]
     pub nic: NicKind,
+    /// How fast the model runs (default: real)
+    #[arg(long, value_enum, value_name = "SPEED")]
+    pub lanai_speed: Option<LanaiSpeed>,
+    /// What the model stands on (default: the fastest there is)
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub lanai_wire: Option<NicKind>,
     /// How packets reach the adapters by AF_XDP
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub xdp_mode: XdpMode,
@@ -92,6 +108,11 @@ pub enum Misuse {
     /// More than there can be adapters.
     #[error("{0} interfaces are given, and {ADAPTERS} are possible")]
     TooMany(usize),
+    /// Options of a model that is not used.
+    #[error(
+        "--lanai-speed and --lanai-wire are about the model of the paper's card: say --nic lanai, too"
+    )]
+    NoModel,
     /// The same one again.
     #[error("interface {0} is given twice")]
     Twice(String),
@@ -164,6 +185,10 @@ impl Options {
             n if n > ADAPTERS => return Err(Misuse::TooMany(n)),
             _ => {}
         }
+        let models = self.lanai_speed.is_some() || self.lanai_wire.is_some();
+        if models && self.nic != NicKind::Lanai {
+            return Err(Misuse::NoModel);
+        }
         self.check_cores()?;
         readable("extension", self.extension.as_deref())?;
         readable("key file", self.trust.as_deref())?;
@@ -181,6 +206,18 @@ impl Options {
                 Err(Misuse::NoCore { core: *core, allowed: all.join(",") })
             }
         }
+    }
+
+    /// The kind of wire, and how fast the model on it runs, if there is one.
+    pub fn wire(&self) -> (NicKind, Option<Speed>) {
+        if self.nic != NicKind::Lanai {
+            return (self.nic, None);
+        }
+        let speed = match self.lanai_speed {
+            None | Some(LanaiSpeed::Real) => Speed::Real,
+            Some(LanaiSpeed::Max) => Speed::Max,
+        };
+        (self.lanai_wire.unwrap_or_default(), Some(speed))
     }
 
     /// The processors: one for each core given, or one that is not pinned.
@@ -257,6 +294,11 @@ mod tests {
                 "extension /nowhere/x cannot be read: No such file",
             ),
             (
+                "a model's speed",
+                "--iface left --iface right --lanai-speed max",
+                "--lanai-speed and --lanai-wire are about the model",
+            ),
+            (
                 "directory",
                 "--iface left --iface right --trust /",
                 "key file / cannot be read: it is not a file",
@@ -293,6 +335,7 @@ mod tests {
             "--iface left --iface right --extension x",
             "--iface left --iface right --xdp-mode fast",
             "--iface left --iface right --frames 1",
+            "--iface left --iface right --nic lanai --lanai-speed slow",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
@@ -306,7 +349,13 @@ mod tests {
         assert_eq!(options.duration, Some(Duration::from_millis(250)));
         assert!(options.completes_checksums(&state(), false), "left is a veth");
         assert!(!options.completes_checksums(&state(), true), "they come complete");
+        let options = parse("--iface right --iface third --nic lanai").expect("ok");
+        assert_eq!(options.wire(), (NicKind::Auto, Some(Speed::Real)));
+        let options =
+            parse("--iface right --iface third --nic lanai --lanai-speed max --lanai-wire xdp");
+        assert_eq!(options.expect("ok").wire(), (NicKind::Xdp, Some(Speed::Max)));
         let options = parse("--iface right --iface third").expect("ok");
+        assert_eq!(options.wire(), (NicKind::Auto, None));
         assert!(!options.completes_checksums(&state(), false));
     }
 }

@@ -17,6 +17,7 @@ use spine_io::buffer::FrameMemory;
 use spine_io::endpoint::kernel::{KernelCounts, KernelEndpoint};
 use spine_io::nic::Nic;
 use spine_io::nic::capture::{Capture, CaptureOptions, wall_clock};
+use spine_io::nic::lanai::{Card, Live, Speed};
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
 use spine_os::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
@@ -31,6 +32,8 @@ use crate::wire::{self, Gate, NicKind, WireError, Wires};
 pub struct Options<'a> {
     /// The kind of wire.
     pub nic: NicKind,
+    /// How fast a model of the paper's card on each wire runs; `None`: no model.
+    pub model: Option<Speed>,
     /// The wires.
     pub wires: wire::Options<'a>,
     /// One processor for each; adapters are dealt out to them in turn.
@@ -87,7 +90,7 @@ impl DataPath {
         for (index, wire) in wires.into_iter().enumerate() {
             setups.push(AdapterSetup {
                 remotes: Vec::new(),
-                nic: capture(wire.nic, &memory, options.capture)?,
+                nic: model(capture(wire.nic, &memory, options.capture)?, options.model),
                 frames: wire.frames,
                 kernel: Some(Box::new(kernel.sender(wire.ifindex))),
                 unstamped: FORWARD,
@@ -195,6 +198,14 @@ impl DataPath {
     }
 }
 
+/// A wire with a card's model on it, if one is wanted.
+fn model(nic: Box<dyn Nic>, speed: Option<Speed>) -> Box<dyn Nic> {
+    match speed {
+        None => nic,
+        Some(speed) => Box::new(Live::new(nic, Card::default(), speed)),
+    }
+}
+
 /// A wire with a capture on it, if one is wanted.
 fn capture(
     nic: Box<dyn Nic>,
@@ -281,6 +292,7 @@ impl Adapter for Handle {
             to_kernel: all.counters.to_kernel.iter().collect(),
             dropped,
             syscalls: all.nic.syscalls,
+            late: all.nic.late,
         })
     }
 }

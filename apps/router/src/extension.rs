@@ -5,3 +5,6 @@
 
 /// The module, as WebAssembly.
 pub static MODULE: &[u8] = include_bytes!(env!("SPINE_ROUTER_EXTENSION"));
+
+/// The same with the table of the paper's card, an LC-trie.
+pub static LC_TRIE: &[u8] = include_bytes!(env!("SPINE_ROUTER_LC_TRIE"));

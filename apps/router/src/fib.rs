@@ -4,6 +4,8 @@
 //! awaited, then the same operations go to the other half. So no adapter ever reads a half that is
 //! being written, and both halves are the same in between.
 //!
+//! Which table that is, the adapters' extension decides: the router's is built for one [`Layout`].
+//!
 //! A half is also how forwarding is stopped: a swap that says "paused" is acknowledged like any
 //! other, and from then on the adapter gives everything to the kernel.
 
@@ -18,6 +20,7 @@ use spine_fib::protocol::{SWAP, SWAPPED, Swap};
 use spine_fib::{Load, Store, Used, Writer};
 
 use crate::adapters::{Adapter, AdapterError};
+use crate::trie::{self, TrieHalf};
 
 pub use spine_fib::{Action, Addresses, NextHop};
 
@@ -43,6 +46,33 @@ pub const NEXT_HOPS: u16 = layout::NEXT_HOPS as u16;
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is told within that time.
 const ATTEMPTS: u32 = 8;
+
+/// A kind of table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// DIR-24-8.
+    Dir24,
+    /// The LC-trie of the paper's card: 64 groups, each of which is one next hop.
+    LcTrie,
+}
+
+impl Layout {
+    /// Bytes of its region.
+    pub fn region_bytes(self) -> usize {
+        match self {
+            Self::Dir24 => layout::REGION_BYTES,
+            Self::LcTrie => spine_fib::lc_trie::REGION_BYTES,
+        }
+    }
+
+    /// Groups there are, the reserved ones included.
+    pub fn groups(self) -> u16 {
+        match self {
+            Self::Dir24 => GROUPS,
+            Self::LcTrie => trie::GROUPS,
+        }
+    }
+}
 
 /// One step of a change to the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +131,7 @@ impl<R: Store> Store for Shared<R> {
 /// Both halves of the table, as the host writes them.
 pub struct Fib<R: Store> {
     region: Rc<R>,
-    halves: [Writer<Shared<R>>; 2],
+    halves: [Half<R>; 2],
     /// The half no adapter reads. Before the first swap none reads any.
     idle: usize,
     sequence: u32,
@@ -113,8 +143,19 @@ impl<R: Store> Fib<R> {
     /// The table in a region of zeroes, [`layout::REGION_BYTES`] long, for this many adapters, all of
     /// which start paused.
     pub fn new(region: R, adapters: usize, complete_checksums: bool) -> Self {
+        Self::of(Layout::Dir24, region, adapters, complete_checksums)
+    }
+
+    /// The same with another layout, of its length.
+    pub fn of(layout: Layout, region: R, adapters: usize, complete_checksums: bool) -> Self {
         let region = Rc::new(region);
-        let half = |which| Writer::new(Shared(Rc::clone(&region)), which);
+        let half = |which| {
+            let shared = Shared(Rc::clone(&region));
+            match layout {
+                Layout::Dir24 => Half::Dir24(Writer::new(shared, which)),
+                Layout::LcTrie => Half::LcTrie(TrieHalf::new(shared, which)),
+            }
+        };
         let halves = [half(0), half(1)];
         let paused = vec![true; adapters];
         Self { region, halves, idle: 0, sequence: 0, complete_checksums, paused }
@@ -133,10 +174,10 @@ impl<R: Store> Fib<R> {
         if operations.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let starved = self.write(operations);
+        let starved = self.halves[self.idle].write(operations);
         self.swap(adapters)?;
         // The same calls in the same order leave the same half behind.
-        self.write(operations);
+        self.halves[self.idle].write(operations);
         Ok(starved)
     }
 
@@ -179,35 +220,53 @@ impl<R: Store> Fib<R> {
 
     /// Whether the next hop was used since this was last asked.
     pub fn take_used(&self, next_hop: u16) -> bool {
-        Used(&*self.region).take(next_hop)
+        match &self.halves[self.idle] {
+            Half::Dir24(_) => Used(&*self.region).take(next_hop),
+            Half::LcTrie(half) => half.take_used(next_hop),
+        }
     }
 
     /// The region, to look things up in it.
     pub fn region(&self) -> &R {
         &self.region
     }
+}
 
+/// One half of the table.
+enum Half<R: Store> {
+    Dir24(Writer<Shared<R>>),
+    LcTrie(TrieHalf<Shared<R>>),
+}
+
+impl<R: Store> Half<R> {
+    /// Carries the operations out; gives back what had no room.
     fn write(&mut self, operations: &[Operation]) -> BTreeSet<Ipv4Net> {
-        let half = &mut self.halves[self.idle];
-        let mut starved = BTreeSet::new();
-        for operation in operations {
-            match operation {
-                Operation::SetNextHop(number, hop) => half.set_next_hop(*number, hop),
-                Operation::SetGroup(group, buckets) => half.set_group(*group, buckets),
-                Operation::Paint(prefix, group) => {
-                    let painted = half.paint(prefix.addr().into(), prefix.prefix_len(), *group);
-                    if let Err(exhausted) = painted {
-                        tracing::debug!(%exhausted);
-                        starved.extend(Ipv4Net::new(exhausted.prefix.into(), 24));
-                    } else if prefix.prefix_len() <= 24 {
-                        // Painted anew; it may have found room since.
-                        starved.retain(|net| !prefix.contains(net));
-                    }
+        match self {
+            Self::Dir24(half) => paint(half, operations),
+            Self::LcTrie(half) => half.write(operations),
+        }
+    }
+}
+
+fn paint<R: Store>(half: &mut Writer<R>, operations: &[Operation]) -> BTreeSet<Ipv4Net> {
+    let mut starved = BTreeSet::new();
+    for operation in operations {
+        match operation {
+            Operation::SetNextHop(number, hop) => half.set_next_hop(*number, hop),
+            Operation::SetGroup(group, buckets) => half.set_group(*group, buckets),
+            Operation::Paint(prefix, group) => {
+                let painted = half.paint(prefix.addr().into(), prefix.prefix_len(), *group);
+                if let Err(exhausted) = painted {
+                    tracing::debug!(%exhausted);
+                    starved.extend(Ipv4Net::new(exhausted.prefix.into(), 24));
+                } else if prefix.prefix_len() <= 24 {
+                    // Painted anew; it may have found room since.
+                    starved.retain(|net| !prefix.contains(net));
                 }
             }
         }
-        starved
     }
+    starved
 }
 
 fn tell(adapter: &mut dyn Adapter, swap: &Swap) -> Result<(), AdapterError> {

@@ -24,6 +24,7 @@ pub mod router;
 pub mod slots;
 pub mod start;
 pub mod table;
+mod trie;
 pub mod wire;
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct InterfaceReport {
     pub dropped: BTreeMap<String, u64>,
     /// System calls for this wire.
     pub syscalls: u64,
+    /// How often a model in real time left time out, for want of the machine's.
+    pub late: u64,
 }
 
 /// The report: the JSON object's fields, in its order. Packets, unless it says otherwise.
@@ -107,6 +109,7 @@ impl Report {
             to_kernel: counted.to_kernel.values().sum(),
             dropped: by_name(&counted.dropped),
             syscalls: counted.syscalls,
+            late: counted.late,
         };
         self.mode.insert(name.to_owned(), interface.mode.clone());
         self.forwarded += interface.forwarded;
@@ -128,16 +131,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width =
             self.interfaces.keys().map(String::len).max().unwrap_or(0).max("interface".len());
+        let modes = self.interfaces.values().map(|line| line.mode.len()).max().unwrap_or(0).max(16);
         writeln!(
             f,
-            "{:width$}  {:16}  {:>12}  {:>12}  {:>12}  {:>12}  {:>12}",
+            "{:width$}  {:modes$}  {:>12}  {:>12}  {:>12}  {:>12}  {:>12}",
             "interface", "mode", "received", "transmitted", "forwarded", "to kernel", "dropped"
         )?;
         for (name, line) in &self.interfaces {
             let dropped: u64 = line.dropped.values().sum();
             writeln!(
                 f,
-                "{name:width$}  {:16}  {:>12}  {:>12}  {:>12}  {:>12}  {dropped:>12}",
+                "{name:width$}  {:modes$}  {:>12}  {:>12}  {:>12}  {:>12}  {dropped:>12}",
                 line.mode, line.received, line.transmitted, line.forwarded, line.to_kernel
             )?;
         }
@@ -149,6 +153,13 @@ impl fmt::Display for Report {
         }
         if self.unrepresented > 0 {
             writeln!(f, "prefixes the table had no room for: {}", self.unrepresented)?;
+        }
+        for (name, line) in self.interfaces.iter().filter(|(_, line)| line.late > 0) {
+            writeln!(
+                f,
+                "{name}: the model left out time, for want of the machine's: {}",
+                line.late
+            )?;
         }
         for obstacle in &self.obstacles {
             writeln!(f, "stood aside for: {obstacle}")?;
@@ -175,6 +186,7 @@ mod tests {
             to_kernel: BTreeMap::from([(Reason::NoRoute, 1), (Reason::TooBig, 1)]),
             dropped: BTreeMap::from([(Reason::BadChecksum, 2)]),
             syscalls: 5,
+            late: 0,
         };
         let right = AdapterStatistics {
             mode: "copy".to_owned(),
@@ -183,6 +195,7 @@ mod tests {
             forwarded: 6,
             dropped: BTreeMap::from([(Reason::BadChecksum, 1), (Reason::PeerFull, 1)]),
             syscalls: 2,
+            late: 4,
             ..AdapterStatistics::default()
         };
         let adapters = [("left".to_owned(), left), ("right".to_owned(), right)];
@@ -206,6 +219,7 @@ mod tests {
             ("/interfaces/left/to_kernel", serde_json::json!(2)),
             ("/duration_seconds", serde_json::json!(2.5)),
             ("/unrepresented", serde_json::json!(7)),
+            ("/interfaces/right/late", serde_json::json!(4)),
             ("/syscalls", serde_json::json!(107)),
             ("/obstacles/0", serde_json::json!("a rule")),
         ] {
@@ -221,6 +235,7 @@ mod tests {
             "to kernel: too_big 1",
             "dropped: bad_checksum 3",
             "prefixes the table had no room for: 7",
+            "right: the model left out time, for want of the machine's: 4",
             "stood aside for: a rule",
             "9 packets forwarded in 2.5 s with 107 system calls",
         ] {

@@ -21,7 +21,7 @@ use spine_fib::Store;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Claims, Classifier};
-use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
+use crate::fib::{Fib, FibError, Layout, NEXT_HOPS};
 use crate::freshness;
 use crate::interfaces::Interfaces;
 use crate::netlink::socket::NetlinkError;
@@ -54,6 +54,8 @@ pub struct Parts<R: Store> {
     pub mirror: Mirror,
     /// The interfaces, in the order of the adapters.
     pub ours: Interfaces,
+    /// The table that the adapters' extensions read.
+    pub layout: Layout,
     /// The region with the table, all zeroes, as the adapters' extensions have it.
     pub region: R,
     /// The adapters, with the extension loaded.
@@ -103,8 +105,8 @@ impl<R: Store> Router<R> {
         let mut router = Self {
             mirror: parts.mirror,
             ours: parts.ours,
-            fib: Fib::new(parts.region, adapters, parts.complete_checksums),
-            table: Table::new(GROUPS, NEXT_HOPS),
+            fib: Fib::of(parts.layout, parts.region, adapters, parts.complete_checksums),
+            table: Table::new(parts.layout.groups(), NEXT_HOPS),
             claims: Claims::new(),
             adapters: parts.adapters,
             classifier: parts.classifier,

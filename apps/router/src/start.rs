@@ -22,6 +22,7 @@ use std::os::fd::AsFd;
 use crate::cli::{Misuse, Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
+use crate::fib::Layout;
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::netlink::socket::NetlinkError;
@@ -114,9 +115,14 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let Linked { image, probe, key } = link(options)?;
-    let region = Region::create("spine-router-table", spine_fib::layout::REGION_BYTES)?;
-    let table = TableRegion::new(region).ok_or(Failure::TableRegion)?;
+    let layout = match options.wire() {
+        (_, None) => Layout::Dir24,
+        // What the card has room for.
+        (_, Some(_)) => Layout::LcTrie,
+    };
+    let Linked { image, probe, key } = link(options, layout)?;
+    let region = Region::create("spine-router-table", layout.region_bytes())?;
+    let table = TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)?;
     let data_path = open(options, &mirror, &ours, key)?;
     if let Some(why) = data_path.instead() {
         eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
@@ -133,6 +139,7 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     let parts = Parts {
         mirror,
         ours,
+        layout,
         region: table,
         adapters: data_path.adapters(),
         classifier: data_path.classifier(),
@@ -182,11 +189,14 @@ struct Linked {
 }
 
 /// Links the extension, and the probe of what a budget takes, with a key made for this process alone.
-fn link(options: &Options) -> Result<Linked, Failure> {
+fn link(options: &Options, layout: Layout) -> Result<Linked, Failure> {
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
     let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
     let image = match &options.extension {
-        None => linker.link(extension::MODULE)?,
+        None => linker.link(match layout {
+            Layout::Dir24 => extension::MODULE,
+            Layout::LcTrie => extension::LC_TRIE,
+        })?,
         Some(path) => {
             let trusted = match &options.trust {
                 Some(keys) => PublicKey::from_file(keys)?,
@@ -211,8 +221,10 @@ fn open(
         Some(wire::Interface { index: *index, name, mac: link.mac?, mtu })
     };
     let interfaces: Vec<wire::Interface> = ours.indices().iter().filter_map(interface).collect();
+    let (nic, model) = options.wire();
     let data_path = DataPath::open(&dataplane::Options {
-        nic: options.nic,
+        nic,
+        model,
         wires: wire::Options {
             interfaces: &interfaces,
             frames: options.frames,

@@ -25,7 +25,11 @@ pub(crate) struct HeapRegion(Box<[Cell<u32>]>);
 
 impl HeapRegion {
     pub(crate) fn new() -> Self {
-        Self((0..layout::REGION_BYTES / 4).map(|_| Cell::new(0)).collect())
+        Self::of(layout::REGION_BYTES)
+    }
+
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self((0..bytes / 4).map(|_| Cell::new(0)).collect())
     }
 
     fn set(&self, offset: usize, mask: u32, value: u32) {

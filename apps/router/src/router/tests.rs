@@ -79,6 +79,7 @@ impl Bench {
         let parts = Parts {
             mirror,
             ours: Interfaces::new(vec![spa, spb]),
+            layout: crate::fib::Layout::Dir24,
             region: HeapRegion::new(),
             adapters: vec![Echo::boxed(usize::MAX), Echo::boxed(usize::MAX)],
             classifier: Box::new(Recorder(Rc::clone(&told))),

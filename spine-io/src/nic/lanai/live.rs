@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
+use lanai_model::config::plan::BUFFER_BYTES;
 use spine_abi::event::EventPlan;
 use spine_abi::limits::BURST;
 
@@ -72,6 +73,7 @@ pub struct Live<N> {
     burst: Vec<Frame>,
     ages: Vec<u64>,
     lost: u64,
+    oversized: u64,
     refused: u64,
 }
 
@@ -99,6 +101,7 @@ impl<N: Nic> Live<N> {
             burst: Vec::with_capacity(BURST),
             ages: Vec::with_capacity(BURST),
             lost: 0,
+            oversized: 0,
             refused: 0,
         }
     }
@@ -111,6 +114,11 @@ impl<N: Nic> Live<N> {
             self.ages.clear();
             self.wire.ages(&mut self.ages);
             for (position, frame) in self.burst.drain(..).enumerate() {
+                if usize::from(frame.len()) > BUFFER_BYTES {
+                    self.oversized += 1;
+                    self.done.push(frame);
+                    continue;
+                }
                 let age = self.ages.get(position).copied().unwrap_or(0);
                 let before = self.pending.back().map_or(0, |(at, _)| at.0);
                 self.pending.push_back((Nanos(now.0.saturating_sub(age).max(before)), frame));
@@ -296,7 +304,8 @@ impl<N: Nic> Nic for Live<N> {
     fn statistics(&mut self) -> NicStatistics {
         let wire = self.wire.statistics();
         NicStatistics {
-            received: wire.received - self.lost,
+            received: wire.received.saturating_sub(self.lost + self.oversized),
+            oversized: wire.oversized + self.oversized,
             receive_lost: wire.receive_lost + self.lost,
             transmit_failed: wire.transmit_failed + self.refused,
             late: self.time.late(),

@@ -127,6 +127,17 @@ impl<Region: Store> Used<'_, Region> {
             self.0.set_u8(at, 1);
         }
     }
+
+    /// Whether the next hop was used since the last call; forgets it. As in DIR-24-8, a mark that is set
+    /// in between is lost.
+    pub fn take(&self, index: u16) -> bool {
+        let at = USED + usize::from(index);
+        let used = self.0.u8_at(at) != 0;
+        if used {
+            self.0.set_u8(at, 0);
+        }
+        used
+    }
 }
 
 /// Where a half starts.
