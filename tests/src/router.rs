@@ -176,6 +176,12 @@ impl Report {
             .unwrap_or_else(|| panic!("no mode of {interface} in {}", self.value))
             .to_owned()
     }
+
+    /// How often the model of an interface's card left time out.
+    pub fn late(&self, interface: &str) -> u64 {
+        let late = &self.value["interfaces"][interface]["late"];
+        late.as_u64().unwrap_or_else(|| panic!("no count of {interface} in {}", self.value))
+    }
 }
 
 #[cfg(test)]
