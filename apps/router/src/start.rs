@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
 use spine_io::TrustedKey;
+use spine_io::nic::lanai::Speed;
 use spine_io::nic::xdp::attach::AttachError;
 use spine_os::client::{AdapterInfo, Client};
 use spine_os::domain::Policy;
@@ -106,7 +107,7 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
-    let missing = privileges::missing(options.nic == NicKind::Xdp);
+    let missing = privileges::missing(options.wire().0 == NicKind::Xdp);
     if !missing.is_empty() {
         return Err(Failure::Capabilities(missing.join(", ")));
     }
@@ -115,18 +116,22 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let layout = match options.wire() {
-        (_, None) => Layout::Dir24,
-        // What the card has room for.
-        (_, Some(_)) => Layout::LcTrie,
-    };
-    let Linked { image, probe, key } = link(options, layout)?;
+    let expected = layout(options.wire().1);
+    let Linked { linker, mut image, probe, key } = link(options, expected)?;
+    let data_path = open(options, &mirror, &ours, key)?;
+    let layout = layout(data_path.model());
+    if layout != expected {
+        image = linker.link(module(layout))?.into_bytes();
+    }
+    if let Some(why) = data_path.instead() {
+        let model = match data_path.model() {
+            None => "",
+            Some(_) => ", under the model of the paper's card",
+        };
+        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here{model}: {why}");
+    }
     let region = Region::create("spine-router-table", layout.region_bytes())?;
     let table = TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)?;
-    let data_path = open(options, &mirror, &ours, key)?;
-    if let Some(why) = data_path.instead() {
-        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
-    }
     data_path.load(&image, table.region())?;
     match data_path.time_budgets(&probe) {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
@@ -183,6 +188,7 @@ fn refuse_obstacles(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failur
 
 /// What comes of linking.
 struct Linked {
+    linker: Linker,
     image: Vec<u8>,
     probe: Vec<u8>,
     key: TrustedKey,
@@ -193,10 +199,7 @@ fn link(options: &Options, layout: Layout) -> Result<Linked, Failure> {
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
     let key = TrustedKey::from_bytes(&linker.public().to_bytes())?;
     let image = match &options.extension {
-        None => linker.link(match layout {
-            Layout::Dir24 => extension::MODULE,
-            Layout::LcTrie => extension::LC_TRIE,
-        })?,
+        None => linker.link(module(layout))?,
         Some(path) => {
             let trusted = match &options.trust {
                 Some(keys) => PublicKey::from_file(keys)?,
@@ -206,7 +209,20 @@ fn link(options: &Options, layout: Layout) -> Result<Linked, Failure> {
         }
     };
     let probe = linker.link(&spine_os::probe::module())?.into_bytes();
-    Ok(Linked { image: image.into_bytes(), probe, key })
+    Ok(Linked { image: image.into_bytes(), linker, probe, key })
+}
+
+/// The table under a model, or without one: what the card has room for, or what the host has.
+fn layout(model: Option<Speed>) -> Layout {
+    if model.is_some() { Layout::LcTrie } else { Layout::Dir24 }
+}
+
+/// The built-in extension that reads a table.
+fn module(layout: Layout) -> &'static [u8] {
+    match layout {
+        Layout::Dir24 => extension::MODULE,
+        Layout::LcTrie => extension::LC_TRIE,
+    }
 }
 
 fn open(
@@ -225,6 +241,8 @@ fn open(
     let data_path = DataPath::open(&dataplane::Options {
         nic,
         model,
+        // Another extension reads the table it was made for.
+        instead: options.extension.is_none().then_some(Speed::Max),
         wires: wire::Options {
             interfaces: &interfaces,
             frames: options.frames,

@@ -30,7 +30,7 @@ use crate::netlink::socket::NetlinkError;
 /// The kinds of wire (`--nic`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum NicKind {
-    /// AF_XDP where it can be had, else AF_PACKET
+    /// AF_XDP where it can be had, else AF_PACKET under the model at full speed
     #[default]
     Auto,
     /// AF_XDP: fastest; needs CAP_BPF
@@ -216,7 +216,7 @@ pub fn open(kind: NicKind, options: &Options<'_>) -> Result<Wires, WireError> {
     }
 }
 
-/// What there is in place of AF_XDP. A model of a card would be stacked here, too.
+/// What there is in place of AF_XDP.
 fn fall_back(options: &Options<'_>, why: WireError) -> Result<Wires, WireError> {
     match packet::open(options) {
         Ok(wires) => Ok(Wires { instead: Some(why), ..wires }),
