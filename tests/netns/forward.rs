@@ -3,9 +3,17 @@
 use spine_tests::iperf::{self, Direction};
 use spine_tests::ping::ping;
 use spine_tests::router::Report;
-use spine_tests::{Link, Router, Topology, need_namespaces, on_each_wire};
+use spine_tests::{Link, Router, Topology, need_namespaces, on_each_wire, on_the_model};
 
 on_each_wire! {
+    ping_tcp_and_udp_pass_both_ways_through_the_adapters
+    tcp_passes_between_hosts_with_default_offloads
+    three_interfaces_forward_between_all_pairs
+    interfaces_that_are_not_ours_stay_with_the_kernel
+    the_router_itself_stays_reachable_on_all_its_addresses
+}
+
+on_the_model! {
     ping_tcp_and_udp_pass_both_ways_through_the_adapters
     tcp_passes_between_hosts_with_default_offloads
     three_interfaces_forward_between_all_pairs

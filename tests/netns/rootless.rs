@@ -81,7 +81,7 @@ fn somebody_without_root_forwards_on_af_packet_and_is_told_so() {
     assert!(said.contains("20 packets transmitted, 20 received"), "{said}");
     assert!(said.contains("AF_PACKET is used, since there is no AF_XDP here"), "{said}");
     let report = Report::parse(finished.stdout.lines().last().unwrap_or_default());
-    assert_eq!(report.mode("client"), "af_packet");
+    assert_eq!(report.mode("client"), "lanai model at full speed over af_packet");
     // The first ping may wait for neighbours, and be the kernel's.
     assert!((40..=42).contains(&report.forwarded()), "{said}");
 }

@@ -56,6 +56,27 @@ macro_rules! on_each_wire {
     };
 }
 
+/// The same on the model of the paper's card at full speed, over AF_XDP and over AF_PACKET.
+#[macro_export]
+macro_rules! on_the_model {
+    ($($scenario:ident)*) => {
+        mod model_over_af_xdp {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&["--nic", "lanai", "--lanai-speed", "max", "--lanai-wire", "xdp"]);
+            })*
+        }
+        mod model_over_af_packet {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(
+                    &["--nic", "lanai", "--lanai-speed", "max", "--lanai-wire", "packet"],
+                );
+            })*
+        }
+    };
+}
+
 /// Leaves the test, saying why, where it was built without optimisation: its figures would mean nothing.
 #[macro_export]
 macro_rules! need_release {

@@ -350,12 +350,12 @@ mod tests {
         assert!(options.completes_checksums(&state(), false), "left is a veth");
         assert!(!options.completes_checksums(&state(), true), "they come complete");
         let options = parse("--iface right --iface third --nic lanai").expect("ok");
-        assert_eq!(options.wire(), (NicKind::default(), Some(Speed::Real)));
+        assert_eq!(options.wire(), (NicKind::Auto, Some(Speed::Real)));
         let options =
             parse("--iface right --iface third --nic lanai --lanai-speed max --lanai-wire xdp");
         assert_eq!(options.expect("ok").wire(), (NicKind::Xdp, Some(Speed::Max)));
         let options = parse("--iface right --iface third").expect("ok");
-        assert_eq!(options.wire(), (NicKind::default(), None));
+        assert_eq!(options.wire(), (NicKind::Auto, None));
         assert!(!options.completes_checksums(&state(), false));
     }
 }

@@ -34,6 +34,8 @@ pub struct Options<'a> {
     pub nic: NicKind,
     /// How fast a model of the paper's card on each wire runs; `None`: no model.
     pub model: Option<Speed>,
+    /// The same where the wires are AF_PACKET's for want of AF_XDP.
+    pub instead: Option<Speed>,
     /// The wires.
     pub wires: wire::Options<'a>,
     /// One processor for each; adapters are dealt out to them in turn.
@@ -75,6 +77,7 @@ pub struct DataPath {
     kernel: KernelEndpoint,
     count: usize,
     finishes_checksums: bool,
+    model: Option<Speed>,
     instead: Option<WireError>,
     /// The router's extension on each adapter, once it is loaded.
     loaded: RefCell<Vec<ExtensionId>>,
@@ -88,11 +91,13 @@ impl DataPath {
     pub fn open(options: &Options<'_>) -> Result<Self, DataPathError> {
         let opened = wire::open(options.nic, &options.wires)?;
         let Wires { memory, wires, kernel, mut gate, finishes_checksums, instead } = opened;
+        let fallen_back = instead.is_some();
+        let speed = options.model.or(options.instead.filter(|_| fallen_back));
         let mut setups = Vec::new();
         for (index, wire) in wires.into_iter().enumerate() {
             setups.push(AdapterSetup {
                 remotes: Vec::new(),
-                nic: model(capture(wire.nic, &memory, options.capture)?, options.model),
+                nic: model(capture(wire.nic, &memory, options.capture)?, speed),
                 frames: wire.frames,
                 kernel: Some(Box::new(kernel.sender(wire.ifindex))),
                 unstamped: FORWARD,
@@ -108,6 +113,7 @@ impl DataPath {
             kernel,
             count,
             finishes_checksums,
+            model: speed,
             instead,
             loaded: RefCell::default(),
         })
@@ -186,6 +192,11 @@ impl DataPath {
     /// Whether packets come with the checksums that their senders left to a card.
     pub fn finishes_checksums(&self) -> bool {
         self.finishes_checksums
+    }
+
+    /// How fast the model on the wires runs; `None`: there is none.
+    pub fn model(&self) -> Option<Speed> {
+        self.model
     }
 
     /// Why the wires are not of the fastest kind, where that was to be found out.

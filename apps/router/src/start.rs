@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
 use spine_io::TrustedKey;
+use spine_io::nic::lanai::Speed;
 use spine_io::nic::xdp::attach::AttachError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
@@ -132,7 +133,7 @@ pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
 fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Failure> {
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
-    let missing = privileges::missing(options.nic == NicKind::Xdp);
+    let missing = privileges::missing(options.wire().0 == NicKind::Xdp);
     if !missing.is_empty() {
         return Err(Failure::Capabilities(missing.join(", ")));
     }
@@ -141,20 +142,19 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let layout = match options.wire() {
-        (_, None) => Layout::Dir24,
-        // What the card has room for.
-        (_, Some(_)) => Layout::LcTrie,
-    };
-    let module = module(options, layout)?;
-    let Linked { image, probe, key } = link(&module, guest.linker)?;
-    let region = Region::create("spine-router-table", layout.region_bytes())?;
-    let table = TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)?;
-    let data_path = match open(options, &mirror, &ours, key)? {
+    let expected = layout(options.wire().1);
+    let module = module(options, expected)?;
+    let Linked { mut image, probe, key } = link(&module, guest.linker)?;
+    let (data_path, layout, table) = match open(options, &mirror, &ours, key, alone)? {
         Opened::Own(data_path) => {
+            let layout = layout(data_path.model());
+            if layout != expected {
+                image = guest.linker.link(built_in(layout))?.into_bytes();
+            }
+            let table = table(layout)?;
             data_path.load(&image, table.region())?;
             begin(&data_path, &probe, guest.begin)?;
-            Path::Own(data_path)
+            (Path::Own(data_path), layout, table)
         }
         Opened::Owned(interface, owner) => {
             may_attach(options, alone, interface)?;
@@ -162,7 +162,8 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
             let known = order.iter().filter_map(|at| ours.indices().get(*at).copied());
             ours = Interfaces::new(known.collect());
             eprintln!("spine-router: spined owns the interfaces: its adapters are used");
-            Path::Spined(owner.load(&module, table.region())?)
+            let table = table(expected)?;
+            (Path::Spined(owner.load(&module, table.region())?), expected, table)
         }
     };
 
@@ -220,13 +221,29 @@ struct Linked {
     key: TrustedKey,
 }
 
+/// The table under a model, or without one: what the card has room for, or what the host has.
+fn layout(model: Option<Speed>) -> Layout {
+    if model.is_some() { Layout::LcTrie } else { Layout::Dir24 }
+}
+
+/// An empty table of this layout.
+fn table(layout: Layout) -> Result<TableRegion, Failure> {
+    let region = Region::create("spine-router-table", layout.region_bytes())?;
+    TableRegion::of_size(region, layout.region_bytes()).ok_or(Failure::TableRegion)
+}
+
+/// The built-in extension that reads a table.
+fn built_in(layout: Layout) -> &'static [u8] {
+    match layout {
+        Layout::Dir24 => extension::MODULE,
+        Layout::LcTrie => extension::LC_TRIE,
+    }
+}
+
 /// The extension, with the table of this layout: the built-in one, or the one of a file whose author is trusted.
 fn module(options: &Options, layout: Layout) -> Result<Cow<'static, [u8]>, Failure> {
     let Some(path) = &options.extension else {
-        return Ok(match layout {
-            Layout::Dir24 => extension::MODULE.into(),
-            Layout::LcTrie => extension::LC_TRIE.into(),
-        });
+        return Ok(built_in(layout).into());
     };
     let trusted = match &options.trust {
         Some(keys) => PublicKey::from_file(keys)?,
@@ -316,7 +333,11 @@ impl Path {
 /// What is done once on adapters of one's own before the router begins.
 fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Failure> {
     if let Some(why) = data_path.instead() {
-        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here: {why}");
+        let model = match data_path.model() {
+            None => "",
+            Some(_) => ", under the model of the paper's card",
+        };
+        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here{model}: {why}");
     }
     match data_path.time_budgets(probe) {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
@@ -357,6 +378,7 @@ fn open(
     mirror: &Mirror,
     ours: &Interfaces,
     key: TrustedKey,
+    alone: bool,
 ) -> Result<Opened, Failure> {
     let interface = |index: &IfIndex| {
         let link = mirror.state().links.get(index)?;
@@ -368,6 +390,9 @@ fn open(
     let data_path = DataPath::open(&dataplane::Options {
         nic,
         model,
+        // Another extension reads the table it was made for, and who shares the adapters needs more than a
+        // card has.
+        instead: (alone && options.extension.is_none()).then_some(Speed::Max),
         wires: wire::Options {
             interfaces: &interfaces,
             frames: options.frames,

@@ -32,14 +32,14 @@ use crate::netlink::socket::NetlinkError;
 /// The kinds of wire (`--nic`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum NicKind {
-    /// AF_XDP where it can be had, else AF_PACKET
+    /// AF_XDP where it can be had, else AF_PACKET under the model at full speed
     #[default]
     Auto,
     /// AF_XDP: fastest; needs CAP_BPF
     Xdp,
     /// AF_PACKET: slower, on any Ethernet interface; root in a user namespace is enough
     Packet,
-    /// the model of the paper's card, over the fastest of the others
+    /// The model of the paper's card, over the fastest of the others
     Lanai,
 }
 

@@ -167,7 +167,11 @@ impl Watcher {
 
     fn conclude(self, station: &mut Station, count: u64) -> Observation {
         let statistics = station.statistics();
-        let (from, to) = if self.settled == 0 { (0, self.left) } else { (self.settled, self.left) };
+        let (from, to) = if self.settled == 0 || self.left <= self.settled {
+            (0, self.left)
+        } else {
+            (self.settled, self.left)
+        };
         let counters = &statistics.counters;
         Observation {
             loss: statistics.nic.receive_lost as f64 / count as f64,
