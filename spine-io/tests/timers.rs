@@ -6,10 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{MESSAGE, PACKET, Rig, extension, key, wait_until};
+use common::{MESSAGE, PACKET, Rig, extension, key, setup, wait_until};
 use spine_abi::interface::Domain;
 use spine_abi::limits::TIMERS;
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::{Endpoint, Message, Reason};
 use spine_io::buffer::{Frame, FrameMemory};
 use spine_io::clock::Nanos;
 use spine_io::endpoint::host::ExtensionId;
@@ -17,7 +17,7 @@ use spine_io::nic::Nic;
 use spine_io::nic::lanai::{Card, Lanai, Uniform};
 use spine_io::nic::loopback::Loopback;
 use spine_io::runtime::Adapter;
-use spine_io::{AdapterHandle, AdapterSetup, Budget, Machine};
+use spine_io::{AdapterHandle, Budget, Machine};
 
 const IMPORTS: &str = r#"
     (import "spine:timer" "arm" (func $arm (param i32 i32 i64) (result i32)))
@@ -50,15 +50,8 @@ fn alone(
     memory: &Arc<FrameMemory>,
     frames: Vec<Frame>,
 ) -> (Adapter, AdapterHandle) {
-    let setup = AdapterSetup {
-        remotes: Vec::new(),
-        nic,
-        frames,
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        processor: 0,
-    };
-    let (mut adapters, mut handles) = Machine::by_hand(vec![setup], memory, key()).unwrap();
+    let setups = vec![setup(nic, frames)];
+    let (mut adapters, mut handles) = Machine::by_hand(setups, memory, key()).unwrap();
     (adapters.pop().unwrap(), handles.pop().unwrap())
 }
 
