@@ -18,6 +18,7 @@ mod linked;
 mod messages;
 mod modelled;
 mod replace;
+mod timers;
 
 use std::sync::mpsc::Receiver;
 
@@ -103,6 +104,8 @@ pub struct Adapter {
     again: Vec<u16>,
     /// Extensions that trapped when another called them.
     trapped: Vec<u16>,
+    /// No timer is due before.
+    next_timer: Nanos,
     /// Whether the last turn moved anything, and the longest that one entry takes, in nanoseconds.
     worked: bool,
     longest: u64,
@@ -157,6 +160,7 @@ impl Adapter {
             passed: Vec::with_capacity(BURST),
             again: Vec::new(),
             trapped: Vec::new(),
+            next_timer: Nanos(u64::MAX),
             worked: false,
             longest: u64::MAX,
             rounds: 0,
@@ -235,6 +239,9 @@ impl Adapter {
 
     /// Posts an event for each source that may have something.
     fn poll_sources(&mut self) {
+        if self.now >= self.next_timer {
+            self.fire();
+        }
         if self.request.is_none() {
             self.request = self.control.try_recv().ok();
         }
@@ -258,6 +265,9 @@ impl Adapter {
     /// In a model's time, after each event: posts what follows from engines that have finished.
     fn notice(&mut self) {
         self.events.notice(self.now);
+        if self.now >= self.next_timer {
+            self.fire();
+        }
         self.need(Stage::Receive, self.arrived, None);
         self.need(Stage::Complete, self.out.ended, None);
         self.serve_again();
@@ -476,7 +486,9 @@ impl Adapter {
             let frames = installed.frames();
             installed.instance.kept().set_limit(self.frames.may_keep(frames));
             installed.waiting.take(&mut self.burst, self.burst_limit);
-            let Some(lent_to) = linked::lend(&mut self.extensions, extension) else { return };
+            let Some(lent_to) = linked::lend(&mut self.extensions, extension, self.now) else {
+                return;
+            };
             installed = lent_to;
             let (used, ending) = installed.instance.enter(
                 &mut self.burst,
@@ -502,6 +514,7 @@ impl Adapter {
                 .filter(|_| installed.strikes.note(ending, budget.strikes, self.now));
             if installed.instance.has_sent() {
                 self.out.collect(extension, &mut installed.instance);
+                self.next_timer = self.next_timer.min(installed.instance.timers().next());
             }
         }
         if let Some(offence) = struck_out {
@@ -624,6 +637,8 @@ impl Adapter {
         })?;
         instance.installed_as(number);
         instance.set_links(&links);
+        instance.timers().start(self.now);
+        self.next_timer = self.next_timer.min(instance.timers().next());
         let installed = Some(Installed {
             instance,
             waiting: Waiting::new(),
@@ -734,12 +749,15 @@ impl Adapter {
             || self.out.has_arrivals()
             || self.out.waiting(self.now)
             || self.out.hosts.is_ready()
+            || self.now >= self.next_timer
     }
 
     /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before
     /// something does.
     pub(crate) fn due_in(&self) -> Option<u64> {
         let remotes = self.out.remotes.deadline(self.now).map(|at| at.since(self.now));
-        [remotes, self.out.hosts.due_in(self.now), self.due].into_iter().flatten().min()
+        let timer = (self.next_timer != Nanos(u64::MAX)).then(|| self.next_timer.since(self.now));
+        let hosts = self.out.hosts.due_in(self.now);
+        [remotes, hosts, timer, self.due].into_iter().flatten().min()
     }
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{FORWARD, MESSAGE, PACKET, extension, extension_with, key};
+use common::{FORWARD, MESSAGE, PACKET, extension, extension_with, key, setup};
 use spine_abi::HandlerNumber;
 use spine_abi::event::{Policy, TraceRecord};
 use spine_abi::interface::Domain;
@@ -46,14 +46,7 @@ fn run(card: Card, count: u64, gap: f64) -> Run {
     let mut sink = Generator::new("lanai1", Arc::clone(&memory), [[0; 60]]);
     sink.limit(0);
     let nics: [Box<dyn Nic>; 2] = [Box::new(ingress), Box::new(sink)];
-    let setups = nics.into_iter().zip(dealt).map(|(nic, frames)| AdapterSetup {
-        remotes: Vec::new(),
-        nic,
-        frames,
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        processor: 0,
-    });
+    let setups = nics.into_iter().zip(dealt).map(|(nic, frames)| setup(nic, frames));
     let (mut adapters, handles) =
         Machine::by_hand(setups.collect(), &memory, key()).expect("adapters");
     let image = extension(&[Domain::Peer], "", "", &format!("(local.set $verdict {FORWARD})"));

@@ -45,7 +45,7 @@ fn the_policy_says_who_is_linked_against_whose_domain() {
     refused(Some(STRANGER), &heavy, "client", "link against the domain flow of user 0 on client");
     // What is loaded on one interface is not there on the next.
     refused(None, &heavy, "server", "a domain `flow` would be another extension's");
-    refused(None, &flows, "client", "is taken on adapter client");
+    refused(None, &flows, "client", "on adapter client flows does");
     let importer =
         load(Some(FRIEND), &heavy, "client").expect_success("heavy").stdout.trim().to_owned();
     let listed = daemon.ctl(&["extensions"]).expect_success("extensions").stdout;

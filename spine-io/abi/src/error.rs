@@ -30,6 +30,8 @@ pub enum ErrorCode {
     NotNow = -10,
     /// The bytes are not an image or a manifest of this version.
     BadImage = -11,
+    /// No such timer: it was due already, or cancelled, or never armed.
+    NoTimer = -12,
 }
 
 impl ErrorCode {
@@ -53,6 +55,7 @@ impl ErrorCode {
             -9 => Self::NoEndpoint,
             -10 => Self::NotNow,
             -11 => Self::BadImage,
+            -12 => Self::NoTimer,
             _ => return None,
         })
     }
@@ -72,6 +75,7 @@ impl fmt::Display for ErrorCode {
             Self::NoEndpoint => "no such endpoint",
             Self::NotNow => "only possible from init",
             Self::BadImage => "not an image or manifest of this version",
+            Self::NoTimer => "no such timer any more",
         })
     }
 }

@@ -28,6 +28,8 @@ pub enum Domain {
     Kernel = 1 << 5,
     /// DMA into the frame buffers that the application grants, and publishing them.
     FrameBuffer = 1 << 6,
+    /// Messages to itself, later.
+    Timer = 1 << 7,
 }
 
 impl Domain {
@@ -40,6 +42,7 @@ impl Domain {
         Self::Host,
         Self::Kernel,
         Self::FrameBuffer,
+        Self::Timer,
     ];
 
     /// The name after `spine:` in an import.
@@ -52,6 +55,7 @@ impl Domain {
             Self::Host => "host",
             Self::Kernel => "kernel",
             Self::FrameBuffer => "framebuffer",
+            Self::Timer => "timer",
         }
     }
 
@@ -207,9 +211,31 @@ pub const SEND_PEER: Interface = Interface {
     cost: 50,
 };
 
+/// `arm(microseconds, handler, token) -> timer`: has a small message with `token` (8 bytes, little-endian) as its
+/// arguments sent to a handler of one's own, from the runtime, when so much time has passed; at least
+/// [`TIMER_MICROSECONDS`](crate::limits::TIMER_MICROSECONDS). Answers a number to cancel it by.
+pub const ARM: Interface = Interface {
+    domain: Domain::Timer,
+    name: "arm",
+    parameters: &[I32, I32, I64],
+    result: Some(I32),
+    ephemeral: true,
+    cost: 50,
+};
+
+/// `cancel(timer) -> 0`: the timer is not due any more.
+pub const CANCEL: Interface = Interface {
+    domain: Domain::Timer,
+    name: "cancel",
+    parameters: &[I32],
+    result: Some(I32),
+    ephemeral: true,
+    cost: 50,
+};
+
 /// Everything the runtime exports.
 pub const INTERFACES: &[Interface] =
-    &[NEXT, ADD_HANDLER, REGION, READ, WRITE, RELEASE, SEND_HOST, SEND_PEER];
+    &[NEXT, ADD_HANDLER, REGION, READ, WRITE, RELEASE, SEND_HOST, SEND_PEER, ARM, CANCEL];
 
 /// Fuel deducted from the caller for each call of an interface that another extension exports, besides what
 /// the callee uses.

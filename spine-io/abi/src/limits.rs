@@ -27,6 +27,10 @@ pub const INTERFACES: usize = 32;
 pub const PARAMETERS: usize = 8;
 /// Domains of other extensions that one extension is linked against.
 pub const LINKS: usize = 8;
+/// Timers that one extension has at one time.
+pub const TIMERS: usize = 16;
+/// Microseconds after which a timer is due at the earliest; one for sooner is due then.
+pub const TIMER_MICROSECONDS: u32 = 100;
 /// Extensions that a call is in at one time, the first caller included: each has a native stack of its
 /// own on the adapter's.
 pub const NESTING: usize = 4;

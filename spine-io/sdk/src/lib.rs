@@ -32,7 +32,7 @@
 //! [`testing`] calls handlers with plain slices. On wasm32 it is `no_std`, without an allocator, and a
 //! panic is a trap without a text: formatting one would cost more than the extension.
 //!
-//! Left out: timers, until the runtime has them.
+//! **Later.** A handler never waits: it [arms a timer](Timer) and is called again.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod buffer;
@@ -48,6 +48,7 @@ mod send;
 mod sys;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod timer;
 
 pub use buffer::Buffer;
 pub use declare::{check, declare};
@@ -66,6 +67,8 @@ pub use spine_abi::{
     BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, declaration,
     limits, manifest,
 };
+pub use timer::Timer;
+
 pub use spine_sdk_macros::{extension, handler, import, init};
 #[cfg(target_arch = "wasm32")]
 pub use sys::run;

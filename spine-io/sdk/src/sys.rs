@@ -11,13 +11,15 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Re
 pub(crate) mod double;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use double::{
-    Cell, ScratchCell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
+    Cell, ScratchCell, SpanCell, add_handler, arm, cancel, read, region, release, send_host,
+    send_peer, write,
 };
 #[cfg(target_arch = "wasm32")]
 pub use wasm::run;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    Cell, ScratchCell, SpanCell, add_handler, read, region, release, send_host, send_peer, write,
+    Cell, ScratchCell, SpanCell, add_handler, arm, cancel, read, region, release, send_host,
+    send_peer, write,
 };
 
 impl crate::Init {
@@ -131,6 +133,14 @@ mod wasm {
         }
     }
 
+    mod timer_domain {
+        #[link(wasm_import_module = "spine:timer")]
+        unsafe extern "C" {
+            pub(super) safe fn arm(microseconds: u32, handler: u32, token: u64) -> i32;
+            pub(super) safe fn cancel(timer: u32) -> i32;
+        }
+    }
+
     mod peer_domain {
         #[link(wasm_import_module = "spine:peer")]
         unsafe extern "C" {
@@ -190,6 +200,14 @@ mod wasm {
 
     pub(crate) fn release(buffer: BufferRef) -> i32 {
         buffer_domain::release(buffer.to_bits())
+    }
+
+    pub(crate) fn arm(microseconds: u32, handler: u16, token: u64) -> i32 {
+        timer_domain::arm(microseconds, u32::from(handler), token)
+    }
+
+    pub(crate) fn cancel(timer: u32) -> i32 {
+        timer_domain::cancel(timer)
     }
 
     pub(crate) fn send_host(message: &Message) -> i32 {

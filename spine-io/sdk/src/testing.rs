@@ -106,6 +106,8 @@ pub struct Outcome {
     pub to_host: Vec<spine_abi::Message>,
     /// The messages it sent to other adapters.
     pub to_peers: Vec<(u16, spine_abi::Message)>,
+    /// The timers it armed and did not cancel: microseconds, handler, token.
+    pub timers: Vec<(u32, HandlerNumber, u64)>,
 }
 
 impl Call {
@@ -210,6 +212,12 @@ impl Call {
                 dma: elements(verdict, &slot[HEADER_BYTES..]),
                 to_host: std::mem::take(&mut double.to_host),
                 to_peers: std::mem::take(&mut double.to_peers),
+                timers: std::mem::take(&mut double.timers)
+                    .into_iter()
+                    .map(|(_, microseconds, handler, token)| {
+                        (microseconds, HandlerNumber(handler), token)
+                    })
+                    .collect(),
             }
         })
     }

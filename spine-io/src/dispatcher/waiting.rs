@@ -1,7 +1,7 @@
 //! Messages that wait for one extension, bounded by where they come from.
 //!
-//! Three sorts have room of their own: packets (a share of the adapter's frames), messages of the
-//! application, and messages of each peer adapter. So a flood of one sort costs that sort only: packets
+//! Four sorts have room of their own: packets (a share of the adapter's frames), messages of the
+//! application, messages of each peer adapter, and those of timers. So a flood of one sort costs that sort only: packets
 //! do not crowd out the application's "swap", nor does one peer another. What a peer adapter may have is
 //! shared by the extensions there that send, as a queue is (`share`): a flood of one leaves room for the
 //! others.
@@ -67,7 +67,7 @@ impl Waiting {
     /// Whether there is room for one more small message from there; `sender` is the extension of a peer.
     #[inline]
     pub(crate) fn has_room_from(&self, source: Endpoint, sender: u16) -> bool {
-        let Endpoint::Peer(peer) = source else { return self.from_host < FROM_HOST };
+        let Some(peer) = peer_of(source) else { return self.from_host < FROM_HOST };
         let (mut all, mut own) = (0, 0);
         for from in self.from_peers.iter().filter(|from| from.peer == peer) {
             all += from.waiting;
@@ -130,13 +130,23 @@ impl Waiting {
 
     /// How many of this source wait.
     fn count(&mut self, source: Endpoint, extension: u16) -> &mut usize {
-        let Endpoint::Peer(peer) = source else { return &mut self.from_host };
+        let Some(peer) = peer_of(source) else { return &mut self.from_host };
         let known = |sender: &Sender| sender.peer == peer && sender.extension == extension;
         let place = self.from_peers.iter().position(known).unwrap_or_else(|| {
             self.from_peers.push(Sender { peer, extension, waiting: 0 });
             self.from_peers.len() - 1
         });
         &mut self.from_peers[place].waiting
+    }
+}
+
+/// The peer that a message counts for: the runtime, whose timers have room of their own, is no adapter's number.
+#[inline]
+const fn peer_of(source: Endpoint) -> Option<u16> {
+    match source {
+        Endpoint::Peer(peer) => Some(peer),
+        Endpoint::Runtime => Some(u16::MAX),
+        _ => None,
     }
 }
 

@@ -7,11 +7,11 @@
 
 use spine_abi::image::Image;
 use spine_abi::interface::{
-    ADD_HANDLER, INTERFACES, Interface, MODULE_PREFIX, NEXT, READ, REGION, RELEASE, SEND_HOST,
-    SEND_PEER, WRITE,
+    ADD_HANDLER, ARM, CANCEL, INTERFACES, Interface, MODULE_PREFIX, NEXT, READ, REGION, RELEASE,
+    SEND_HOST, SEND_PEER, WRITE,
 };
 use spine_abi::limits::MESSAGE_BYTES;
-use spine_abi::{BufferRef, Endpoint, ErrorCode, Message};
+use spine_abi::{BufferRef, Endpoint, ErrorCode, HandlerNumber, Message};
 use wasmtime::{Caller, Engine, Linker, Result, Trap};
 
 use super::link;
@@ -49,6 +49,10 @@ fn bind_one(linker: &mut Linker<State>, interface: &Interface) -> Result<()> {
         linker.func_wrap(&module, name, send_host)?;
     } else if *interface == SEND_PEER {
         linker.func_wrap(&module, name, send_peer)?;
+    } else if *interface == ARM {
+        linker.func_wrap(&module, name, arm)?;
+    } else if *interface == CANCEL {
+        linker.func_wrap(&module, name, cancel)?;
     }
     Ok(())
 }
@@ -135,6 +139,21 @@ fn release(mut caller: Caller<'_, State>, buffer: i64) -> Result<i32> {
     let reference = BufferRef::from_bits(buffer.cast_unsigned());
     let state = caller.data_mut();
     Ok(answer(state.release(reference).map(|()| 0)))
+}
+
+fn arm(mut caller: Caller<'_, State>, after: i32, handler: i32, token: i64) -> Result<i32> {
+    charge(&mut caller, &ARM, 0)?;
+    let State { handlers, timers, .. } = caller.data_mut();
+    let known = handlers.iter().find(|known| i32::from(known.number) == handler);
+    let known = known.ok_or(ErrorCode::BadHandler);
+    Ok(answer(known.and_then(|known| {
+        timers.arm(after.cast_unsigned(), HandlerNumber(known.number), token.cast_unsigned())
+    })))
+}
+
+fn cancel(mut caller: Caller<'_, State>, timer: i32) -> Result<i32> {
+    charge(&mut caller, &CANCEL, 0)?;
+    Ok(answer(caller.data_mut().timers.cancel(timer.cast_unsigned()).map(|()| 0)))
 }
 
 /// The small message at `address`, with the runtime's word on who sent it.

@@ -26,6 +26,7 @@ use super::outcome::{Body, Ending, Outcome, Pending, Settle};
 use super::region::RegionSource;
 use super::state::{Handler, Phase, State};
 use super::sys::{self, CheckedRegion};
+use super::timer::Timers;
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
@@ -549,13 +550,16 @@ impl Instance {
     }
 
     /// Takes what an earlier version of the same extension holds on this adapter: the buffers it keeps,
-    /// the windows that were granted to it, and its applications.
+    /// the windows that were granted to it, its applications and its timers.
     pub(crate) fn take_over(&mut self, before: &mut Self) {
         self.applications = std::mem::take(&mut before.applications);
         self.mail = before.mail;
         let (ours, theirs) = (self.store.data_mut(), before.store.data_mut());
         std::mem::swap(&mut ours.kept, &mut theirs.kept);
         std::mem::swap(&mut ours.windows, &mut theirs.windows);
+        let State { timers, handlers, .. } = ours;
+        let has = |number: HandlerNumber| handlers.iter().any(|known| known.number == number.0);
+        timers.inherit(&mut theirs.timers, has);
     }
 
     /// The frames it keeps.
@@ -590,13 +594,20 @@ impl Instance {
         std::mem::take(&mut self.store.data_mut().refused)
     }
 
-    /// Whether it has sent anything, or tried to.
+    /// Whether it has sent anything, or tried to, or has armed a timer.
     pub(crate) fn has_sent(&self) -> bool {
         let state = self.store.data();
         !state.to_host.is_empty()
             || !state.to_peer.is_empty()
             || !state.released.is_empty()
             || state.refused > 0
+            || state.timers.is_armed()
+    }
+
+    /// Its timers.
+    #[inline]
+    pub(crate) fn timers(&mut self) -> &mut Timers {
+        &mut self.store.data_mut().timers
     }
 }
 

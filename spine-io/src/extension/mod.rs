@@ -14,6 +14,7 @@ pub mod outcome;
 mod region;
 mod state;
 mod sys;
+mod timer;
 
 pub use image::{ImageError, TrustedKey};
 pub use instance::{Budget, Instance, LoadError, Loaded};

@@ -11,6 +11,7 @@ use wasmtime::{Func, Global};
 use super::link::{Lent, Link};
 use super::outcome::{Body, Pending};
 use super::sys::OwnMemory;
+use super::timer::Timers;
 use crate::buffer::reference::Kept;
 use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
@@ -89,6 +90,8 @@ pub(super) struct State {
     pub(super) interfaces: Vec<Func>,
     /// Calls in which it trapped, since the runtime looked last.
     pub(super) traps: u64,
+
+    pub(super) timers: Timers,
 }
 
 impl State {
@@ -125,6 +128,7 @@ impl State {
             rack: Vec::new(),
             interfaces: Vec::new(),
             traps: 0,
+            timers: Timers::default(),
         }
     }
 

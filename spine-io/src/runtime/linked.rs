@@ -12,6 +12,7 @@ use spine_abi::limits::NESTING;
 use spine_abi::notice::Offence;
 
 use super::{Adapter, Installed};
+use crate::clock::Nanos;
 use crate::endpoint::fifo::FifoId;
 use crate::endpoint::host::ExtensionId;
 use crate::extension::outcome::Ending;
@@ -129,6 +130,7 @@ impl Adapter {
             self.frames.change(lent.kept, callee.instance.keeps());
             if callee.instance.has_sent() {
                 self.out.collect(lent.place, &mut callee.instance);
+                self.next_timer = self.next_timer.min(callee.instance.timers().next());
             }
             if callee.instance.take_traps() > 0 {
                 self.trapped.push(lent.place);
@@ -155,21 +157,24 @@ impl Adapter {
 
 /// An extension about to be entered, with the stores of those it can call; one without links as it is.
 #[inline]
-pub(super) fn lend(extensions: &mut Table, extension: u16) -> Option<&mut Installed> {
+pub(super) fn lend(extensions: &mut Table, extension: u16, now: Nanos) -> Option<&mut Installed> {
     let place = usize::from(extension);
     if extensions.get(place)?.as_ref()?.instance.is_linked() {
-        lend_stores(extensions, place);
+        lend_stores(extensions, place, now);
     }
-    extensions.get_mut(place)?.as_mut()
+    let installed = extensions.get_mut(place)?.as_mut()?;
+    installed.instance.timers().set_now(now);
+    Some(installed)
 }
 
 #[inline(never)]
-fn lend_stores(extensions: &mut Table, place: usize) {
+fn lend_stores(extensions: &mut Table, place: usize, now: Nanos) {
     let Some(Some(one)) = extensions.get_mut(place) else { return };
     let mut rack = one.instance.take_spares();
     for lent in &mut rack {
         if let Some(Some(callee)) = extensions.get_mut(usize::from(lent.place)) {
             lent.kept = callee.instance.keeps();
+            callee.instance.timers().set_now(now);
             callee.instance.exchange(lent);
         }
     }

@@ -35,6 +35,7 @@ impl Adapter {
         if instance.exports() != installed.instance.exports() {
             self.needed(extension)?;
         }
+        instance.timers().start(self.now);
         instance.set_links(&self.find_links(&instance, number)?);
         let Some(Some(installed)) = self.extensions.get_mut(place) else {
             return Err(LoadError::NoExtension { extension: number, adapter });
@@ -74,6 +75,7 @@ impl Adapter {
             self.refuse(body, Reason::NoHandler);
         }
         self.relink();
+        self.next_timer = self.now;
         Ok(instance)
     }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{HandlerNumber, Reason};
-use spine_io::buffer::FrameMemory;
+use spine_io::buffer::{Frame, FrameMemory};
 use spine_io::endpoint::KernelPort;
+use spine_io::nic::Nic;
 use spine_io::nic::loopback::{Loopback, Wire};
 use spine_io::stats::Statistics;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, TrustedKey};
@@ -90,6 +91,18 @@ pub(crate) fn module(
             (@custom "spine.manifest" "{section}"))"#
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// An adapter without a kernel and other machines, on the first processor.
+pub(crate) fn setup(nic: Box<dyn Nic>, frames: Vec<Frame>) -> AdapterSetup {
+    AdapterSetup {
+        remotes: Vec::new(),
+        nic,
+        frames,
+        kernel: None,
+        unstamped: HandlerNumber::NONE,
+        processor: 0,
+    }
 }
 
 /// Collects what is handed to the kernel.

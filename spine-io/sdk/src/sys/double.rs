@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
+use spine_abi::limits::TIMERS;
 use spine_abi::{BufferRef, ErrorCode, Message};
 
 use super::Span;
@@ -24,6 +25,9 @@ pub(crate) struct Double {
     pub(crate) buffers: HashMap<BufferRef, Vec<u8>>,
     pub(crate) to_host: Vec<Message>,
     pub(crate) to_peers: Vec<(u16, Message)>,
+    /// Timers armed: number, microseconds, handler, token.
+    pub(crate) timers: Vec<(u32, u32, u16, u64)>,
+    newest_timer: u32,
     /// What other extensions answer, by domain and interface.
     pub(crate) answers: HashMap<(String, String), Answer>,
 }
@@ -79,6 +83,25 @@ pub(crate) fn send_host(message: &Message) -> i32 {
 pub(crate) fn send_peer(peer: u16, message: &Message) -> i32 {
     with(|double| double.to_peers.push((peer, message.clone())));
     0
+}
+
+pub(crate) fn arm(microseconds: u32, handler: u16, token: u64) -> i32 {
+    with(|double| {
+        if double.timers.len() >= TIMERS {
+            return ErrorCode::Full.to_number();
+        }
+        double.newest_timer += 1;
+        double.timers.push((double.newest_timer, microseconds, handler, token));
+        i32::try_from(double.newest_timer).unwrap_or(i32::MAX)
+    })
+}
+
+pub(crate) fn cancel(timer: u32) -> i32 {
+    with(|double| {
+        let before = double.timers.len();
+        double.timers.retain(|(number, ..)| *number != timer);
+        if double.timers.len() < before { 0 } else { ErrorCode::NoTimer.to_number() }
+    })
 }
 
 fn with_data(buffer: BufferRef, offset: u32, work: impl FnOnce(&mut [u8]) -> usize) -> i32 {
