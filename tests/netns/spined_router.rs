@@ -68,7 +68,8 @@ fn a_router_uses_the_adapters_of_the_daemon_and_either_may_be_killed() {
     let router = start(&net, &daemon);
     pings_over(&net, &daemon, "over the daemon's adapters");
     let before = forwarded(&daemon);
-    assert!(before >= 38, "both ways, but for the first: {before}");
+    let counted = daemon.client().statistics("client").expect("statistics");
+    assert!(before >= 38, "both ways, but for the first: {before}, {counted:#?}");
     for direction in [Direction::ToServer, Direction::ToClient] {
         let (client, server) = (net.host("client"), net.host("server"));
         let tcp = iperf::tcp(client, server, "10.9.2.2", 1, direction);

@@ -24,9 +24,11 @@ pub fn extension(package: &str) -> PathBuf {
     extension_with(package, &[])
 }
 
-/// As [`extension`], with features of the package.
+/// As [`extension`], with features of the package; each set of them has a folder of its own, since the module's
+/// name is always the same.
 pub fn extension_with(package: &str, features: &[&str]) -> PathBuf {
-    let folder = variable("OUT_DIR").map(|out| Path::new(&out).join("wasm"));
+    let name = [&["wasm"], features].concat().join("-");
+    let folder = variable("OUT_DIR").map(|out| Path::new(&out).join(name));
     let built = folder.and_then(|folder| build_with(package, features, &folder));
     let watched = built.and_then(|module| watch(&module).map(|()| module));
     watched.unwrap_or_else(|text| {
