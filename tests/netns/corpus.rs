@@ -56,7 +56,7 @@ fn what_the_kernel_forwards_is_forwarded_and_nothing_else(nic: &[&str]) {
     // the adapters, which saw what it claimed. (On AF_PACKET nobody counts what the filter keeps out.)
     let classified: u64 = report.counts("classifier").values().sum();
     let counts = report.mode("client") != "af_packet";
-    let all = if counts { u64::try_from(corpus.packets_sent()).unwrap() } else { 0 };
+    let all = if counts { u64::try_from(corpus.packets_sent()).expect("a count") } else { 0 };
     assert_eq!(classified, all, "{report:?}");
     let accounted = report.forwarded() + report.to_kernel() + report.dropped_in_all();
     assert_eq!(report.count("received"), accounted, "{report:?}");

@@ -91,8 +91,8 @@ impl DataPath {
     pub fn open(options: &Options<'_>) -> Result<Self, DataPathError> {
         let opened = wire::open(options.nic, &options.wires)?;
         let Wires { memory, wires, kernel, mut gate, finishes_checksums, instead } = opened;
-        let fallen_back = instead.is_some();
-        let speed = options.model.or(options.instead.filter(|_| fallen_back));
+        let fallback = instead.as_ref().and(options.instead);
+        let speed = options.model.or(fallback);
         let mut setups = Vec::new();
         for (index, wire) in wires.into_iter().enumerate() {
             setups.push(AdapterSetup {
