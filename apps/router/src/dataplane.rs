@@ -92,7 +92,7 @@ impl DataPath {
         let opened = wire::open(options.nic, &options.wires)?;
         let Wires { memory, wires, kernel, mut gate, finishes_checksums, instead } = opened;
         let fallen_back = instead.is_some();
-        let speed = options.model.or(options.instead.filter(|_| fallen_back));
+        let speed = options.model.or_else(|| options.instead.filter(|_| fallen_back));
         let mut setups = Vec::new();
         for (index, wire) in wires.into_iter().enumerate() {
             setups.push(AdapterSetup {

@@ -153,7 +153,7 @@ impl<R: Store> Fib<R> {
             let shared = Shared(Rc::clone(&region));
             match layout {
                 Layout::Dir24 => Half::Dir24(Writer::new(shared, which)),
-                Layout::LcTrie => Half::LcTrie(TrieHalf::new(shared, which)),
+                Layout::LcTrie => Half::LcTrie(Box::new(TrieHalf::new(shared, which))),
             }
         };
         let halves = [half(0), half(1)];
@@ -235,7 +235,7 @@ impl<R: Store> Fib<R> {
 /// One half of the table.
 enum Half<R: Store> {
     Dir24(Writer<Shared<R>>),
-    LcTrie(TrieHalf<Shared<R>>),
+    LcTrie(Box<TrieHalf<Shared<R>>>),
 }
 
 impl<R: Store> Half<R> {
