@@ -1,7 +1,7 @@
 //! The paper's card on a real wire: a layer over another backend.
 //!
-//! In real time the card's time is the wall's. A packet arrives at the time the wire says it did (where a
-//! wire says nothing, as AF_XDP, when it was taken from the ring), waits for a buffer, and is worked on by
+//! In real time the card's time is the wall's. A packet arrives at the time the wire says it did ([`Nic::ages`];
+//! where a wire says nothing, when it was taken from it), waits for a buffer, and is worked on by
 //! the events of the card's plan; what the card sends leaves when the wall's time has come to the end of
 //! the event that sent it. So a card of 1998 can be pinged and measured. When the machine was too busy to
 //! run it in time, the card catches up or leaves time out (`timeline`).
@@ -12,7 +12,8 @@
 //! Egress is on the peer's own processor (the `egress_*` events, derived), which polls its own wire. The
 //! card's memory bounds what can be loaded, as in an experiment.
 //!
-//! Left out: the link's own time (3.6 us for 576 bytes; a packet counts from when all of it is there, and
+//! Left out: times of arrival from AF_XDP, which has none, and from AF_PACKET, whose sockets could tell; and
+//! the link's own time (3.6 us for 576 bytes; a packet counts from when all of it is there, and
 //! leaves when the event that sends it ends).
 
 use std::collections::VecDeque;
