@@ -14,6 +14,8 @@
 //! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
 //! allocates in steady state, or reads a clock.
 
+mod control;
+mod install;
 mod linked;
 mod messages;
 mod modelled;
@@ -23,8 +25,8 @@ mod timers;
 use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
-use spine_abi::limits::{BURST, EXTENSIONS};
-use spine_abi::{Endpoint, HandlerNumber, Message, Notice, Reason};
+use spine_abi::limits::BURST;
+use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
 use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
@@ -32,13 +34,11 @@ use crate::clock::Nanos;
 use crate::dispatcher::share::{FrameShares, Share};
 use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
-use crate::dma::{GrantError, Windows};
 use crate::endpoint::fifo::FifoId;
-use crate::endpoint::host::{Control, ExtensionId};
+use crate::endpoint::host::Control;
 use crate::endpoint::{Fifos, Outlets};
 use crate::extension::outcome::Body;
-use crate::extension::{LoadError, Loaded, Pending};
-use crate::probe;
+use crate::extension::{Loaded, Pending};
 use crate::stats::{Counters, Statistics};
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
@@ -531,159 +531,6 @@ impl Adapter {
         }
         let sends = if self.singly { self.out.queued() } else { 1 };
         self.need(Stage::Send, sends, Some(self.message));
-    }
-
-    #[inline(never)]
-    fn control(&mut self) -> bool {
-        let mut worked = self.receive_from_hosts(self.plan.burst);
-        for _ in 0..self.plan.burst {
-            let next = self.request.take().or_else(|| self.control.try_recv().ok());
-            let Some(request) = next else { break };
-            worked = true;
-            // What an application sent before it asked is there before the answer.
-            self.receive_from_hosts(usize::MAX);
-            // Whoever asked may have gone; then nobody wants the answer.
-            match request {
-                Control::Install(loaded, reply) => {
-                    let _ = reply.send(self.install(loaded));
-                }
-                Control::Replace(extension, loaded, reply) => {
-                    let _ = reply.send(self.replace(extension, loaded));
-                }
-                Control::Unload(extension, anyway, reply) => {
-                    let needed = if anyway { Ok(()) } else { self.needed(extension) };
-                    let _ = reply.send(needed.map(|()| self.unload(extension)));
-                }
-                Control::Attach(end, allowance, reply) => {
-                    let _ = reply.send(self.out.hosts.add(*end, allowance));
-                }
-                Control::Share(extension, application, reply) => {
-                    let _ = reply.send(self.share(extension, application));
-                }
-                Control::Detach(fifo, reply) => {
-                    let _ = reply.send(self.out.hosts.remove(fifo));
-                }
-                Control::Statistics(reply) => {
-                    let _ = reply.send(self.statistics());
-                }
-                Control::Grant(extension, prepared, reply) => match self.windows(extension) {
-                    Ok(windows) => windows.grant(*prepared, reply),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
-                Control::Revoke(extension, window, reply) => match self.windows(extension) {
-                    Ok(windows) => windows.revoke(window, &reply),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
-                Control::Probe(mut probe, clock, reply) => {
-                    let timed = !self.modelled;
-                    let times = if timed { probe::time(&mut probe, &*clock) } else { Vec::new() };
-                    let _ = reply.send(times);
-                }
-                Control::Expect(entry) => {
-                    self.longest = u64::try_from(entry.as_nanos()).unwrap_or(u64::MAX);
-                }
-            }
-        }
-        if self.modelled {
-            // A card that is never idle never begins a turn: it looks again when it has served one.
-            self.request = self.control.try_recv().ok();
-            self.need_control();
-        }
-        worked
-    }
-
-    /// The windows of an extension, if it may have any.
-    fn windows(&mut self, extension: ExtensionId) -> Result<&mut Windows, GrantError> {
-        let extension = extension.0;
-        let place = self.extensions.get_mut(usize::from(extension)).and_then(Option::as_mut);
-        let installed = place.ok_or_else(|| GrantError::NoExtension {
-            extension,
-            adapter: self.out.nic.name().to_owned(),
-        })?;
-        installed.instance.windows().ok_or(GrantError::NotGranted { extension })
-    }
-
-    /// Installs an extension that was prepared for this adapter.
-    ///
-    /// # Errors
-    /// [`LoadError::Full`], [`LoadError::HandlerTaken`], or one of those about domains of other extensions;
-    /// the adapter is as before.
-    pub fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
-        let name = || self.out.nic.name().to_owned();
-        let free = self.extensions.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.extensions.len());
-        let Some(number) = u16::try_from(place).ok().filter(|_| place < EXTENSIONS) else {
-            return Err(LoadError::Full(name()));
-        };
-        let links = self.find_links(&instance, number)?;
-        if let Some(room) = self.out.nic.card_bytes() {
-            let used = self.extensions.iter().flatten().map(|it| it.instance.card_bytes());
-            let (left, wanted) = (room.saturating_sub(used.sum()), instance.card_bytes());
-            if wanted > left {
-                let why = format!(
-                    "it needs {wanted} bytes (memory, code, slot and regions) and the card {} has {left} left",
-                    name()
-                );
-                return Err(LoadError::Memory { name: instance.name().to_owned(), why });
-            }
-        }
-        let handlers: Vec<_> = instance.handlers().collect();
-        self.table.install(number, handlers.iter().copied()).map_err(|taken| {
-            LoadError::HandlerTaken {
-                number: taken,
-                name: instance.name().to_owned(),
-                adapter: name(),
-            }
-        })?;
-        instance.installed_as(number);
-        instance.set_links(&links);
-        instance.timers().start(self.now);
-        self.next_timer = self.next_timer.min(instance.timers().next());
-        let installed = Some(Installed {
-            instance,
-            waiting: Waiting::new(),
-            share: Share::default(),
-            strikes: Strikes::default(),
-            posted: false,
-        });
-        match free {
-            Some(place) => self.extensions[place] = installed,
-            None => self.extensions.push(installed),
-        }
-        self.relink();
-        Ok(ExtensionId(number))
-    }
-
-    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
-    /// other processes are told. Those that are linked against it go with it. Says whether it was there.
-    pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
-        let Some(mut applications) = self.remove(extension) else { return false };
-        applications.retain(|application| *application != FifoId::OWN);
-        self.notify(&applications, Notice::Removed { extension });
-        true
-    }
-
-    /// Removes an extension; whose it was.
-    fn remove(&mut self, extension: u16) -> Option<Vec<FifoId>> {
-        let place = self.extensions.get_mut(usize::from(extension));
-        let mut installed = place.and_then(Option::take)?;
-        self.table.remove(extension);
-        self.again.retain(|number| *number != extension);
-        self.frames.change(installed.frames(), 0);
-        for pending in installed.waiting.drain() {
-            self.refuse(pending.body, Reason::Unloaded);
-        }
-        self.out.collect(extension, &mut installed.instance);
-        for frame in installed.instance.kept().drain() {
-            self.out.consume(frame);
-        }
-        self.retire_importers(extension);
-        Some(std::mem::take(installed.instance.applications_mut()))
-    }
-
-    fn notify(&mut self, applications: &[FifoId], notice: Notice) {
-        let lost = self.out.hosts.notify(applications, notice, self.now);
-        self.out.counters.messages_dropped.add(Reason::HostFull, lost);
     }
 
     /// A copy of everything the adapter knows of itself.

@@ -16,6 +16,7 @@ pub mod freshness;
 pub mod guest;
 pub mod interfaces;
 pub mod netlink;
+mod path;
 pub mod policy;
 pub mod privileges;
 pub mod region;

@@ -5,7 +5,6 @@
 //! written the table. Whatever fails undoes the rest by being dropped.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -20,8 +19,6 @@ use spine_os::memory::Region;
 use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
-use crate::adapters::Adapter;
-use crate::claims::Classifier;
 use crate::cli::{Misuse, Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
@@ -31,12 +28,13 @@ use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::netlink::socket::NetlinkError;
 use crate::netlink::state::IfIndex;
+use crate::path::Path;
 use crate::policy::{self, Obstacle};
 use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
-use crate::spined::{Owner, Spined, SpinedError};
+use crate::spined::{Owner, SpinedError};
 use crate::wire::{self, NicKind, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
@@ -264,70 +262,6 @@ fn link(module: &[u8], linker: &Linker) -> Result<Linked, Failure> {
 enum Opened {
     Own(DataPath),
     Owned(String, Owner),
-}
-
-/// Where the extension runs.
-enum Path {
-    Own(DataPath),
-    Spined(Spined),
-}
-
-impl Path {
-    fn adapters(&self) -> Vec<Box<dyn Adapter>> {
-        match self {
-            Self::Own(own) => own.adapters(),
-            Self::Spined(spined) => spined.adapters(),
-        }
-    }
-
-    fn classifier(&self) -> Box<dyn Classifier> {
-        match self {
-            Self::Own(own) => own.classifier(),
-            Self::Spined(spined) => spined.classifier(),
-        }
-    }
-
-    /// Whether packets come with the checksums that their senders left to a card.
-    fn finishes_checksums(&self) -> bool {
-        match self {
-            Self::Own(own) => own.finishes_checksums(),
-            Self::Spined(_) => false,
-        }
-    }
-
-    /// Gives every packet to the kernel again.
-    fn disable(&self) -> Result<(), Failure> {
-        match self {
-            Self::Own(own) => Ok(own.disable()?),
-            Self::Spined(spined) => Ok(spined.unload()?),
-        }
-    }
-
-    /// System calls of processors; a daemon's are for all whom it serves.
-    fn syscalls(&self) -> u64 {
-        match self {
-            Self::Own(own) => own.syscalls(),
-            Self::Spined(_) => 0,
-        }
-    }
-
-    fn classified(&self) -> Result<BTreeMap<String, u64>, Failure> {
-        match self {
-            Self::Own(own) => {
-                let counted = own.classified()?.into_iter().filter(|(_, count)| *count > 0);
-                Ok(counted.map(|(name, count)| (name.to_owned(), count)).collect())
-            }
-            Self::Spined(spined) => Ok(spined.classified()?),
-        }
-    }
-
-    /// Packets that the kernel did not take back.
-    fn refused(&self) -> u64 {
-        match self {
-            Self::Own(own) => own.handed_over().refused,
-            Self::Spined(_) => 0,
-        }
-    }
 }
 
 /// What is done once on adapters of one's own before the router begins.

@@ -1,0 +1,77 @@
+//! Where the router's extension runs: on adapters of this process, or on those of a daemon that owns the interfaces.
+//!
+//! What the control loop and the report need of either, under one name.
+
+use std::collections::BTreeMap;
+
+use crate::adapters::Adapter;
+use crate::claims::Classifier;
+use crate::dataplane::DataPath;
+use crate::spined::Spined;
+use crate::start::Failure;
+
+/// Where the extension runs.
+pub(crate) enum Path {
+    /// On adapters of this process.
+    Own(DataPath),
+    /// On the daemon's.
+    Spined(Spined),
+}
+
+impl Path {
+    pub(crate) fn adapters(&self) -> Vec<Box<dyn Adapter>> {
+        match self {
+            Self::Own(own) => own.adapters(),
+            Self::Spined(spined) => spined.adapters(),
+        }
+    }
+
+    pub(crate) fn classifier(&self) -> Box<dyn Classifier> {
+        match self {
+            Self::Own(own) => own.classifier(),
+            Self::Spined(spined) => spined.classifier(),
+        }
+    }
+
+    /// Whether packets come with the checksums that their senders left to a card.
+    pub(crate) fn finishes_checksums(&self) -> bool {
+        match self {
+            Self::Own(own) => own.finishes_checksums(),
+            Self::Spined(_) => false,
+        }
+    }
+
+    /// Gives every packet to the kernel again.
+    pub(crate) fn disable(&self) -> Result<(), Failure> {
+        match self {
+            Self::Own(own) => Ok(own.disable()?),
+            Self::Spined(spined) => Ok(spined.unload()?),
+        }
+    }
+
+    /// System calls of processors; a daemon's are for all whom it serves.
+    pub(crate) fn syscalls(&self) -> u64 {
+        match self {
+            Self::Own(own) => own.syscalls(),
+            Self::Spined(_) => 0,
+        }
+    }
+
+    pub(crate) fn classified(&self) -> Result<BTreeMap<String, u64>, Failure> {
+        match self {
+            Self::Own(own) => {
+                let counted = own.classified()?.into_iter().filter(|(_, count)| *count > 0);
+                Ok(counted.map(|(name, count)| (name.to_owned(), count)).collect())
+            }
+            Self::Spined(spined) => Ok(spined.classified()?),
+        }
+    }
+
+    /// Packets that the kernel did not take back.
+    pub(crate) fn refused(&self) -> u64 {
+        match self {
+            Self::Own(own) => own.handed_over().refused,
+            Self::Spined(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Extensions come and go.
+//!
+//! All or nothing on the way in; on the way out everything that an extension held comes back, and whoever has to
+//! know is told.
+
+use spine_abi::limits::EXTENSIONS;
+use spine_abi::{Notice, Reason};
+
+use super::{Adapter, Installed};
+use crate::dispatcher::share::Share;
+use crate::dispatcher::waiting::Waiting;
+use crate::endpoint::fifo::FifoId;
+use crate::endpoint::host::ExtensionId;
+use crate::extension::{LoadError, Loaded};
+use crate::watchdog::Strikes;
+
+impl Adapter {
+    /// Installs an extension that was prepared for this adapter.
+    ///
+    /// # Errors
+    /// [`LoadError::Full`], [`LoadError::HandlerTaken`], or one of those about domains of other extensions;
+    /// the adapter is as before.
+    pub fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
+        let name = || self.out.nic.name().to_owned();
+        let free = self.extensions.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.extensions.len());
+        let Some(number) = u16::try_from(place).ok().filter(|_| place < EXTENSIONS) else {
+            return Err(LoadError::Full(name()));
+        };
+        let links = self.find_links(&instance, number)?;
+        if let Some(room) = self.out.nic.card_bytes() {
+            let used = self.extensions.iter().flatten().map(|it| it.instance.card_bytes());
+            let (left, wanted) = (room.saturating_sub(used.sum()), instance.card_bytes());
+            if wanted > left {
+                let why = format!(
+                    "it needs {wanted} bytes (memory, code, slot and regions) and the card {} has {left} left",
+                    name()
+                );
+                return Err(LoadError::Memory { name: instance.name().to_owned(), why });
+            }
+        }
+        let handlers: Vec<_> = instance.handlers().collect();
+        self.table.install(number, handlers.iter().copied()).map_err(|taken| {
+            LoadError::HandlerTaken {
+                number: taken,
+                name: instance.name().to_owned(),
+                adapter: name(),
+            }
+        })?;
+        instance.installed_as(number);
+        instance.set_links(&links);
+        instance.timers().start(self.now);
+        self.next_timer = self.next_timer.min(instance.timers().next());
+        let installed = Some(Installed {
+            instance,
+            waiting: Waiting::new(),
+            share: Share::default(),
+            strikes: Strikes::default(),
+            posted: false,
+        });
+        match free {
+            Some(place) => self.extensions[place] = installed,
+            None => self.extensions.push(installed),
+        }
+        self.relink();
+        Ok(ExtensionId(number))
+    }
+
+    /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
+    /// other processes are told. Those that are linked against it go with it. Says whether it was there.
+    pub fn unload(&mut self, ExtensionId(extension): ExtensionId) -> bool {
+        let Some(mut applications) = self.remove(extension) else { return false };
+        applications.retain(|application| *application != FifoId::OWN);
+        self.notify(&applications, Notice::Removed { extension });
+        true
+    }
+
+    /// Removes an extension; whose it was.
+    pub(super) fn remove(&mut self, extension: u16) -> Option<Vec<FifoId>> {
+        let place = self.extensions.get_mut(usize::from(extension));
+        let mut installed = place.and_then(Option::take)?;
+        self.table.remove(extension);
+        self.again.retain(|number| *number != extension);
+        self.frames.change(installed.frames(), 0);
+        for pending in installed.waiting.drain() {
+            self.refuse(pending.body, Reason::Unloaded);
+        }
+        self.out.collect(extension, &mut installed.instance);
+        for frame in installed.instance.kept().drain() {
+            self.out.consume(frame);
+        }
+        self.retire_importers(extension);
+        Some(std::mem::take(installed.instance.applications_mut()))
+    }
+
+    pub(super) fn notify(&mut self, applications: &[FifoId], notice: Notice) {
+        let lost = self.out.hosts.notify(applications, notice, self.now);
+        self.out.counters.messages_dropped.add(Reason::HostFull, lost);
+    }
+}
