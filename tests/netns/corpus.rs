@@ -50,7 +50,7 @@ fn what_the_kernel_forwards_is_forwarded_and_nothing_else(nic: &[&str]) {
     let router = Router::start_with(net.router(), &net.interfaces(), &options);
     let found = corpus.through(&net);
     let report = router.stop();
-    assert_eq!(corpus.differences(&oracle, &found), [""; 0]);
+    assert_eq!(corpus.differences(&oracle, &found), [""; 0], "{report:?}");
 
     // All of it is accounted for: by the classifier, which saw each packet and each marker, and then by
     // the adapters, which saw what it claimed. (On AF_PACKET nobody counts what the filter keeps out.)

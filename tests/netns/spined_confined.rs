@@ -1,5 +1,6 @@
 //! What `spined` and its linker's process may still do, and what the service manager hears.
 
+use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -68,7 +69,10 @@ fn the_linkers_process_gives_everything_up_before_it_reads_and_does_not_run_as_r
         let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect(name);
         assert_eq!(line.split_whitespace().next(), Some(most), "{name}");
     }
-    drop(child.stdin.take());
+    // Four bytes of length, nothing that others export, and nothing of a module.
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(&[0; 4]).expect("it reads");
+    drop(input);
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(10), "{ended:?}");
     let sentence = String::from_utf8_lossy(&ended.stdout).into_owned();
