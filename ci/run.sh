@@ -85,6 +85,7 @@ job_deps() {
 extension_manifests() {
     find . -name target -prune -o -path '*/extension/Cargo.toml' -print \
         -o -path './spine-io/sdk/hello/Cargo.toml' -print \
+        -o -path './spine-io/sdk/flows/Cargo.toml' -print -o -path './spine-io/sdk/heavy/Cargo.toml' -print \
         -o -path './tests/extensions/*/Cargo.toml' -print | sort
 }
 

@@ -451,8 +451,8 @@ impl Adapter {
         if !installed.waiting.admits(&message, frames, &self.frames) {
             return self.refuse(message.body, Reason::QueueFull);
         }
+        self.frames.took(usize::from(matches!(message.body, Body::Bulk(..))));
         installed.waiting.push(message);
-        self.frames.change(frames, installed.frames());
         if !installed.posted {
             installed.posted = !self.singly;
             self.post_handle(target.extension);

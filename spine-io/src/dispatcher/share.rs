@@ -144,6 +144,12 @@ impl FrameShares {
         self.held = (self.held + after).saturating_sub(before).min(self.total);
     }
 
+    /// Notes that an extension has so many more, which it was allowed.
+    #[inline]
+    pub fn took(&mut self, frames: usize) {
+        self.held += frames;
+    }
+
     /// How many are held.
     pub fn held(&self) -> usize {
         self.held

@@ -427,8 +427,12 @@ impl Nic for Generator {
             self.memory.set_packet(&mut frame, HEADROOM, template.length);
             // The room is a whole number of blocks, so the padding of the last one stays in the frame.
             let (room, _) = self.memory.room_mut(&mut frame).as_chunks_mut::<BLOCK>();
-            for (to, from) in room.iter_mut().zip(&self.blocks[template.first..template.end]) {
+            let blocks = &self.blocks[template.first..template.end];
+            // Nearly always one; then the copy's length is known.
+            if let ([to, ..], [from]) = (&mut *room, blocks) {
                 *to = *from;
+            } else {
+                room.iter_mut().zip(blocks).for_each(|(to, from)| *to = *from);
             }
             frame.set_handler(self.handler);
             into.push(frame);
@@ -447,7 +451,14 @@ impl Nic for Generator {
 
     fn complete(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
         let count = self.done.len().min(most);
-        into.extend(self.done.drain(..count));
+        if count < self.done.len() {
+            into.extend(self.done.drain(..count));
+            return count;
+        }
+        // All of them as one piece of memory: a deque becomes a vector, and again a deque, for nothing.
+        let mut done = Vec::from(std::mem::take(&mut self.done));
+        into.append(&mut done);
+        self.done = done.into();
         count
     }
 
