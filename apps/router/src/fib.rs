@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use spine_abi::{Endpoint, Message};
 use spine_fib::layout;
 use spine_fib::protocol::{SWAP, SWAPPED, Swap};
-use spine_fib::{Load, Store, Used, Writer};
+use spine_fib::{Load, Store, Writer, used};
 
 use crate::adapters::{Adapter, AdapterError};
 use crate::trie::{self, TrieHalf};
@@ -221,7 +221,7 @@ impl<R: Store> Fib<R> {
     /// Whether the next hop was used since this was last asked.
     pub fn take_used(&self, next_hop: u16) -> bool {
         match &self.halves[self.idle] {
-            Half::Dir24(_) => Used(&*self.region).take(next_hop),
+            Half::Dir24(_) => used(&*self.region).take(next_hop),
             Half::LcTrie(half) => half.take_used(next_hop),
         }
     }

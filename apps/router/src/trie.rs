@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
-use spine_fib::lc_trie::{self, Route, Trie, Used};
+use spine_fib::lc_trie::{self, Route, Trie};
 use spine_fib::{NextHop, Store};
 
 use crate::fib::{GROUP_NO_ROUTE, Operation};
@@ -65,7 +65,7 @@ impl<R: Store> TrieHalf<R> {
 
     /// Whether any group with this next hop was used since this was last asked.
     pub(crate) fn take_used(&self, next_hop: u16) -> bool {
-        let used = Used(&self.region);
+        let used = lc_trie::used(&self.region);
         // Each of them is asked: what was used before is to be forgotten.
         self.groups_of(next_hop).into_iter().fold(false, |any, group| used.take(group) | any)
     }
@@ -196,8 +196,8 @@ mod tests {
         let mut half = TrieHalf::new(&region, 0);
         half.write(&[Operation::SetGroup(2, vec![9]), Operation::SetGroup(3, vec![9])]);
         assert!(!half.take_used(9));
-        Used(&region).mark(3);
-        Used(&region).mark(2);
+        lc_trie::used(&region).mark(3);
+        lc_trie::used(&region).mark(2);
         assert!(half.take_used(9));
         assert!(!half.take_used(9), "both are forgotten");
     }

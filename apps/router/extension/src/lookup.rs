@@ -1,9 +1,9 @@
 //! Second step: where does it go?
 
 #[cfg(feature = "lc-trie")]
-use spine_fib::lc_trie::{Half, Used};
+use spine_fib::lc_trie::{Half, used};
 #[cfg(not(feature = "lc-trie"))]
-use spine_fib::{Half, Used};
+use spine_fib::{Half, used};
 use spine_fib::{Load, NextHop, Store, flow_hash};
 use spine_sdk::Region;
 
@@ -64,7 +64,7 @@ pub fn lookup<Region: Load>(
 /// Remembers that the next hop is in use.
 #[inline]
 pub fn mark_used<Region: Store>(region: &Region, index: u16) {
-    Used(region).mark(index);
+    used(region).mark(index);
 }
 
 /// Both ports, zero where there are none. All fragments of a packet, the first one too, have none:

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
-use spine_fib::{Action, Addresses, NextHop, Used, Writer, layout};
+use spine_fib::{Action, Addresses, NextHop, Writer, layout, used};
 use spine_sdk::manifest::Manifest;
 use spine_sdk::testing::{self, Call, Outcome};
 use spine_sdk::{
@@ -131,8 +131,8 @@ fn a_packet_with_a_route_leaves_with_a_lower_ttl_and_the_neighbours_address() {
     expected.0[6..12].copy_from_slice(&OURS);
     assert_eq!(outcome.prefix, expected.0[..64]);
     let table = Table(region);
-    assert!(Used(&table).take(1), "the next hop is in use");
-    assert!(!Used(&table).take(2), "and no other");
+    assert!(used(&table).take(1), "the next hop is in use");
+    assert!(!used(&table).take(2), "and no other");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn each_kind_of_route_has_its_verdict_and_leaves_other_packets_as_they_are() {
         assert_eq!(outcome.verdict, verdict, "{name}");
         assert_eq!(outcome.prefix, frame.0[..64], "{name}");
     }
-    assert!((0..4096).all(|hop| !Used(&Table(region)).take(hop)), "none was sent by");
+    assert!((0..4096).all(|hop| !used(&Table(region)).take(hop)), "none was sent by");
     assert_eq!(send(&Frame::new(1480)).verdict, FORWARDED, "exactly the MTU");
     assert_eq!(send(&to([240, 0, 0, 1])).verdict, FORWARDED, "240/4 is ordinary space");
 }

@@ -32,11 +32,13 @@ pub mod lc_trie;
 mod next_hop;
 pub mod protocol;
 mod reader;
+mod used;
 #[cfg(any(test, feature = "writer"))]
 mod writer;
 
 pub use next_hop::{Action, Addresses, NextHop};
-pub use reader::{Half, Used, flow_hash};
+pub use reader::{Half, flow_hash, used};
+pub use used::Used;
 #[cfg(any(test, feature = "writer"))]
 pub use writer::{Exhausted, Writer};
 

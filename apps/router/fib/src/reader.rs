@@ -5,7 +5,7 @@ use crate::layout::{
     NO_HOP, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S, USED,
 };
 use crate::next_hop::NextHop;
-use crate::{Load, Store};
+use crate::{Load, Store, Used};
 
 /// One half of the table, to be read.
 #[derive(Debug, Clone, Copy)]
@@ -60,33 +60,10 @@ pub(crate) const fn base(which: u32) -> usize {
     (which as usize & (HALVES - 1)) * HALF_BYTES
 }
 
-/// Which next hops are in use; shared by both halves and all adapters.
-#[derive(Debug, Clone, Copy)]
-pub struct Used<'a, Region: Store>(pub &'a Region);
-
-impl<Region: Store> Used<'_, Region> {
-    /// Says that the next hop was used. Written only if it was not known, so that adapters that use
-    /// the same one do not fight for its cache line.
-    #[inline(always)]
-    pub fn mark(&self, index: u16) {
-        let at = USED + usize::from(index);
-        if self.0.u8_at(at) == 0 {
-            self.0.set_u8(at, 1);
-        }
-    }
-
-    /// Whether the next hop was used since the last call; forgets it.
-    ///
-    /// An adapter may mark it between the two accesses, and that mark is lost: the next packet sets it
-    /// again, long before a neighbour goes stale.
-    pub fn take(&self, index: u16) -> bool {
-        let at = USED + usize::from(index);
-        let used = self.0.u8_at(at) != 0;
-        if used {
-            self.0.set_u8(at, 0);
-        }
-        used
-    }
+/// Which next hops are in use, as all adapters say it.
+#[inline(always)]
+pub fn used<Region: Store>(region: &Region) -> Used<'_, Region> {
+    Used::at(region, USED)
 }
 
 /// A number that is the same for all packets of a flow and spreads flows evenly over any of its low
@@ -129,7 +106,7 @@ mod tests {
     #[test]
     fn use_is_marked_once_and_taken_once() {
         let region = Memory::new();
-        let used = Used(&region);
+        let used = used(&region);
         used.mark(4095);
         used.mark(4095);
         assert!(used.take(4095));

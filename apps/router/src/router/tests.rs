@@ -329,7 +329,7 @@ fn a_stale_neighbour_in_use_is_probed_by_the_kernel() {
     use crate::netlink::socket::NetlinkSocket;
     use crate::netlink::state::nud;
     use netlink_sys::protocols::NETLINK_ROUTE;
-    use spine_fib::Used;
+    use spine_fib::used;
 
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");
@@ -341,7 +341,7 @@ fn a_stale_neighbour_in_use_is_probed_by_the_kernel() {
 
         let half = Half::new(bench.router.fib.region(), 0);
         let (number, _) = half.next_hop(half.lookup(u32::from_be_bytes([10, 1, 1, 2])), || 0);
-        Used(bench.router.fib.region()).mark(number);
+        used(bench.router.fib.region()).mark(number);
         bench.router.step(Instant::now() + freshness::INTERVAL).expect("a step");
 
         // Asked of the kernel: it announces the end of its probing, not the beginning.

@@ -28,7 +28,7 @@ pub use build::{Route, TooLarge, Trie};
 
 use crate::layout::{HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP};
 use crate::next_hop::NextHop;
-use crate::{Load, Store};
+use crate::{Load, Store, Used};
 
 /// Next hops of a half, and so groups.
 pub const NEXT_HOPS: usize = 64;
@@ -114,30 +114,10 @@ impl<'a, Region: Load> Half<'a, Region> {
     }
 }
 
-/// Which next hops are in use; shared by both halves and all adapters.
-#[derive(Debug, Clone, Copy)]
-pub struct Used<'a, Region: Store>(pub &'a Region);
-
-impl<Region: Store> Used<'_, Region> {
-    /// Says that the next hop was used, if that was not known.
-    #[inline(always)]
-    pub fn mark(&self, index: u16) {
-        let at = USED + usize::from(index);
-        if self.0.u8_at(at) == 0 {
-            self.0.set_u8(at, 1);
-        }
-    }
-
-    /// Whether the next hop was used since the last call; forgets it. As in DIR-24-8, a mark that is set
-    /// in between is lost.
-    pub fn take(&self, index: u16) -> bool {
-        let at = USED + usize::from(index);
-        let used = self.0.u8_at(at) != 0;
-        if used {
-            self.0.set_u8(at, 0);
-        }
-        used
-    }
+/// Which next hops are in use, as all adapters say it.
+#[inline(always)]
+pub fn used<Region: Store>(region: &Region) -> Used<'_, Region> {
+    Used::at(region, USED)
 }
 
 /// Where a half starts.
