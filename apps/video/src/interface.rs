@@ -114,10 +114,10 @@ mod tests {
     fn what_an_interface_dropped_is_read_from_its_own_line() {
         let text = "Inter-|   Receive                    |  Transmit\n \
                     face |bytes    packets errs drop fifo frame compressed multicast|bytes\n    \
-                    lo: 1 2 3 4 5 6 7 8 9\n  eth0:10 20 30 40 50 60 70 80 90\n";
-        assert_eq!(dropped(text, "eth0"), Some(40));
+                    lo: 1 2 3 4 5 6 7 8 9\n  wan0:10 20 30 40 50 60 70 80 90\n";
+        assert_eq!(dropped(text, "wan0"), Some(40));
         assert_eq!(dropped(text, "lo"), Some(4));
-        assert_eq!(dropped(text, "eth"), None);
+        assert_eq!(dropped(text, "wan"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Left out: other packets larger than a frame (counted and thrown away), and rings shared with the
 //! kernel.
 
+pub mod code;
 mod filter;
 mod intake;
 mod segment;

@@ -4,14 +4,9 @@
 //! the classifier of AF_XDP: nobody could put them together here.
 
 use spine_io::nic::packet::FilterInstruction;
-
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_INDEXED: u16 = 0x48;
-const LOAD_IP_HEADER_LENGTH: u16 = 0xb1;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
+use spine_io::nic::packet::code::{
+    INDEX_IP_HEADER_LENGTH, JUMP_EQUAL, JUMP_SET, LOAD_1, LOAD_2, LOAD_2_INDEXED, RETURN,
+};
 
 const ETHERTYPE: u32 = 12;
 const IPV4: u32 = 0x0800;
@@ -33,14 +28,14 @@ pub fn ports(ports: &[u16]) -> Vec<FilterInstruction> {
     let or_refuse =
         |code, k, between: u8| FilterInstruction { code, jt: 0, jf: between + count, k };
     let mut program = vec![
-        step(LOAD_HALF, ETHERTYPE),
+        step(LOAD_2, ETHERTYPE),
         or_refuse(JUMP_EQUAL, IPV4, 6),
-        step(LOAD_BYTE, PROTOCOL),
+        step(LOAD_1, PROTOCOL),
         or_refuse(JUMP_EQUAL, UDP, 4),
-        step(LOAD_HALF, FRAGMENT),
+        step(LOAD_2, FRAGMENT),
         FilterInstruction { code: JUMP_SET, jt: 2 + count, jf: 0, k: IS_FRAGMENT },
-        step(LOAD_IP_HEADER_LENGTH, IP_HEADER),
-        step(LOAD_HALF_INDEXED, PORT),
+        step(INDEX_IP_HEADER_LENGTH, IP_HEADER),
+        step(LOAD_2_INDEXED, PORT),
     ];
     for (place, port) in (1..=count).zip(ports) {
         let to_whole = count - place + 1;
@@ -71,10 +66,10 @@ mod tests {
             at += 1;
             let mut jump = |taken| at += usize::from(if taken { jt } else { jf });
             let loaded = match code {
-                LOAD_HALF => half(k),
-                LOAD_HALF_INDEXED => half(k + index),
-                LOAD_BYTE => packet.get(k as usize).map(|byte| u32::from(*byte)),
-                LOAD_IP_HEADER_LENGTH => {
+                LOAD_2 => half(k),
+                LOAD_2_INDEXED => half(k + index),
+                LOAD_1 => packet.get(k as usize).map(|byte| u32::from(*byte)),
+                INDEX_IP_HEADER_LENGTH => {
                     let Some(byte) = packet.get(k as usize) else { return 0 };
                     index = u32::from(byte & 15) * 4;
                     Some(accumulator)

@@ -1,22 +1,17 @@
 //! The adapter's side of a claim: a classic BPF program for its socket.
 //!
 //! Each test is a load, one or two jumps, and a "no" to fall into; a packet that passes them all is
-//! taken whole. A load beyond the packet's end is a "no", too. Codes from linux/bpf_common.h.
+//! taken whole. A load beyond the packet's end is a "no", too.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use spine_io::nic::packet::FilterInstruction;
+use spine_io::nic::packet::code::{
+    JUMP_AT_LEAST, JUMP_EQUAL, JUMP_GREATER, LOAD_1, LOAD_2, LOAD_4, RETURN,
+};
 
 use super::claim::{Field, Header, Test, value};
-
-const LOAD_4: u16 = 0x20;
-const LOAD_2: u16 = 0x28;
-const LOAD_1: u16 = 0x30;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-const JUMP_AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
 
 /// Where the kernel shows what is beside the packet (SKF_AD_OFF), and there, whether a VLAN tag was
 /// taken out of it (SKF_AD_VLAN_TAG_PRESENT).
