@@ -11,8 +11,8 @@ use spine_abi::{HandlerNumber, Notice};
 use spine_io::ExtensionId;
 use spine_os::domain::Exports;
 
-use crate::misbehaviour::{AFTER, BEFORE, WITH, bound};
-use crate::scene::{Scene, percentile};
+use crate::misbehaviour::{AFTER, BEFORE, WITH, assert_neighbours_unharmed};
+use crate::scene::Scene;
 use crate::suite;
 
 const fn interface(name: &str, result: Option<Value>) -> InterfaceDeclaration<'_> {
@@ -61,15 +61,8 @@ fn live(name: &str) -> (Vec<Notice>, [ExtensionId; 2], Scene) {
     let with = std::mem::take(&mut scene.seen.latencies);
     scene.unload(pair[0]);
     assert!(!scene.unload(pair[1]), "{name}: gone with what it was linked against");
-    scene.run(AFTER);
-    scene.settle();
-    let after = scene.seen.latencies.clone();
-    scene.seen.latencies = [&before[..], &with[..], &after[..]].concat();
-    scene.assert_nothing_lost(name);
-    assert_eq!(scene.free_frames(), free, "{name}: frames");
-    let [p99_before, p99_with] = [&before, &with].map(|figures| percentile(figures, 99));
-    assert!(p99_with <= p99_before + bound(), "{name}: {p99_with} with it, {p99_before} before");
-    assert_eq!(before.iter().max(), after.iter().max(), "{name}: latency after it");
+    let [p99_before, p99_with, _] =
+        assert_neighbours_unharmed(name, &mut scene, free, &before, &with);
     println!("{name:<8} p99 {p99_before} before, {p99_with} with");
     (std::mem::take(&mut scene.seen.notices), pair, scene)
 }

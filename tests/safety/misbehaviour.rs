@@ -56,6 +56,30 @@ fn unloadable(name: &str, message: &str, image: &[u8]) {
     println!("{name:<20} {:>32}  not loaded: {error}", "");
 }
 
+/// Runs on without the offender, and holds the neighbours' figures against what is promised: nothing lost, all
+/// frames back, latency (in fuel) with it within the bound, and after it as `before`. The 99th percentiles
+/// before, with and after it.
+pub(crate) fn assert_neighbours_unharmed(
+    name: &str,
+    scene: &mut Scene,
+    free: usize,
+    before: &[u64],
+    with: &[u64],
+) -> [u64; 3] {
+    scene.run(AFTER);
+    scene.settle();
+    let after = std::mem::take(&mut scene.seen.latencies);
+    scene.seen.latencies = [before, with, &after].concat();
+    scene.assert_nothing_lost(name);
+    assert_eq!(scene.free_frames(), free, "{name}: frames");
+
+    let [p99_before, p99_with, p99_after] =
+        [before, with, &after].map(|figures| percentile(figures, 99));
+    assert!(p99_with <= p99_before + bound(), "{name}: {p99_with} with it, {p99_before} before");
+    assert_eq!(before.iter().max(), after.iter().max(), "{name}: latency after it");
+    [p99_before, p99_with, p99_after]
+}
+
 /// Lives through a misdeed: before, with the offender, after it was unloaded.
 fn commit(case: &Case, image: &[u8]) {
     let name = &case.name;
@@ -80,18 +104,8 @@ fn commit(case: &Case, image: &[u8]) {
     judge(case, &scene, offender);
     assert_eq!(scene.unload(offender), !matches!(case.fate, Fate::Struck(_)), "{name}");
 
-    scene.run(AFTER);
-    scene.settle();
-    let after = scene.seen.latencies.clone();
-    scene.seen.latencies = [&before[..], &with[..], &after[..]].concat();
-    scene.assert_nothing_lost(name);
-    assert_eq!(scene.free_frames(), free, "{name}: frames");
-
     let [p99_before, p99_with, p99_after] =
-        [&before, &with, &after].map(|figures| percentile(figures, 99));
-    assert!(p99_with <= p99_before + bound(), "{name}: {p99_with} with it, {p99_before} before");
-    let (most_before, most_after) = (before.iter().max(), after.iter().max());
-    assert_eq!(most_before, most_after, "{name}: latency after it");
+        assert_neighbours_unharmed(name, &mut scene, free, &before, &with);
     println!("{name:<20} {p99_before:>10} {p99_with:>10} {p99_after:>10}  {:?}", case.fate);
 }
 
