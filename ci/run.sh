@@ -139,10 +139,6 @@ trap remove_namespaces EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# All of them, whatever is wanted: another choice of packages would be another choice of features, and build what we depend
-# on once more.
-build_programs() { cargo build "${PROFILE[@]}" --workspace --bins; }
-
 build_all() {
     cargo build "${PROFILE[@]}" --workspace --bins --tests --benches
     export SPINE_ROUTER=$PWD/$BIN/spine-router
@@ -263,7 +259,7 @@ may_sudo() {
 job_demo() {
     local why run_as=()
     say "building (the first time takes some minutes)"
-    build_programs
+    cargo build "${PROFILE[@]}" -p spine-router -p spine-tests --bins
     if is_root; then
         :
     elif may_sudo; then
@@ -283,7 +279,7 @@ job_demo() {
 job_demo-video() {
     local as_root=()
     say "building (the first time takes some minutes)"
-    build_programs
+    cargo build "${PROFILE[@]}" -p spine-video -p spine-tests --bins
     if ! is_root; then
         if ! command -v sudo >/dev/null; then
             echo "demo-video: namespaces and AF_XDP need root and there is no sudo here; run this as root" >&2
