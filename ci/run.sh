@@ -186,13 +186,10 @@ job_performance() {
 
 # The experiments print the same bytes each time: the model has no clock and no chance but its seed.
 job_model() {
-    local first second
-    run_tests -p lanai-model
-    run_tests -p spine-fib
-    run_tests -p spine-io --test lanai
-    run_tests -p spine-bench
-    run_tests -p event-graph
-    cargo build "${PROFILE[@]}" -p spine-bench -p event-graph
+    local first second packages=(-p lanai-model -p spine-fib -p spine-io -p spine-bench -p event-graph)
+    # One choice of packages for all: another one has other features, and the dependencies would be built again.
+    cargo build "${PROFILE[@]}" "${packages[@]}" --bins --tests
+    run_tests "${packages[@]}"
     first=$("$BIN/spine-bench" lanai --json)
     second=$("$BIN/spine-bench" lanai --json)
     if [ "$first" != "$second" ]; then

@@ -35,6 +35,8 @@ pub struct Uniform {
     jitter: f64,
     left: u64,
     next_at: f64,
+    /// The same, as it is asked for after every event.
+    due: Nanos,
     count: u64,
     random: SplitMix,
 }
@@ -53,16 +55,24 @@ impl Uniform {
     ) -> Self {
         assert!(!packets.is_empty(), "a feed needs packets");
         let random = SplitMix(seed);
-        Self { packets, period_ns, jitter, left: count, next_at: period_ns, count: 0, random }
+        let (next_at, due) = (period_ns, Nanos(0));
+        let mut feed =
+            Self { packets, period_ns, jitter, left: count, next_at, due, count: 0, random };
+        feed.look_ahead();
+        feed
+    }
+
+    fn look_ahead(&mut self) {
+        #[expect(clippy::cast_possible_truncation, reason = "virtual time is far under 2^53 ns")]
+        let at = self.next_at as u64;
+        self.due = Nanos(if self.left == 0 { u64::MAX } else { at });
     }
 }
 
 impl Feed for Uniform {
     #[inline]
     fn due(&self) -> Nanos {
-        #[expect(clippy::cast_possible_truncation, reason = "virtual time is far under 2^53 ns")]
-        let at = self.next_at as u64;
-        Nanos(if self.left == 0 { u64::MAX } else { at })
+        self.due
     }
 
     #[inline]
@@ -75,6 +85,7 @@ impl Feed for Uniform {
         let spread = 2.0 * self.random.unit() - 1.0;
         self.next_at += self.period_ns * (1.0 + self.jitter * spread);
         self.count += 1;
+        self.look_ahead();
         Some(Arrival { at, packet: self.count - 1 })
     }
 

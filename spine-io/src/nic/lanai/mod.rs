@@ -122,7 +122,7 @@ impl<F: Feed> Lanai<F> {
 impl<F: Feed> Engines for Lanai<F> {
     #[inline]
     fn received(&mut self, now: Nanos) -> usize {
-        if self.feed.due() <= now || self.intake.has_waiting() {
+        if self.feed.due() <= now || self.intake.has_waiting() && self.has_buffer() {
             self.arrive(now);
         }
         self.received.len()
