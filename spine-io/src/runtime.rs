@@ -15,31 +15,31 @@
 //! allocates in steady state, or reads a clock.
 
 mod control;
+mod entry;
 mod install;
 mod linked;
 mod messages;
 mod modelled;
 mod replace;
+mod setup;
+mod status;
 mod timers;
 
 use std::sync::mpsc::Receiver;
 
-use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage, TraceRecord};
-use spine_abi::limits::BURST;
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::event::{Cost, EventPlan, KINDS, STAGES, Stage, TraceRecord};
+use spine_abi::{HandlerNumber, Message};
 
 use crate::buffer::Frame;
 use crate::buffer::reference::Generations;
 use crate::clock::Nanos;
 use crate::dispatcher::share::{FrameShares, Share};
 use crate::dispatcher::waiting::Waiting;
-use crate::dispatcher::{Event, EventQueue, HandlerTable, Target};
+use crate::dispatcher::{Event, EventQueue, HandlerTable};
+use crate::endpoint::Outlets;
 use crate::endpoint::fifo::FifoId;
 use crate::endpoint::host::Control;
-use crate::endpoint::{Fifos, Outlets};
-use crate::extension::outcome::Body;
 use crate::extension::{Loaded, Pending};
-use crate::stats::{Counters, Statistics};
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
 
@@ -68,16 +68,6 @@ struct Step {
     works: bool,
     chained: bool,
     cost: Cost,
-}
-
-fn steps(plan: &EventPlan) -> [Step; KINDS] {
-    let idle = Step { stage: Stage::Idle, works: false, chained: false, cost: Cost::Measured };
-    let mut steps = [idle; KINDS];
-    for (step, kind) in steps.iter_mut().zip(plan.kinds()) {
-        *step =
-            Step { stage: kind.stage, works: kind.works, chained: kind.chained, cost: kind.cost };
-    }
-    steps
 }
 
 /// One adapter: a network interface, its dispatcher and its extensions.
@@ -140,56 +130,6 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    pub(crate) fn new(out: Outlets, control: Receiver<Control>, unstamped: HandlerNumber) -> Self {
-        let plan = *out.nic.plan();
-        // A plan has every stage but the idle one.
-        let entry = |stage| plan.entry(stage).and_then(|kind| u8::try_from(kind).ok());
-        let mut adapter = Self {
-            events: EventQueue::new(&plan),
-            burst_limit: plan.burst.clamp(1, BURST),
-            frames: FrameShares::new(out.pool.total()),
-            out,
-            control,
-            unstamped,
-            table: HandlerTable::default(),
-            extensions: Vec::new(),
-            generations: Generations::default(),
-            received: Vec::with_capacity(BURST),
-            from_hosts: Vec::with_capacity(BURST),
-            burst: Vec::with_capacity(BURST),
-            passed: Vec::with_capacity(BURST),
-            again: Vec::new(),
-            trapped: Vec::new(),
-            next_timer: Nanos(u64::MAX),
-            worked: false,
-            longest: u64::MAX,
-            rounds: 0,
-            now: Nanos(0),
-            entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
-            posted: [0; STAGES],
-            request: None,
-            message: 0,
-            newest: 0,
-            singly: plan.burst == 1,
-            modelled: plan.is_modelled(),
-            until: Nanos(0),
-            drains: false,
-            due: None,
-            idle: None,
-            used: 0,
-            trace: None,
-            steps: steps(&plan),
-            arrived: 0,
-            plan,
-        };
-        if adapter.modelled {
-            let poll = |kind| Event { kind, extension: 0, message: 0, ready: Nanos(0) };
-            adapter.idle = entry(Stage::Idle).map(poll);
-        }
-        adapter.out.reclaim(usize::MAX);
-        adapter
-    }
-
     /// One turn of the loop at time `now` (in a model's time: until then); says whether any message
     /// moved.
     pub fn turn(&mut self, now: Nanos) -> bool {
@@ -211,17 +151,6 @@ impl Adapter {
         self.worked = worked;
         self.out.hosts.ring();
         worked
-    }
-
-    /// Counts the last turn if it took longer than it can by its extensions' work.
-    #[inline]
-    fn watch_time(&mut self, now: Nanos) {
-        let took = now.since(self.now);
-        if self.worked && took > self.longest {
-            let extensions = self.extensions.iter().flatten().count() as u64;
-            self.out.counters.overruns +=
-                u64::from(took > self.longest.saturating_mul(extensions.max(1)));
-        }
     }
 
     /// The event that runs next, by the policy; `None` when the turn is over.
@@ -356,28 +285,6 @@ impl Adapter {
         }
     }
 
-    /// In a model's time: lets an event's time pass, has the backend do its part (`bytes` is the length of
-    /// the packet being sent), and posts what follows for the same message.
-    fn pass(&mut self, event: &Event, bytes: usize) {
-        let Step { cost, chained, .. } = self.steps[usize::from(event.kind) % KINDS];
-        self.now.0 += match cost {
-            Cost::Measured => 0,
-            Cost::Fixed(nanos) => u64::from(nanos),
-            Cost::Fuel => std::mem::take(&mut self.used) * self.plan.picoseconds_per_fuel / 1000,
-        };
-        let now = self.now;
-        let mut done = None;
-        if let Some(engines) = self.out.nic.engines() {
-            let step = engines.step(usize::from(event.kind), bytes, now);
-            (done, self.arrived) = (step.done, step.received);
-        }
-        if chained {
-            let next = Event { kind: event.kind + 1, ready: done.unwrap_or(now), ..*event };
-            if done.is_some() { self.events.wait(next) } else { self.events.post(next) }
-        }
-        self.events.ended(event, now);
-    }
-
     /// Does the runtime's own work of a stage; says whether that moved anything.
     #[inline(always)]
     fn work(&mut self, stage: Stage, extension: u16) -> bool {
@@ -408,203 +315,5 @@ impl Adapter {
             }
             Stage::Idle => false,
         }
-    }
-
-    fn receive(&mut self) -> bool {
-        if self.out.nic.receive(&mut self.received, self.burst_limit) == 0 {
-            return false;
-        }
-        self.need(Stage::Dispatch, self.received.len(), Some(self.message));
-        true
-    }
-
-    /// Finds the extension of each packet received, and posts a handle event for it.
-    #[inline(never)]
-    fn dispatch(&mut self) {
-        let mut received = std::mem::take(&mut self.received);
-        let count = received.len().min(self.burst_limit);
-        for frame in received.drain(..count) {
-            let Some(frame) = self.out.take_remote(frame, self.now) else { continue };
-            let stamped = frame.handler();
-            let number = if stamped.is_some() { stamped } else { self.unstamped };
-            let Some(target) = self.table.find(number) else {
-                self.out.drop(frame, Reason::NoHandler);
-                continue;
-            };
-            let reference = self.generations.refer(&frame);
-            let body = Body::Bulk(frame, reference);
-            self.enqueue(target, Endpoint::Network, 0, body);
-        }
-        self.received = received;
-        self.deliver_from_remotes();
-    }
-
-    /// Puts a message in its extension's queue. Part of `dispatch`: a call for every message would cost a
-    /// third of it.
-    #[inline(always)]
-    fn enqueue(&mut self, target: Target, source: Endpoint, sender: u16, body: Body) {
-        let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
-            return self.refuse(body, Reason::NoHandler);
-        };
-        let message = Pending { handler: target.handler, hops: 0, source, sender, body };
-        let frames = installed.frames();
-        if !installed.waiting.admits(&message, frames, &self.frames) {
-            return self.refuse(message.body, Reason::QueueFull);
-        }
-        self.frames.took(usize::from(matches!(message.body, Body::Bulk(..))));
-        installed.waiting.push(message);
-        if !installed.posted {
-            installed.posted = !self.singly;
-            self.post_handle(target.extension);
-        }
-    }
-
-    fn refuse(&mut self, body: Body, reason: Reason) {
-        match body {
-            Body::Bulk(frame, _) => self.out.drop(frame, reason),
-            Body::Small(_) => self.out.counters.messages_dropped.add(reason, 1),
-        }
-    }
-
-    /// Enters an extension with as much of its queue as a burst and its share of this round allow.
-    #[inline(never)]
-    fn handle(&mut self, extension: u16) {
-        let place = self.extensions.get_mut(usize::from(extension));
-        let Some(mut installed) = place.and_then(Option::as_mut) else { return };
-        installed.posted = false;
-        if let Some(windows) = installed.instance.windows() {
-            windows.turn(self.now);
-        }
-        let idle = installed.waiting.is_empty();
-        if idle && !installed.instance.is_repairing() {
-            return;
-        }
-        let budget = installed.instance.budget();
-        let allowed = if idle { 0 } else { installed.share.begin(budget.entry, self.rounds) };
-        let mut struck_out = None;
-        if allowed > 0 {
-            let frames = installed.frames();
-            installed.instance.kept().set_limit(self.frames.may_keep(frames));
-            installed.waiting.take(&mut self.burst, self.burst_limit);
-            let Some(lent_to) = linked::lend(&mut self.extensions, extension, self.now) else {
-                return;
-            };
-            installed = lent_to;
-            let (used, ending) = installed.instance.enter(
-                &mut self.burst,
-                &mut self.passed,
-                allowed,
-                &mut self.out.settling(extension),
-            );
-            if installed.instance.is_linked() {
-                self.take_back(extension);
-                let place = self.extensions.get_mut(usize::from(extension));
-                let Some(again) = place.and_then(Option::as_mut) else { return };
-                installed = again;
-            }
-            installed.waiting.put_back(&mut self.burst, &mut self.passed);
-            self.frames.change(frames, installed.frames());
-            installed.share.end(used, ending);
-            self.used = used;
-            self.out.counters.entries += 1;
-            self.out.counters.fuel += used;
-            self.out.counters.strikes += u64::from(ending.is_strike());
-            struck_out = ending
-                .offence()
-                .filter(|_| installed.strikes.note(ending, budget.strikes, self.now));
-            if installed.instance.has_sent() {
-                self.out.collect(extension, &mut installed.instance);
-                self.next_timer = self.next_timer.min(installed.instance.timers().next());
-            }
-        }
-        if let Some(offence) = struck_out {
-            let strikes = installed.strikes.count();
-            self.retire(extension, offence, strikes);
-        } else if !installed.waiting.is_empty() && (allowed == 0 || !self.singly)
-            || installed.instance.is_repairing()
-        {
-            installed.posted = true;
-            self.again.push(extension);
-        }
-        if !self.trapped.is_empty() {
-            self.blame();
-        }
-        let sends = if self.singly { self.out.queued() } else { 1 };
-        self.need(Stage::Send, sends, Some(self.message));
-    }
-
-    /// A copy of everything the adapter knows of itself.
-    pub fn statistics(&mut self) -> Statistics {
-        Statistics {
-            name: self.out.nic.name().to_owned(),
-            mode: self.out.nic.mode().to_owned(),
-            counters: self.out.counters.clone(),
-            nic: self.out.nic.statistics(),
-            processor_syscalls: 0,
-            remotes: self.out.remotes.statistics().collect(),
-            fifos: self.out.hosts.statistics(),
-            mail: self.mail(),
-            frames: (self.out.pool.free(), self.out.pool.total()),
-        }
-    }
-
-    /// Messages that one event carries at most from now on, between 1 and what the plan allows.
-    pub fn set_burst(&mut self, most: usize) {
-        self.burst_limit = most.clamp(1, self.out.nic.plan().burst.min(BURST));
-    }
-
-    /// Picks events by another policy from now on.
-    pub fn set_policy(&mut self, policy: &Policy) {
-        self.events.set_policy(&self.plan, policy);
-    }
-
-    /// Traces every event from now on.
-    pub fn set_trace(&mut self, trace: Trace) {
-        self.trace = Some(Box::new(trace));
-    }
-
-    /// The adapter's time: of its last turn, or its model's own.
-    pub fn now(&self) -> Nanos {
-        self.now
-    }
-
-    /// The counters as they stand.
-    pub fn counters(&self) -> &Counters {
-        &self.out.counters
-    }
-
-    /// The backend.
-    pub(crate) fn nic(&mut self) -> &mut dyn crate::nic::Nic {
-        &mut *self.out.nic
-    }
-
-    /// Its ends of the FIFOs to applications.
-    pub(crate) fn fifos(&mut self) -> &mut Fifos {
-        &mut self.out.hosts
-    }
-
-    /// Whether the processor should look again soon although nothing wakes it: packets that the wire
-    /// would not take yet, or frames that are out while few are at home.
-    pub(crate) fn is_owed(&self) -> bool {
-        let nic = &self.out.nic;
-        nic.unflushed() > 0 || nic.in_flight() > 0 && self.out.pool.free() < BURST
-    }
-
-    /// Whether there is anything to do without waiting: asked before the processor sleeps.
-    pub(crate) fn has_work(&mut self) -> bool {
-        !self.again.is_empty()
-            || self.out.has_arrivals()
-            || self.out.waiting(self.now)
-            || self.out.hosts.is_ready()
-            || self.now >= self.next_timer
-    }
-
-    /// Nanoseconds until there is something to do although nothing arrives; `None`: nothing before
-    /// something does.
-    pub(crate) fn due_in(&self) -> Option<u64> {
-        let remotes = self.out.remotes.deadline(self.now).map(|at| at.since(self.now));
-        let timer = (self.next_timer != Nanos(u64::MAX)).then(|| self.next_timer.since(self.now));
-        let hosts = self.out.hosts.due_in(self.now);
-        [remotes, hosts, timer, self.due].into_iter().flatten().min()
     }
 }

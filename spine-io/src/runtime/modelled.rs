@@ -1,6 +1,8 @@
 //! Turns in a model's time: from where to where they go, and what is done beside the card's events.
 
-use super::Adapter;
+use spine_abi::event::{Cost, KINDS};
+
+use super::{Adapter, Step};
 use crate::clock::Nanos;
 use crate::dispatcher::Event;
 use crate::nic::Span;
@@ -40,5 +42,27 @@ impl Adapter {
     /// Whether nothing happens before something comes from elsewhere.
     fn is_idle(&self) -> bool {
         self.arrived == 0 && self.again.is_empty() && self.events.is_empty()
+    }
+
+    /// In a model's time: lets an event's time pass, has the backend do its part (`bytes` is the length of
+    /// the packet being sent), and posts what follows for the same message.
+    pub(super) fn pass(&mut self, event: &Event, bytes: usize) {
+        let Step { cost, chained, .. } = self.steps[usize::from(event.kind) % KINDS];
+        self.now.0 += match cost {
+            Cost::Measured => 0,
+            Cost::Fixed(nanos) => u64::from(nanos),
+            Cost::Fuel => std::mem::take(&mut self.used) * self.plan.picoseconds_per_fuel / 1000,
+        };
+        let now = self.now;
+        let mut done = None;
+        if let Some(engines) = self.out.nic.engines() {
+            let step = engines.step(usize::from(event.kind), bytes, now);
+            (done, self.arrived) = (step.done, step.received);
+        }
+        if chained {
+            let next = Event { kind: event.kind + 1, ready: done.unwrap_or(now), ..*event };
+            if done.is_some() { self.events.wait(next) } else { self.events.post(next) }
+        }
+        self.events.ended(event, now);
     }
 }
