@@ -206,9 +206,8 @@ job_bench-smoke() { cargo bench --workspace --bench '*' -- --test; }
 job_fuzz() {
     local target image features seconds=${SPINE_FUZZ_SECONDS:-60}
     # The target `video` has no compiler; the extension comes to it linked.
-    cargo build "${PROFILE[@]}" -p spine-tests --bin link-video
     image=$(mktemp)
-    "$BIN/link-video" "$image"
+    cargo run "${PROFILE[@]}" -p spine-tests --bin link-video -- "$image"
     export SPINE_FUZZ_VIDEO_IMAGE=$image
     if cargo +nightly fuzz --version >/dev/null 2>&1; then
         for target in spine-io/fuzz/fuzz_targets/*.rs; do
