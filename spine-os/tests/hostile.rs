@@ -129,3 +129,46 @@ proptest! {
         answered(linker().link(&wasm));
     }
 }
+
+/// A function with so many locals, and loops inside each other around a use of each: every loop needs a value
+/// of every local.
+fn nested(locals: usize, loops: usize) -> Vec<u8> {
+    let uses: String = (0..locals).map(|at| format!("(local.set {at} (local.get {at}))")).collect();
+    let declared = "i64 ".repeat(locals);
+    let (open, close) = ("(loop ".repeat(loops), ")".repeat(loops));
+    let again: String = (0..loops).map(|_| "(br_if 0 (global.get $no)))").collect();
+    assert_eq!(again.matches(')').count(), close.len() * 3);
+    let text = format!(
+        r#"(module
+            (global $no i32 (i32.const 0))
+            (memory (export "memory") 1)
+            (func (export "run") (local {declared}) {open} {uses} {again}))"#
+    );
+    common::module(&text, Domains::CORE)
+}
+
+#[test]
+fn a_function_that_would_take_the_compiler_for_ever_is_refused() {
+    use spine_abi::limits::{BLOCKS, FUNCTION_BYTES, LOCALS};
+    let start = std::time::Instant::now();
+    let linker = linker();
+    let straight = "(drop (i32.const 1))".repeat(FUNCTION_BYTES / 3);
+    let long = format!(r#"(module (memory (export "memory") 1) (func (export "run") {straight}))"#);
+    for (wasm, what) in [
+        (nested(LOCALS + 1, 1), "locals of a function"),
+        (nested(20_000, 1_000), "of a function"),
+        (nested(1, BLOCKS + 1), "blocks inside each other"),
+        // 52 s before there was a limit.
+        (nested(LOCALS, BLOCKS), "locals times blocks"),
+        (common::module(&long, Domains::CORE), "bytes of a function"),
+    ] {
+        let error = linker.link(&wasm).unwrap_err().to_string();
+        assert!(error.contains(what), "{what}: {error}");
+    }
+    println!("refused in {:?}", start.elapsed());
+    for (locals, loops) in [(LOCALS, 1), (1, BLOCKS), (LOCALS, 64)] {
+        let start = std::time::Instant::now();
+        linker.link(&nested(locals, loops)).unwrap();
+        println!("{locals} locals in {loops} loops: {:?}", start.elapsed());
+    }
+}

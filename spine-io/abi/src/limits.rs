@@ -59,6 +59,16 @@ pub const MODULE_BYTES: usize = 16 << 20;
 pub const CODE_BYTES: usize = 2 << 20;
 /// Functions in it, imported ones included.
 pub const FUNCTIONS: usize = 10_000;
+/// Bytes of one function, locals of one, and blocks inside each other in it: a compiler's time and memory grow
+/// faster than these.
+pub const FUNCTION_BYTES: usize = 256 << 10;
+/// See [`FUNCTION_BYTES`]. Parameters are not counted: a type has 1000 at most.
+pub const LOCALS: usize = 4096;
+/// See [`FUNCTION_BYTES`].
+pub const BLOCKS: usize = 1024;
+/// Locals times blocks (a loop counts as 16), of all functions together: what each block may have to merge.
+/// Measured, a compiler takes about a second for a million of the worst.
+pub const LOCALS_TIMES_BLOCKS: usize = 8_000_000;
 /// Elements of its table.
 pub const TABLE_ELEMENTS: usize = 4096;
 /// Bytes of an image, at most.

@@ -10,12 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use spine_abi::limits::{CODE_BYTES, FUNCTIONS, MODULE_BYTES};
+use spine_abi::limits::{
+    BLOCKS, CODE_BYTES, FUNCTION_BYTES, FUNCTIONS, LOCALS, LOCALS_TIMES_BLOCKS, MODULE_BYTES,
+};
 use spine_abi::manifest::SECTION;
 use wasmparser::{
     BinaryReader, BinaryReaderError, ConstExpr, ElementItems, Export, FuncType,
-    FuncValidatorAllocations, GlobalType, Import, MemoryType, Name, NameSectionReader, Operator,
-    Parser, Payload, TableInit, TableType, TypeRef, ValidPayload, Validator,
+    FuncValidatorAllocations, FunctionBody, GlobalType, Import, MemoryType, Name,
+    NameSectionReader, Operator, Parser, Payload, TableInit, TableType, TypeRef, ValidPayload,
+    Validator,
 };
 
 use crate::linker::error::LinkError;
@@ -48,9 +51,14 @@ pub(crate) struct Module<'a> {
     pub manifests: Vec<&'a [u8]>,
     /// All sections but custom ones, in order: number and place in the file.
     pub sections: Vec<(u8, Range<usize>)>,
+    /// Locals times blocks so far.
+    merges: usize,
     function_names: BTreeMap<u32, &'a str>,
     global_names: BTreeMap<u32, &'a str>,
 }
+
+/// How many blocks a loop is to a compiler.
+const LOOP: usize = 16;
 
 /// What a function does, as far as linking goes.
 #[derive(Default)]
@@ -61,6 +69,9 @@ pub(crate) struct Body {
     pub indirect: BTreeSet<u32>,
     /// The first instruction in it that extensions may not use, and why.
     pub refused: Option<(&'static str, &'static str)>,
+    /// The most blocks inside each other, and all of them; a loop counts as [`LOOP`].
+    deepest: usize,
+    blocks: usize,
 }
 
 fn malformed(error: BinaryReaderError) -> LinkError {
@@ -121,9 +132,16 @@ impl<'a> Module<'a> {
                 let reader = BinaryReader::new(custom.data(), custom.data_offset());
                 self.take_names(NameSectionReader::new(reader));
             }
-            Payload::CodeSectionEntry(body) => {
-                let body = self.take_body(body.get_operators_reader().map_err(malformed)?);
-                self.bodies.push(body.map_err(malformed)?);
+            Payload::CodeSectionEntry(function) => {
+                limit("bytes of a function", function.range().len(), FUNCTION_BYTES)?;
+                let locals = locals(function).map_err(malformed)?;
+                limit("locals of a function", locals, LOCALS)?;
+                let body = self.take_body(function.get_operators_reader().map_err(malformed)?);
+                let body = body.map_err(malformed)?;
+                limit("blocks inside each other", body.deepest, BLOCKS)?;
+                self.merges = self.merges.saturating_add(locals.saturating_mul(body.blocks));
+                limit("locals times blocks", self.merges, LOCALS_TIMES_BLOCKS)?;
+                self.bodies.push(body);
             }
             Payload::StartSection { func, .. } => self.start = Some(*func),
             section => self.take_section(section).map_err(malformed)?,
@@ -218,9 +236,21 @@ impl<'a> Module<'a> {
     ) -> wasmparser::Result<Body> {
         const MEMORY: &str = "an extension's memory is fixed when it is loaded";
         const TABLE: &str = "tables are fixed, so that the linker can see every call";
-        let mut body = Body::default();
+        let (mut body, mut open) = (Body::default(), 0_usize);
         for operator in operators {
-            let refused = match operator? {
+            let operator = operator?;
+            let refused = match operator {
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                    open += 1;
+                    body.deepest = body.deepest.max(open);
+                    let is_loop = matches!(operator, Operator::Loop { .. });
+                    body.blocks += if is_loop { LOOP } else { 1 };
+                    continue;
+                }
+                Operator::End => {
+                    open = open.saturating_sub(1);
+                    continue;
+                }
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     body.calls.insert(function_index);
                     continue;
@@ -301,6 +331,13 @@ impl<'a> Module<'a> {
             None => format!("function {function}"),
         }
     }
+}
+
+fn locals(function: &FunctionBody<'_>) -> wasmparser::Result<usize> {
+    function
+        .get_locals_reader()?
+        .into_iter()
+        .try_fold(0_usize, |locals, group| Ok(locals.saturating_add(group?.0 as usize)))
 }
 
 /// What to call an import in a message.
