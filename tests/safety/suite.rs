@@ -2,7 +2,7 @@
 //!
 //! The first lines of each say what it is given and what must become of it:
 //! `;; domains: host, peer` (besides core), `;; handlers: 1, 12` (default 11 and 12), `;; regions: 1`
-//! (default none) and `;; fate: KIND DETAIL`.
+//! (default none) and `;; fate: KIND DETAIL`. A line that ends with `;; times N` stands there N times.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -168,7 +168,17 @@ fn module(name: &str, text: &str, handlers: [u16; 2], exports: &[u8]) -> Vec<u8>
     manifest[14..16].copy_from_slice(&u16::try_from(exports.len()).expect("short").to_le_bytes());
     manifest.extend_from_slice(exports);
     let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let text = repeated(text);
     let end = text.rfind(')').expect("a module");
     let whole = format!("{}(@custom \"spine.manifest\" \"{section}\"))", &text[..end]);
     wat::parse_str(&whole).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The text with each line that says so as often as it says.
+fn repeated(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.split_once(";; times ") {
+        Some((line, times)) => format!("{line}\n").repeat(times.trim().parse().expect("a number")),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
 }

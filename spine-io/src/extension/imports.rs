@@ -75,6 +75,10 @@ fn answer(result: core::result::Result<u32, ErrorCode>) -> i32 {
 
 fn next(mut caller: Caller<'_, State>, verdict: i64) -> Result<i64> {
     let left = caller.get_fuel()?;
+    if left == 0 {
+        // Used up since the last look at it. A new message's fuel would forgive that.
+        return Err(Trap::OutOfFuel.into());
+    }
     let state = caller.data_mut();
     if state.phase != Phase::Run {
         return Ok(0);

@@ -1,4 +1,5 @@
-//! The module that is compiled: without custom sections, and with its stack pointer exported.
+//! The module that is compiled: without custom sections, with its stack pointer exported, and with looks at
+//! the fuel where they are missing ([`checks`]).
 //!
 //! When the runtime stops a handler, nobody unwinds what compilers call the shadow stack: each stop
 //! would leak a piece of it. So the runtime must be able to put `__stack_pointer` back. Compilers
@@ -9,11 +10,12 @@
 //! behind, because the adapter gets no symbol table (SPINE 3.3.3).
 
 use spine_abi::interface::EXPORT_STACK_POINTER;
-use wasm_encoder::{ExportKind, ExportSection, RawSection, SectionId};
+use wasm_encoder::{CodeSection, ExportKind, ExportSection, RawSection, SectionId};
 use wasmparser::{Export, ExternalKind, ValType};
 
+use crate::linker::checks;
 use crate::linker::error::LinkError;
-use crate::linker::module::Module;
+use crate::linker::module::{Body, Module};
 
 /// Writes the module again.
 ///
@@ -23,11 +25,13 @@ pub(crate) fn encode(wasm: &[u8], module: &Module<'_>) -> Result<Vec<u8>, LinkEr
     let add = stack_pointer_to_export(module)?;
     let mut out = wasm_encoder::Module::new();
     for (id, place) in &module.sections {
+        // The places come from the parser, which found them in these bytes.
+        let data = wasm.get(place.clone()).unwrap_or_default();
         if *id == SectionId::Export as u8 {
             out.section(&exports(module, add));
+        } else if *id == SectionId::Code as u8 {
+            out.section(&code(wasm, module));
         } else {
-            // The places come from the parser, which found them in these bytes.
-            let data = wasm.get(place.clone()).unwrap_or_default();
             out.section(&RawSection { id: *id, data });
         }
     }
@@ -54,6 +58,15 @@ fn stack_pointer_to_export(module: &Module<'_>) -> Result<Option<u32>, LinkError
         (Some(pointer), None) => Ok(Some(pointer)),
         _ => Err(LinkError::StackPointerUnknown(candidates)),
     }
+}
+
+fn code(wasm: &[u8], module: &Module<'_>) -> CodeSection {
+    let mut section = CodeSection::new();
+    for Body { place, looks, .. } in &module.bodies {
+        let bytes = wasm.get(place.clone()).unwrap_or_default();
+        section.raw(&checks::insert(bytes, place.start, looks));
+    }
+    section
 }
 
 fn exports(module: &Module<'_>, stack_pointer: Option<u32>) -> ExportSection {

@@ -2,13 +2,15 @@
 //!
 //! The steps, each in its file: `module` reads and validates, `validate` applies the rules for
 //! extensions, `resolve` finds every import in the domains granted, `ephemeral` follows every call
-//! a handler can make, `export` sees to the stack pointer, `compile` makes machine code. `interfaces` checks
+//! a handler can make, `checks` finds where straight code needs a look at the fuel, `export` puts these in and
+//! sees to the stack pointer, `compile` makes machine code. `interfaces` checks
 //! what an extension exports to others. Then the
 //! image is put together and signed.
 //!
 //! Invariants: limits come before work; nothing in a module makes the linker panic; an image that
 //! left here passed every step, because only [`Linker::link`] signs.
 
+mod checks;
 mod compile;
 mod ephemeral;
 mod error;

@@ -20,7 +20,9 @@ use wasmparser::{
     NameSectionReader, Operator, Parser, Payload, TableInit, TableType, TypeRef, ValidPayload,
     Validator,
 };
+use wasmtime::OperatorCost;
 
+use crate::linker::checks;
 use crate::linker::error::LinkError;
 use crate::linker::name::printable;
 
@@ -51,6 +53,7 @@ pub(crate) struct Module<'a> {
     pub manifests: Vec<&'a [u8]>,
     /// All sections but custom ones, in order: number and place in the file.
     pub sections: Vec<(u8, Range<usize>)>,
+    costs: OperatorCost,
     /// Locals times blocks so far.
     merges: usize,
     function_names: BTreeMap<u32, &'a str>,
@@ -72,6 +75,10 @@ pub(crate) struct Body {
     /// The most blocks inside each other, and all of them; a loop counts as [`LOOP`].
     deepest: usize,
     blocks: usize,
+    /// Where it is in the file, its locals included.
+    pub place: Range<usize>,
+    /// Before which instructions a look at the fuel is missing.
+    pub looks: Vec<usize>,
 }
 
 fn malformed(error: BinaryReaderError) -> LinkError {
@@ -92,7 +99,7 @@ impl<'a> Module<'a> {
     /// [`LinkError::OverLimit`] before any work on what is too large; [`LinkError::Malformed`].
     pub(crate) fn read(wasm: &'a [u8]) -> Result<Self, LinkError> {
         limit("bytes of the module", wasm.len(), MODULE_BYTES)?;
-        let mut module = Self::default();
+        let mut module = Self { costs: spine_engine::operator_cost(), ..Self::default() };
         let features = spine_engine::features();
         let mut validator = Validator::new_with_features(features);
         let mut parser = Parser::new(0);
@@ -133,7 +140,8 @@ impl<'a> Module<'a> {
                 self.take_names(NameSectionReader::new(reader));
             }
             Payload::CodeSectionEntry(function) => {
-                limit("bytes of a function", function.range().len(), FUNCTION_BYTES)?;
+                let place = function.range();
+                limit("bytes of a function", place.len(), FUNCTION_BYTES)?;
                 let locals = locals(function).map_err(malformed)?;
                 limit("locals of a function", locals, LOCALS)?;
                 let body = self.take_body(function.get_operators_reader().map_err(malformed)?);
@@ -141,7 +149,8 @@ impl<'a> Module<'a> {
                 limit("blocks inside each other", body.deepest, BLOCKS)?;
                 self.merges = self.merges.saturating_add(locals.saturating_mul(body.blocks));
                 limit("locals times blocks", self.merges, LOCALS_TIMES_BLOCKS)?;
-                self.bodies.push(body);
+                let looks = checks::missing(function, &self.costs).map_err(malformed)?;
+                self.bodies.push(Body { place, looks, ..body });
             }
             Payload::StartSection { func, .. } => self.start = Some(*func),
             section => self.take_section(section).map_err(malformed)?,
