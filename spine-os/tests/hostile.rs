@@ -172,3 +172,17 @@ fn a_function_that_would_take_the_compiler_for_ever_is_refused() {
         println!("{locals} locals in {loops} loops: {:?}", start.elapsed());
     }
 }
+
+#[test]
+fn a_module_that_names_a_hundred_thousand_domains_is_refused_at_the_ninth() {
+    let mut imports = wasm_encoder::ImportSection::new();
+    for number in 0..100_000 {
+        imports.import(&format!("d{number}"), "call", wasm_encoder::EntityType::Function(0));
+    }
+    let mut types = wasm_encoder::TypeSection::new();
+    types.ty().function([], []);
+    let wasm = wasm_encoder::Module::new().section(&types).section(&imports).clone().finish();
+    let error = spine_os::linker::imported_domains(&wasm).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, LinkError::OverLimit { found: 9, limit: 8, .. }), "{text}");
+}

@@ -229,7 +229,8 @@ pub fn manifest_of(wasm: &[u8]) -> Result<Vec<u8>, LinkError> {
 /// found without looking at anything else in it.
 ///
 /// # Errors
-/// [`LinkError`]: no module.
+/// [`LinkError`]: no module, or more domains than any module may have. Who reads on first would spend hours
+/// on a module that names a million.
 pub fn imported_domains(wasm: &[u8]) -> Result<Vec<String>, LinkError> {
     let malformed = |error: wasmparser::BinaryReaderError| LinkError::Malformed(error.to_string());
     let mut names: Vec<String> = Vec::new();
@@ -239,6 +240,7 @@ pub fn imported_domains(wasm: &[u8]) -> Result<Vec<String>, LinkError> {
                 let import = import.map_err(malformed)?;
                 if is_name(import.module) && !names.iter().any(|name| name == import.module) {
                     names.push(import.module.to_owned());
+                    resolve::at_most_links(names.len())?;
                 }
             }
         }

@@ -89,11 +89,17 @@ pub(crate) fn resolve<'e>(
             }
         }
     }
-    let (what, found, limit) = ("domains of other extensions", resolved.links.len(), LINKS);
+    at_most_links(resolved.links.len())?;
+    Ok(resolved)
+}
+
+/// Refuses more domains of other extensions than one may be linked against.
+pub(crate) fn at_most_links(found: usize) -> Result<(), LinkError> {
+    let (what, limit) = ("domains of other extensions", LINKS);
     if found > limit {
         return Err(LinkError::OverLimit { what, found: found as u64, limit: limit as u64 });
     }
-    Ok(resolved)
+    Ok(())
 }
 
 /// An interface of the runtime.
