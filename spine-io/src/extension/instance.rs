@@ -399,6 +399,11 @@ impl Instance {
         self.spares = places.iter().map(|place| Lent::vacant(store, *place)).collect();
     }
 
+    /// Whether it was told so already.
+    pub(crate) fn reaches(&self, places: &[u16]) -> bool {
+        self.spares.iter().map(|lent| lent.place).eq(places.iter().copied())
+    }
+
     /// Takes what is to be exchanged for the stores of those it can call, to be given back by
     /// [`set_rack`](Self::set_rack); and the other way round after its entry.
     pub(crate) fn take_spares(&mut self) -> Vec<Lent> {

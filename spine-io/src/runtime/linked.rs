@@ -64,7 +64,9 @@ impl Adapter {
             if one.instance.is_linked() {
                 let links: Vec<u16> = one.instance.link_places().collect();
                 let reach = reach(&self.extensions, &links);
-                if let Some(Some(one)) = self.extensions.get_mut(place) {
+                if let Some(Some(one)) = self.extensions.get_mut(place)
+                    && !one.instance.reaches(&reach)
+                {
                     one.instance.set_reach(&reach);
                 }
             }
