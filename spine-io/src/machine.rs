@@ -16,7 +16,7 @@ use crate::clock::Monotonic;
 use crate::endpoint::host::{self, AdapterHandle};
 use crate::endpoint::remote::{RemoteSetup, Remotes};
 use crate::endpoint::{KernelPort, Outlets, peer};
-use crate::extension::TrustedKey;
+use crate::extension::{TrustedKey, ended};
 use crate::nic::Nic;
 use crate::processor::{Processor, ProcessorShared};
 use crate::runtime::Adapter;
@@ -195,6 +195,9 @@ fn assemble(
             processors: processors.len(),
         })?;
         bells.push(Arc::clone(&processor.doorbell));
+    }
+    if let Err(error) = ended::start() {
+        tracing::warn!(%error, "no thread for extensions that ended: packets wait while one is taken apart");
     }
     let most = setups.iter().map(|setup| setup.frames.len()).max().unwrap_or(0);
     let (mut adapters, mut handles) = (Vec::new(), Vec::new());

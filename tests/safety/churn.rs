@@ -22,14 +22,26 @@ const LEAST: usize = 1_000;
 const TIME: Duration = Duration::from_secs(12);
 
 /// Misdeeds of every kind: stopped, trapped, struck by the linker's exception, greedy.
-const NAMES: [&str; 6] =
-    ["infinite_loop", "trap_storm", "leak", "stale_buffer", "flood_self", "deep_recursion"];
+const NAMES: [&str; 9] = [
+    "infinite_loop",
+    "trap_storm",
+    "leak",
+    "stale_buffer",
+    "flood_self",
+    "deep_recursion",
+    "timer_storm",
+    "flood_host",
+    "flood_peer",
+];
+/// How long extensions may take to be taken apart, beside the adapter.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a process has that could leak.
 #[derive(Debug, PartialEq, Eq)]
 struct Holdings {
     descriptors: usize,
     mappings: usize,
+    regions: usize,
     frames: usize,
 }
 
@@ -47,6 +59,7 @@ impl Holdings {
         Self {
             descriptors: count("/proc/self/fd"),
             mappings: maps.lines().filter(ours).count(),
+            regions: maps.lines().filter(|line| line.contains("spine:churn")).count(),
             frames: scene.free_frames(),
         }
     }
@@ -73,7 +86,7 @@ fn ten_thousand_extensions_later_everything_is_as_at_the_start() {
     let mut scene = Scene::new();
     // Once through everything first: what is allocated once stays.
     torment(&mut scene, &images, &shared, 2 * images.len());
-    let before = Holdings::of(&mut scene);
+    let before = settled(&mut scene);
     let (resident, mapped) = memory();
 
     let start = Instant::now();
@@ -82,7 +95,12 @@ fn ten_thousand_extensions_later_everything_is_as_at_the_start() {
         torment(&mut scene, &images, &shared, 100);
         done += 100;
     }
-    let after = Holdings::of(&mut scene);
+    let end = Instant::now() + PATIENCE;
+    let mut after = Holdings::of(&mut scene);
+    while after != before && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        after = Holdings::of(&mut scene);
+    }
     let (resident_after, mapped_after) = memory();
     println!(
         "{done} extensions in {:.1} s; resident {resident} -> {resident_after} KiB, \
@@ -97,6 +115,18 @@ fn ten_thousand_extensions_later_everything_is_as_at_the_start() {
     scene.run(10);
     scene.settle();
     scene.assert_nothing_lost("churn");
+}
+
+/// What there is when nothing is being taken apart any more: no region of theirs is mapped.
+fn settled(scene: &mut Scene) -> Holdings {
+    let end = Instant::now() + PATIENCE;
+    let mut found = Holdings::of(scene);
+    while found.regions > 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        found = Holdings::of(scene);
+    }
+    assert_eq!(found.regions, 0, "regions of extensions that were unloaded");
+    found
 }
 
 /// Loads one extension after the other, lets it misbehave for a round, and takes it away in the middle;

@@ -1,5 +1,6 @@
 //! Extensions that misbehave, and what becomes of them and of their neighbours.
 
+mod ended;
 mod linked;
 mod misbehaviour;
 mod probe;

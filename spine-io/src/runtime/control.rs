@@ -3,9 +3,12 @@
 //! One request after the other, a burst of them at most, so that a host that keeps asking does not keep
 //! packets waiting.
 
+use std::sync::mpsc::SendError;
+
 use super::Adapter;
 use crate::dma::{GrantError, Windows};
 use crate::endpoint::host::{Control, ExtensionId};
+use crate::extension::ended;
 use crate::probe;
 
 impl Adapter {
@@ -24,7 +27,10 @@ impl Adapter {
                     let _ = reply.send(self.install(loaded));
                 }
                 Control::Replace(extension, loaded, reply) => {
-                    let _ = reply.send(self.replace(extension, loaded));
+                    if let Err(SendError(Ok(before))) = reply.send(self.replace(extension, loaded))
+                    {
+                        ended::take_apart(before);
+                    }
                 }
                 Control::Unload(extension, anyway, reply) => {
                     let needed = if anyway { Ok(()) } else { self.needed(extension) };
@@ -53,6 +59,7 @@ impl Adapter {
                 Control::Probe(mut probe, clock, reply) => {
                     let timed = !self.modelled;
                     let times = if timed { probe::time(&mut probe, &*clock) } else { Vec::new() };
+                    ended::take_apart(probe);
                     let _ = reply.send(times);
                 }
                 Control::Expect(entry) => {

@@ -11,7 +11,7 @@ use crate::dispatcher::share::Share;
 use crate::dispatcher::waiting::Waiting;
 use crate::endpoint::fifo::FifoId;
 use crate::endpoint::host::ExtensionId;
-use crate::extension::{LoadError, Loaded};
+use crate::extension::{Instance, LoadError, Loaded, ended};
 use crate::watchdog::Strikes;
 
 impl Adapter {
@@ -20,14 +20,25 @@ impl Adapter {
     /// # Errors
     /// [`LoadError::Full`], [`LoadError::HandlerTaken`], or one of those about domains of other extensions;
     /// the adapter is as before.
-    pub fn install(&mut self, mut instance: Loaded) -> Result<ExtensionId, LoadError> {
+    pub fn install(&mut self, instance: Loaded) -> Result<ExtensionId, LoadError> {
+        match self.admit(&instance) {
+            Ok((number, links)) => Ok(self.put(number, instance, &links)),
+            Err(error) => {
+                ended::take_apart(instance);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds a place for an extension, and those it is linked against. Its handlers are its own then.
+    fn admit(&mut self, instance: &Instance) -> Result<(u16, Vec<u16>), LoadError> {
         let name = || self.out.nic.name().to_owned();
         let free = self.extensions.iter().position(Option::is_none);
         let place = free.unwrap_or(self.extensions.len());
         let Some(number) = u16::try_from(place).ok().filter(|_| place < EXTENSIONS) else {
             return Err(LoadError::Full(name()));
         };
-        let links = self.find_links(&instance, number)?;
+        let links = self.find_links(instance, number)?;
         if let Some(room) = self.out.nic.card_bytes() {
             let used = self.extensions.iter().flatten().map(|it| it.instance.card_bytes());
             let (left, wanted) = (room.saturating_sub(used.sum()), instance.card_bytes());
@@ -47,8 +58,13 @@ impl Adapter {
                 adapter: name(),
             }
         })?;
+        Ok((number, links))
+    }
+
+    /// Puts an extension that was admitted in its place.
+    fn put(&mut self, number: u16, mut instance: Loaded, links: &[u16]) -> ExtensionId {
         instance.installed_as(number);
-        instance.set_links(&links);
+        instance.set_links(links);
         instance.timers().start(self.now);
         self.next_timer = self.next_timer.min(instance.timers().next());
         let installed = Some(Installed {
@@ -58,12 +74,12 @@ impl Adapter {
             strikes: Strikes::default(),
             posted: false,
         });
-        match free {
-            Some(place) => self.extensions[place] = installed,
+        match self.extensions.get_mut(usize::from(number)) {
+            Some(place) => *place = installed,
             None => self.extensions.push(installed),
         }
         self.relink();
-        Ok(ExtensionId(number))
+        ExtensionId(number)
     }
 
     /// Removes an extension and takes back all it held: waiting messages, kept buffers. Applications of
@@ -90,7 +106,9 @@ impl Adapter {
             self.out.consume(frame);
         }
         self.retire_importers(extension);
-        Some(std::mem::take(installed.instance.applications_mut()))
+        let applications = std::mem::take(installed.instance.applications_mut());
+        ended::take_apart(installed.instance);
+        Some(applications)
     }
 
     pub(super) fn notify(&mut self, applications: &[FifoId], notice: Notice) {

@@ -10,7 +10,7 @@ use spine_abi::{HandlerNumber, Reason};
 
 use super::Adapter;
 use crate::endpoint::host::ExtensionId;
-use crate::extension::{LoadError, Loaded};
+use crate::extension::{Instance, LoadError, Loaded, ended};
 use crate::watchdog::Strikes;
 
 impl Adapter {
@@ -25,32 +25,60 @@ impl Adapter {
     pub fn replace(
         &mut self,
         extension: ExtensionId,
-        mut instance: Loaded,
+        instance: Loaded,
     ) -> Result<Loaded, LoadError> {
-        let (number, adapter) = (extension.0, self.out.nic.name().to_owned());
-        let place = usize::from(number);
-        let Some(Some(installed)) = self.extensions.get(place) else {
-            return Err(LoadError::NoExtension { extension: number, adapter });
-        };
-        if instance.exports() != installed.instance.exports() {
-            self.needed(extension)?;
+        match self.admit_in_place(extension, &instance) {
+            Ok((links, before)) => self.exchange(extension, instance, &links, &before),
+            Err(error) => {
+                ended::take_apart(instance);
+                Err(error)
+            }
         }
-        instance.timers().start(self.now);
-        instance.set_links(&self.find_links(&instance, number)?);
-        let Some(Some(installed)) = self.extensions.get_mut(place) else {
+    }
+
+    /// Finds those that a next version is linked against, and gives it the handlers of the one before, which
+    /// are the second part of the answer.
+    fn admit_in_place(
+        &mut self,
+        extension: ExtensionId,
+        instance: &Instance,
+    ) -> Result<(Vec<u16>, Vec<HandlerNumber>), LoadError> {
+        let (number, adapter) = (extension.0, self.out.nic.name().to_owned());
+        let Some(Some(installed)) = self.extensions.get(usize::from(number)) else {
             return Err(LoadError::NoExtension { extension: number, adapter });
         };
         let before: Vec<HandlerNumber> = installed.instance.handlers().collect();
-        let after: Vec<HandlerNumber> = instance.handlers().collect();
+        if instance.exports() != installed.instance.exports() {
+            self.needed(extension)?;
+        }
+        let links = self.find_links(instance, number)?;
         self.table.remove(number);
-        if let Err(taken) = self.table.install(number, after.iter().copied()) {
+        let after: Vec<HandlerNumber> = instance.handlers().collect();
+        if let Err(taken) = self.table.install(number, after.into_iter()) {
             // They were its own a moment ago.
             let restored = self.table.install(number, before.into_iter());
             debug_assert!(restored.is_ok());
             let name = instance.name().to_owned();
             return Err(LoadError::HandlerTaken { number: taken, name, adapter });
         }
+        Ok((links, before))
+    }
 
+    /// Puts a next version that was admitted in its place; gives the one before, whose handlers were these.
+    fn exchange(
+        &mut self,
+        extension: ExtensionId,
+        mut instance: Loaded,
+        links: &[u16],
+        before: &[HandlerNumber],
+    ) -> Result<Loaded, LoadError> {
+        let (number, adapter) = (extension.0, self.out.nic.name().to_owned());
+        let Some(Some(installed)) = self.extensions.get_mut(usize::from(number)) else {
+            return Err(LoadError::NoExtension { extension: number, adapter });
+        };
+        instance.timers().start(self.now);
+        instance.set_links(links);
+        let after: Vec<HandlerNumber> = instance.handlers().collect();
         self.out.collect(number, &mut installed.instance);
         let frames = installed.frames();
         instance.installed_as(number);
