@@ -28,7 +28,9 @@ mod disassemble;
 mod execute;
 mod flat;
 mod op;
+mod perform;
 mod registers;
+mod special;
 
 pub(crate) use decode::PUNT;
 pub(crate) use disassemble::{CONDITIONS, OPERATIONS};
