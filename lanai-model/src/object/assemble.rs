@@ -1,7 +1,8 @@
 //! A small assembler, for the routines that the model supplies and for tests.
 //!
-//! It reads the text that [`crate::cpu::disassemble`] prints, plus labels (`name:`), label operands of branches, `.word` and
-//! comments (from `!` to the end of the line), and nothing else: no sections, no expressions, no macros. Why there is one:
+//! It reads the text that [`crate::cpu::disassemble`] prints, plus labels (`name:`) as operands and, in brackets, as addresses;
+//! the special registers by name in brackets (`st %r4, [DMA_CTR]`); `.word`; and comments (from `!` to the end of the line).
+//! Nothing else: no sections, no expressions, no macros. Why there is one:
 //! what a compiler's library holds for other processors (multiply, divide) nobody supplies for this one, and whoever runs
 //! the model has no compiler for it.
 

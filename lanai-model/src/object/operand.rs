@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::cpu::OPERATIONS;
+use crate::registers;
 
 /// One operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) enum Operand {
 /// What stands in brackets, with what stands before them. `pq` is the mode's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Memory {
-    /// `[0x1234]`, 21 bits.
+    /// `[0x1234]` or `[label]`, 21 bits.
     Absolute(u32),
     /// `4[%r6]`, `4[*%r6]`, `4[%r6*]`.
     Offset { base: u32, pq: u32, offset: i64 },
@@ -59,7 +60,7 @@ pub(super) fn parse(text: &str, symbols: &HashMap<String, u32>) -> Result<Operan
             return Ok(Operand::Dual { a, operation, b });
         }
     }
-    memory(text).map(Operand::Memory).ok_or_else(|| {
+    memory(text, symbols).map(Operand::Memory).ok_or_else(|| {
         format!("`{text}` is no register, number, address in brackets or label of this text")
     })
 }
@@ -111,7 +112,7 @@ fn operation(name: &str) -> Option<(u32, bool)> {
     Some((u32::try_from(index).ok()?, false))
 }
 
-fn memory(text: &str) -> Option<Memory> {
+fn memory(text: &str, symbols: &HashMap<String, u32>) -> Option<Memory> {
     let (before, inside) = text.strip_suffix(']')?.split_once('[')?;
     if let Some([base, operation, by]) = words(inside) {
         let (base, pq) = starred(base)?;
@@ -121,10 +122,13 @@ fn memory(text: &str) -> Option<Memory> {
     }
     if before.is_empty() {
         if let Some(address) = number(inside) {
-            return u32::try_from(address)
-                .ok()
-                .filter(|address| *address < 1 << 21)
-                .map(Memory::Absolute);
+            return absolute(u32::try_from(address).ok()?);
+        }
+        if let Some(address) = symbols.get(inside) {
+            return absolute(*address);
+        }
+        if let Some(offset) = registers::by_name(inside) {
+            return absolute(registers::BASE + offset);
         }
         for (sign, down) in [("++", false), ("--", true)] {
             if let Some(base) = inside.strip_prefix(sign) {
@@ -139,6 +143,15 @@ fn memory(text: &str) -> Option<Memory> {
     let (base, pq) = starred(inside)?;
     // As compilers write it: no offset is the mode without one.
     Some(Memory::Offset { base, pq: if (pq, offset) == (2, 0) { 0 } else { pq }, offset })
+}
+
+/// Where `address` is to be reached: in 21 bits, or 16 with their sign, from r0.
+fn absolute(address: u32) -> Option<Memory> {
+    if address < 1 << 21 {
+        return Some(Memory::Absolute(address));
+    }
+    let offset = i64::from(address.cast_signed());
+    i16::try_from(offset).is_ok().then_some(Memory::Offset { base: 0, pq: 2, offset })
 }
 
 /// `%r6`, `*%r6` (the base moves before the access) or `%r6*` (after it).

@@ -100,6 +100,20 @@ fn the_assembler_reads_what_the_disassembler_prints() {
 }
 
 #[test]
+fn the_assembler_knows_special_registers_and_labels_in_brackets() {
+    let code = "start: ld [there], %r4\nst %r4, [DMA_CTR]\nuld.b [RB], %r5\nld [0xffffff34], %r6\nthere: .word 0x7";
+    let words = assemble(code, 0x100).expect("assembly").words;
+    let plain =
+        "ld [0x110], %r4\nst %r4, -188[%r0]\nuld.b -160[%r0], %r5\nld -204[%r0], %r6\n.word 0x7";
+    assert_eq!(words, assemble(plain, 0x100).expect("assembly").words);
+    for wrong in ["ld [0x300000], %r4", "ld [nowhere], %r4", "uld.b [start], %r4", "st %r4, [RMC]"]
+    {
+        let error = assemble(wrong, 0).expect_err(wrong);
+        assert!(error.to_string().contains("line 1"), "{error}");
+    }
+}
+
+#[test]
 fn the_lanai_4_has_its_own_forms_and_register_names() {
     let texts = [
         (0xf003_ff47, "punt"),
