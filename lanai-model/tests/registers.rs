@@ -79,6 +79,30 @@ fn dma_ctr_counts_down_in_flight_and_what_it_has_counted_is_there() {
 }
 
 #[test]
+fn dma_ctr_starts_with_what_the_others_hold_and_later_writes_are_for_the_next_transfer() {
+    let mut board = board();
+    board.sram_mut().slice_mut(0x400, 8).unwrap().copy_from_slice(b"one two ");
+    for (name, value) in
+        [("DMA_DIR", registers::L2E), ("EAR", HOST), ("LAR", 0x400), ("DMA_CTR", 4)]
+    {
+        set(&mut board, name, value);
+    }
+    // In its start-up already: not for this transfer, but read back.
+    for (name, value) in [("DMA_DIR", registers::E2L), ("EAR", HOST + 8), ("LAR", 0x404)] {
+        set(&mut board, name, value);
+        assert_eq!(get(&mut board, name), value, "{name}");
+    }
+    board.advance(us(2));
+    assert_eq!(host_bytes(&board, HOST, 12), b"one \0\0\0\0\0\0\0\0");
+    assert_eq!((get(&mut board, "EAR"), get(&mut board, "LAR")), (HOST + 8, 0x404));
+    set(&mut board, "DMA_DIR", registers::L2E);
+    set(&mut board, "DMA_CTR", 4);
+    board.advance(us(2));
+    assert_eq!(host_bytes(&board, HOST, 12), b"one \0\0\0\0two ");
+    assert_eq!((get(&mut board, "EAR"), get(&mut board, "LAR")), (HOST + 12, 0x408));
+}
+
+#[test]
 fn a_dma_of_nothing_ends_after_the_start_up_and_one_cut_short_is_counted() {
     let mut board = board();
     start_dma(&mut board, ["EAR", "LAR", "DMA_DIR"], true, 0);
@@ -380,20 +404,31 @@ fn the_link_stops_when_nobody_receives_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_stopped_link_holds_the_send_until_its_time_out() {
+fn a_stopped_link_holds_the_send_until_it_goes() {
     let mut board = board();
     board.link_mut().stop(true);
     set(&mut board, "SMLT", 0);
-    board.advance(us(50_000));
-    assert!(!has(&board, isr::SEND_INT) && !has(&board, isr::NRES_INT));
+    board.advance(us(70_000));
+    assert!(!has(&board, isr::SEND_INT) && !has(&board, isr::NRES_INT), "without NRES_ENABLE");
     board.link_mut().stop(false);
     board.advance(us(2));
     assert!(has(&board, isr::SEND_INT));
-    board.link_mut().stop(true);
-    set(&mut board, "SMLT", 64);
-    board.advance(us(63_000));
-    assert!(has(&board, isr::NRES_INT | isr::SEND_INT), "1/16 s with TIMEOUT 0");
-    assert_eq!(board.counters().link_timeouts, 1);
+}
+
+#[test]
+fn with_nres_enable_a_stopped_link_is_reset_after_the_time_out() {
+    for (timeout, milliseconds) in [(0, 62), (1, 250), (2, 1_000)] {
+        let mut board = board();
+        board.link_mut().stop(true);
+        set(&mut board, "TIMEOUT", timeout);
+        set(&mut board, "MYRINET", registers::NRES_ENABLE);
+        set(&mut board, "SMLT", 64);
+        board.advance(us(milliseconds * 1_000));
+        assert!(!has(&board, isr::NRES_INT), "TIMEOUT {timeout}");
+        board.advance(us(1_000));
+        assert!(has(&board, isr::NRES_INT | isr::SEND_INT), "TIMEOUT {timeout}");
+        assert_eq!(board.counters().link_timeouts, 1);
+    }
 }
 
 #[test]

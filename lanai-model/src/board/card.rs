@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::dma::{HostDma, Progress, ReceiveDma, SendDma};
 use crate::extra::chain::Block;
 use crate::link::Link;
-use crate::registers::{CRC_ENABLE, isr, offset};
+use crate::registers::{CRC_ENABLE, NRES_ENABLE, isr, offset};
 use crate::sram::Sram;
 use crate::time::Time;
 use crate::timers::Timers;
@@ -39,6 +39,8 @@ pub(crate) struct Card<H, L> {
     visible: u32,
     /// Instructions until the processor's copy may be brought up to date.
     settle: u8,
+    /// The ISR that shows first, after this instruction: the one before wrote a register and this one writes another.
+    due: Option<u32>,
     pub(super) interrupts_enabled: bool,
     line: bool,
     /// Processor cycles since the board was made.
@@ -74,6 +76,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
             latched: isr::DMA_INT,
             visible: 0,
             settle: 0,
+            due: None,
             interrupts_enabled: false,
             line: false,
             cycle: 0,
@@ -140,6 +143,13 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.settle = SETTLE;
     }
 
+    /// A register access is about to change something: what the one before it changed shows in its own time.
+    pub(super) fn changing(&mut self, now: Time) {
+        if self.settle == 1 {
+            self.due = Some(self.isr(now));
+        }
+    }
+
     /// One instruction has passed; true when that published something that the processor's copy has to follow.
     #[inline]
     pub(super) fn settled(&mut self) -> bool {
@@ -147,10 +157,12 @@ impl<H: HostBus, L: Link> Card<H, L> {
             return false;
         }
         self.settle -= 1;
-        if self.settle == 0 {
-            self.publish(self.now());
+        match (self.due.take(), self.settle) {
+            (_, 0) => self.publish(self.now()),
+            (Some(due), _) => self.show(self.now(), due),
+            (None, _) => return false,
         }
-        self.settle == 0
+        true
     }
 
     /// Publishes the ISR unless a register access still delays it.
@@ -163,6 +175,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
     /// Publishes the ISR.
     pub(super) fn publish(&mut self, now: Time) {
         self.settle = 0;
+        self.due = None;
         self.show(now, self.isr(now));
     }
 
@@ -200,8 +213,11 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.register(offset::MYRINET) & CRC_ENABLE != 0
     }
 
-    /// How long the link may say stop. (SRC; 2 is derived)
+    /// How long the link may say stop before that resets it: for ever without NRES_ENABLE. (SRC; DER what the bit does, and 2)
     fn timeout(&self) -> Time {
+        if self.register(offset::MYRINET) & NRES_ENABLE == 0 {
+            return Time::NEVER;
+        }
         match self.register(offset::TIMEOUT) & 3 {
             0 => Time::from_us(62_500),
             1 => Time::from_us(250_000),

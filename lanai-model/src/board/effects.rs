@@ -23,8 +23,8 @@ impl<H: HostBus, L: Link> Card<H, L> {
                 self.catch_up(now);
                 match offset & 0xFC {
                     offset::CKS => self.host_dma.cks(),
-                    offset::EAR => self.host_dma.ear,
-                    offset::LAR => self.host_dma.lar,
+                    offset::EAR => self.host_dma.ear(),
+                    offset::LAR => self.host_dma.lar(),
                     _ => self.host_dma.left(),
                 }
             }
@@ -42,14 +42,20 @@ impl<H: HostBus, L: Link> Card<H, L> {
     /// Writes the register at `offset`, with what that does.
     pub(super) fn write_register(&mut self, now: Time, who: Who, offset: u32, value: u32) {
         let offset = offset & 0xFC;
+        if who == Who::Processor {
+            self.changing(now);
+        }
         self.shared.trace.push(now, Event::Register { who, offset, value });
         match offset {
             offset::ISR => self.write_isr(who, value),
             offset::IT => self.timers.set_it(now, value),
             offset::RTC => self.timers.set_rtc(now, value),
-            offset::CKS => self.host_dma.set_cks(value),
-            offset::EAR => self.host_dma.ear = value,
-            offset::LAR => self.host_dma.lar = value,
+            offset::CKS => {
+                self.advance_host_dma(now);
+                self.host_dma.set_cks(value);
+            }
+            offset::EAR => self.host_dma.set_ear(value),
+            offset::LAR => self.host_dma.set_lar(value),
             offset::DMA_CTR => self.start_host_dma(now, value),
             offset::RMP => self.receive.rmp = value,
             offset::RML => {
@@ -82,15 +88,17 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.plan(now);
     }
 
-    /// The processor clears what it writes and sets HOST_SIG; the host clears HOST_SIG and sets LANn_SIG and DBG.
+    /// Ones clear, but for the bits by which one side calls the other: the processor sets HOST_SIG, the host sets LANn_SIG
+    /// (SRC) and DBG (DER).
     fn write_isr(&mut self, who: Who, value: u32) {
         match who {
             Who::Processor => {
                 self.processor_writes_isr(value);
             }
             Who::Host => {
-                self.clear(value & isr::HOST_SIG);
-                self.raise(value & (isr::LAN_SIG | isr::DBG));
+                let calls = isr::LAN_SIG | isr::DBG;
+                self.clear(value & !calls);
+                self.raise(value & calls);
             }
         }
     }
@@ -99,7 +107,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.advance_host_dma(now);
         self.chain = None;
         let from_host = self.register(offset::DMA_DIR) & 1 == E2L;
-        let (ear, lar) = (self.host_dma.ear, self.host_dma.lar);
+        let (ear, lar) = (self.host_dma.ear(), self.host_dma.lar());
         let job = Job { from_host, ear, lar, length, stride: self.stride() };
         self.clear(isr::DMA_INT);
         self.host_dma.start(now, job, &self.config, &mut self.shared);
@@ -161,6 +169,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
 
     /// RB, RH, RW: takes `count` bytes that arrived; they are the low bytes of the answer, like a load of that width.
     fn take(&mut self, now: Time, count: usize) -> u32 {
+        self.changing(now);
         let (word, taken, ended) = self.receive.take(count);
         self.shared.counters.empty_reads += u64::from(taken == 0);
         self.clear(isr::TAIL_INT | isr::ORUN1 | isr::ORUN2);

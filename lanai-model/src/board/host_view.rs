@@ -94,7 +94,12 @@ impl<H: HostBus, L: Link> Board<H, L> {
         let offset = aligned(offset, width);
         match self.map(offset) {
             MapRegion::Sram(address) => self.card.shared.sram.load(address, width).unwrap_or(0),
-            MapRegion::Register(register) => extract(self.read_register(register), offset, width),
+            MapRegion::Register(register) => {
+                let value = self.card.read_part(self.now, register, width);
+                self.card.publish(self.now);
+                self.sync();
+                value
+            }
             MapRegion::Control => extract(self.control_state(), offset, width),
             MapRegion::Eeprom => extract(u32::MAX, offset, width),
             MapRegion::Doorbell(_) => 0,

@@ -4,7 +4,8 @@ use super::card::Card;
 use crate::bus::HostBus;
 use crate::cpu::{Memory, Width};
 use crate::link::Link;
-use crate::registers::BASE;
+use crate::registers::{BASE, offset};
+use crate::time::Time;
 use crate::trace::Who;
 
 impl<H: HostBus, L: Link> Memory for Card<H, L> {
@@ -70,8 +71,7 @@ impl<H: HostBus, L: Link> Card<H, L> {
     #[cold]
     fn load_register(&mut self, address: u32, width: Width) -> u32 {
         let now = self.now();
-        let word = self.read_register(now, address - BASE);
-        extract(word, address, width)
+        self.read_part(now, address - BASE, width)
     }
 
     #[cold]
@@ -81,11 +81,33 @@ impl<H: HostBus, L: Link> Card<H, L> {
         self.write_register(now, Who::Processor, address - BASE, word);
     }
 
+    /// What a read of `width` at `offset` sees of the register there, with what reading it does.
+    pub(super) fn read_part(&mut self, now: Time, offset: u32, width: Width) -> u32 {
+        let word = self.read_register(now, offset);
+        if is_port(offset) { word } else { extract(word, offset, width) }
+    }
+
     /// The word that a write of `width` at `offset` makes of what was last written there.
     pub(super) fn merge(&self, offset: u32, width: Width, value: u32) -> u32 {
         let (mask, shift) = lane(offset, width);
-        (self.register(offset) & !(mask << shift)) | ((value & mask) << shift)
+        match offset & !3 {
+            _ if is_port(offset) => value & mask,
+            // Every one does something: those of an earlier write must not do it again.
+            offset::ISR => (value & mask) << shift,
+            _ => (self.register(offset) & !(mask << shift)) | ((value & mask) << shift),
+        }
     }
+}
+
+/// Whether the register at `offset` moves one item to or from the link.
+///
+/// Firmware reads RB as a byte and RH as a half word at their own offsets, and writes SB and SH as words (SRC Cplant): the
+/// item is what is moved, however wide the access is and at whatever byte of the register.
+fn is_port(offset: u32) -> bool {
+    matches!(
+        offset & !3,
+        offset::RB | offset::RH | offset::RW | offset::SB | offset::SH | offset::SW | offset::ST
+    )
 }
 
 /// The part of a big-endian `word` that a read of `width` at `address` sees.

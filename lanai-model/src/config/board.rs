@@ -1,5 +1,6 @@
 //! The numbers of the board, and the switches.
 
+use super::behaviour::behaviour;
 use super::{Constant, Mark, Marked};
 use crate::cpu::Isa;
 use crate::time::{Rate, Time};
@@ -86,12 +87,7 @@ macro_rules! marked {
                 mark: $name.mark,
                 source: $name.source,
             }),*];
-            list.extend(BEHAVIOUR.iter().map(|&(name, value, mark, source)| Constant {
-                name,
-                value: value.to_owned(),
-                mark,
-                source,
-            }));
+            list.extend(behaviour());
             list
         }
     };
@@ -121,63 +117,6 @@ marked! {
     /// SRAM accesses a cycle.
     SRAM_ACCESSES_PER_CYCLE: u32 = 2, Rec, "LBUS at twice the processor clock, not found again";
 }
-
-/// What is behaviour rather than a number.
-const BEHAVIOUR: &[(&str, &str, Mark, &str)] = &[
-    (
-        "register offsets, ISR bits",
-        "LANai 4",
-        Mark::Src,
-        "Cplant lanai4_def.h; resolved against a binary of the time",
-    ),
-    (
-        "CKS",
-        "16-bit one's complement sum, folded",
-        Mark::Der,
-        "unconfirmed: the chip's algorithm could not be read",
-    ),
-    ("CRC-8", "x^8 + x^2 + x + 1, start 0", Mark::Rec, "Myrinet's link standard, not found again"),
-    (
-        "route byte",
-        "0x80 + six bits of signed port difference",
-        Mark::Rec,
-        "0x80 returns a packet [SRC]; the rest recalled",
-    ),
-    (
-        "SRAM priority",
-        "host DMA, receive, send, processor",
-        Mark::Rec,
-        "not found again; used with arbitration only",
-    ),
-    (
-        "ISR visibility",
-        "one instruction after a register write",
-        Mark::Src,
-        "firmware puts one nop there (ISR_BARRIER)",
-    ),
-    ("SA", "used by one send, then zero", Mark::Der, "firmware of 1996 sets it only when not zero"),
-    ("ST", "ends the packet, sends no byte of its own", Mark::Der, "unknown"),
-    ("tail byte without CRC_ENABLE", "zero", Mark::Der, "unknown"),
-    (
-        "MMIO ISR for the processor",
-        "as the host sees it",
-        Mark::Der,
-        "v11 has no r31; LANai 7 has it in memory",
-    ),
-    ("outside SRAM and registers", "reads 0, writes ignored, counted", Mark::Der, "unknown"),
-    (
-        "SEND_INT, *_RDY",
-        "follow their engine and cannot be cleared",
-        Mark::Der,
-        "as firmware uses them",
-    ),
-    (
-        "state after reset",
-        "DMA_INT, SEND_INT and SEND_RDY set, RTC 0, IT all ones",
-        Mark::Der,
-        "engines are idle",
-    ),
-];
 
 /// A value with its unit, for [`constants`].
 fn show(value: &dyn Show) -> String {

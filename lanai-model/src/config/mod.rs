@@ -4,6 +4,7 @@
 //! constant says how it is known, and [`constants`] lists them all for whoever prints or doubts them. What the events of
 //! SPINE on this card take is in [`plan`].
 
+mod behaviour;
 mod board;
 mod mark;
 pub mod plan;

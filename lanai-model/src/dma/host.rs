@@ -1,7 +1,8 @@
 //! The host DMA: one engine, one transfer at a time, either way over PCI.
 //!
-//! A write to DMA_CTR starts it with whatever EAR, LAR and DMA_DIR hold then. After the start-up it moves bytes at its rate;
-//! it holds the bus for [`TENURE`] bytes at a time, so that two boards on one bus take turns. Reading DMA_CTR in flight
+//! A write to DMA_CTR starts it with whatever EAR, LAR and DMA_DIR hold then. EAR and LAR count along; what is written to
+//! them in flight is for the next transfer, and that is what they read as from then on. (DER: no firmware does it) After the
+//! start-up the engine moves bytes at its rate; it holds the bus for [`TENURE`] bytes at a time, so that two boards on one bus take turns. Reading DMA_CTR in flight
 //! first moves what has had its time, so firmware may use those bytes at once. With `extra` switched on it also skips
 //! between rows (strided).
 
@@ -33,13 +34,41 @@ pub(crate) struct Job {
 /// The engine.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostDma {
-    /// Next PCI address.
-    pub(crate) ear: u32,
-    /// Next SRAM address.
-    pub(crate) lar: u32,
+    ear: Pointer,
+    lar: Pointer,
     left: u32,
     cks: u32,
     running: Option<Running>,
+}
+
+/// An address register: what it reads as, and where the transfer under way is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pointer {
+    register: u32,
+    at: u32,
+    /// The register was written since the transfer began, and does not count along.
+    written: bool,
+}
+
+impl Pointer {
+    /// A transfer begins here.
+    fn start(&mut self, at: u32) {
+        *self = Self { register: at, at, written: false };
+    }
+
+    /// The transfer goes on this much further.
+    fn advance(&mut self, by: u32) {
+        self.at = self.at.wrapping_add(by);
+        if !self.written {
+            self.register = self.at;
+        }
+    }
+
+    /// The register is written.
+    fn set(&mut self, value: u32) {
+        self.register = value;
+        self.written = true;
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +83,26 @@ struct Running {
 }
 
 impl HostDma {
+    /// The PCI address: EAR.
+    pub(crate) fn ear(&self) -> u32 {
+        self.ear.register
+    }
+
+    /// The SRAM address: LAR.
+    pub(crate) fn lar(&self) -> u32 {
+        self.lar.register
+    }
+
+    /// Sets EAR for the next transfer.
+    pub(crate) fn set_ear(&mut self, value: u32) {
+        self.ear.set(value);
+    }
+
+    /// Sets LAR for the next transfer.
+    pub(crate) fn set_lar(&mut self, value: u32) {
+        self.lar.set(value);
+    }
+
     /// Bytes still to move: DMA_CTR.
     pub(crate) fn left(&self) -> u32 {
         self.left
@@ -80,7 +129,9 @@ impl HostDma {
         shared.counters.dma_transfers += 1;
         let Job { from_host, ear, lar, length, stride } = job;
         shared.trace.push(now, Event::DmaStart { from_host, ear, lar, length });
-        (self.ear, self.lar, self.left) = (ear, lar, length);
+        self.ear.start(ear);
+        self.lar.start(lar);
+        self.left = length;
         // Never no time at all: a list of empty blocks that leads to itself must not stop the clock.
         let ask_at = now + config.dma_start_up.max(Time::from_ps(1));
         let flow = Flow::new(ask_at, config.dma_rate);
@@ -159,25 +210,25 @@ impl HostDma {
             let part = part.min(TENURE);
             let bytes = buffer.get_mut(..part as usize).unwrap_or(&mut []);
             if running.from_host {
-                if !host.read(now, self.ear, bytes) {
+                if !host.read(now, self.ear.at, bytes) {
                     bytes.fill(0xFF);
                     shared.counters.dma_aborts += 1;
                 }
-                shared.write(now, self.lar, bytes);
+                shared.write(now, self.lar.at, bytes);
             } else {
-                shared.read(now, self.lar, bytes);
-                shared.counters.dma_aborts += u64::from(!host.write(now, self.ear, bytes));
+                shared.read(now, self.lar.at, bytes);
+                shared.counters.dma_aborts += u64::from(!host.write(now, self.ear.at, bytes));
             }
             self.cks = add_ones_complement(self.cks, bytes);
-            self.ear = self.ear.wrapping_add(part);
-            self.lar = self.lar.wrapping_add(part);
+            self.ear.advance(part);
+            self.lar.advance(part);
             self.left -= part;
             count -= part;
             if row != 0 {
                 running.row_left = running.row_left.saturating_sub(part);
                 if running.row_left == 0 {
                     running.row_left = row;
-                    self.ear = self.ear.wrapping_add(step.wrapping_sub(row));
+                    self.ear.advance(step.wrapping_sub(row));
                 }
             }
         }

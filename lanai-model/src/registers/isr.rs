@@ -95,7 +95,27 @@ pub fn describe(value: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_name, describe};
+    use super::{LAN_SIG, NAMES, by_name, describe};
+
+    #[test]
+    fn the_bits_are_the_lanai_4s() {
+        let high = ["DBG", "HOST_SIG"];
+        let rest = [
+            "WORD_RDY", "HALF_RDY", "SEND_RDY", "LINK_INT", "NRES_INT", "WAKE_INT", "OFF_BY_2",
+            "OFF_BY_1", "TAIL_INT", "WDOG_INT", "TIME_INT", "DMA_INT", "SEND_INT", "BUFF_INT",
+            "RECV_INT", "BYTE_RDY",
+        ];
+        let places = high.iter().zip([31, 30]).chain(rest.iter().zip((0..16).rev()));
+        for (name, place) in places {
+            assert_eq!(by_name(name), Some(1 << place), "{name}");
+        }
+        for n in 0..8 {
+            assert_eq!(by_name(&format!("LAN{n}_SIG")), Some(1 << (16 + n)));
+        }
+        let all = NAMES.iter().fold(0, |all, &(_, bit)| all | bit);
+        assert_eq!((all, NAMES.len()), (0xC0FF_FFFF, 26), "each bit once");
+        assert_eq!(LAN_SIG, 0x00FF_0000);
+    }
 
     #[test]
     fn the_mask_that_firmware_of_the_time_polls_reads_as_expected() {

@@ -125,6 +125,43 @@ fn contexts_exchange_status_pc_and_register_order() {
     assert_eq!(cpu.register(5), 9);
 }
 
+/// How firmware of the time starts its user context: a stack for it in r27, its function in r17, and APC four bytes before
+/// where it is to begin, on a no-operation, since the chip's pipeline was one word ahead.
+#[test]
+fn a_user_context_started_as_firmware_of_the_time_does_runs_and_comes_back() {
+    let code = "
+        mov     0x3f00, %r27
+        mov     function, %r17
+        add     %pc, 0x8, %apc
+        punt
+        bt      back
+        nop
+        add     %sp, 0x0, %fp
+        add     %pc, 0x8, %rca
+        add     %r14, 0x0, %pc
+        st      %rca, [--%sp]
+again:  bt      again
+        punt
+back:   mov     0x1, %r6
+        punt
+        mov     0x2, %r6
+end:    bt      end
+        nop
+function: add   %r7, 0x5, %r7
+        ld      [%sp], %rca
+        nop
+        add     %rca, 0x0, %pc
+        add     %sp, 0x4, %sp";
+    let mut memory = FlatMemory::new(0x4000);
+    memory.write_words(0, &assemble(code, 0).expect("assembly").words);
+    let mut cpu = Cpu::new(Isa::Lanai4);
+    cpu.run(&mut memory, 60);
+    assert_eq!((cpu.context(), cpu.register(6)), (Context::System, 2), "{cpu:?}");
+    // The user's r7, sp and fp.
+    let user = [7, 4, 5].map(|register| cpu.register(31 - register));
+    assert_eq!(user, [5, 0x3f00, 0x3f00]);
+}
+
 /// The user context spins at 0x3000 with IMR 0x20; the system context waits at 0x100.
 fn user_spinning(code: &str) -> (Cpu, FlatMemory) {
     let mut memory = FlatMemory::new(0x4000);
