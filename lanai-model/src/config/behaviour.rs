@@ -63,6 +63,12 @@ const PROCESSOR: &[Rule] = &[
         Mark::Src,
         "the condition; DER the moment, since one pc is all that is saved",
     ),
+    (
+        "a load whose slot is interrupted",
+        "lands after the slot, when the user context goes on",
+        Mark::Der,
+        "functions end with such a slot, and the chip saves its pipeline",
+    ),
     ("IPF0 to DPF1", "keep what is written", Mark::Der, "state of a pipeline that is not modelled"),
     (
         "a word that is no instruction",

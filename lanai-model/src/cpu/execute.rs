@@ -9,6 +9,8 @@
 //!   code may be overwritten, by a store or by DMA, at any time.
 //! - On the LANai 4 a loaded value lands after the next instruction has read its operands. If that instruction writes the
 //!   same register, its own result stays, for it is the later one in program order \[DER\].
+//! - A load whose slot an interrupt comes before lands after that slot, when the user context goes on: functions end with a
+//!   slot that reads the old frame pointer, and the chip saves its pipeline too (IPF1 to DPF1) \[DER\].
 //! - Interrupts are taken before an instruction, never between a branch and its slot, since one pc is all that is saved
 //!   \[DER\].
 
@@ -57,6 +59,8 @@ pub struct Cpu {
     pub(super) landing: Landing,
     /// What this instruction loads.
     pub(super) loading: Landing,
+    /// What the user context had loaded when it was interrupted (LANai 4).
+    pub(super) parked: Landing,
     /// The register the previous instruction loaded, as a bit (v11).
     pub(super) loaded: u32,
     /// A value written to r31, to be answered at the end of the instruction.
@@ -86,6 +90,7 @@ impl Cpu {
             after: 8,
             landing: NO_LANDING,
             loading: NO_LANDING,
+            parked: NO_LANDING,
             loaded: 0,
             isr_written: None,
             state: State::Running,
@@ -99,6 +104,7 @@ impl Cpu {
         self.registers = Registers::new(self.isa);
         self.set_pc(0);
         self.landing = NO_LANDING;
+        self.parked = NO_LANDING;
         self.loaded = 0;
         self.isr_written = None;
         self.state = State::Running;

@@ -108,10 +108,7 @@ impl Cpu {
                 }
                 self.write::<FOUR>(rd, alu::result(outer, a, operand, status));
             }
-            Op::Punt => {
-                self.land();
-                self.switch_context();
-            }
+            Op::Punt => self.punt(),
             Op::Illegal => {}
         }
         0

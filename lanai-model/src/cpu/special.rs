@@ -2,7 +2,7 @@
 
 use super::alu;
 use super::decode::PC;
-use super::execute::Cpu;
+use super::execute::{Cpu, NO_LANDING};
 use super::registers::{INTERRUPTS, MASK, OTHER_PC, OTHER_STATUS, STATUS, STATUS_USER};
 use super::{Context, State};
 
@@ -24,7 +24,11 @@ impl Cpu {
                 let other = context ^ STATUS_USER;
                 self.registers.set(OTHER_STATUS, value & alu::FLAGS | other);
             }
-            OTHER_PC => self.registers.set(OTHER_PC, value & !0b11),
+            OTHER_PC => {
+                // The other context begins anew: what it was about to do when it was interrupted is no more.
+                self.parked = NO_LANDING;
+                self.registers.set(OTHER_PC, value & !0b11);
+            }
             MASK => {
                 self.registers.set(MASK, value);
                 self.look();
@@ -39,12 +43,21 @@ impl Cpu {
         if self.next != self.pc.wrapping_add(4) {
             return 0;
         }
-        self.land();
+        self.parked = std::mem::replace(&mut self.landing, NO_LANDING);
         self.switch_context();
         self.cost.interrupt
     }
 
-    pub(super) fn switch_context(&mut self) {
+    /// To the other context, where a load may be on its way still.
+    pub(super) fn punt(&mut self) {
+        self.land();
+        self.switch_context();
+        if self.context() == Context::User {
+            self.loading = std::mem::replace(&mut self.parked, NO_LANDING);
+        }
+    }
+
+    fn switch_context(&mut self) {
         let other = self.registers.switch_context(self.pc);
         self.set_pc(other);
         self.look();

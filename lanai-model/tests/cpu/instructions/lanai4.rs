@@ -206,6 +206,43 @@ fn an_interrupt_waits_for_the_delay_slot() {
     assert_eq!((cpu.context(), cpu.register(29)), (Context::System, 0x3000));
 }
 
+/// The end of every function of the time: the slot of the load that replaces the frame pointer reads the old one.
+#[test]
+fn an_interrupt_between_a_load_and_its_slot_changes_nothing_for_the_user_context() {
+    let code =
+        "mov 0x9, %r5\nld [0x3100], %r5\nadd %r5, 0x0, %r6\nadd %r5, 0x0, %r7\nend: bt end\nnop";
+    for interrupted in 0..5 {
+        let (mut cpu, mut memory) = user_spinning(code);
+        memory.write_words(0x3100, &[77]);
+        // The system clears the bit, does something with a register of its own, and goes back.
+        let system = "mov 0x20, %isr\nld [0x3104], %r6\nnop\npunt";
+        memory.write_words(16, &assemble(system, 0).expect("assembly").words);
+        memory.write_words(0x3104, &[5]);
+        for _ in 0..interrupted {
+            cpu.step(&mut memory);
+        }
+        cpu.raise(0x20);
+        cpu.run(&mut memory, 16);
+        assert_eq!(cpu.context(), Context::User);
+        let found = [5, 6, 7].map(|register| cpu.register(register));
+        assert_eq!(found, [77, 9, 77], "interrupted after {interrupted} instructions");
+    }
+}
+
+#[test]
+fn a_user_context_that_is_begun_anew_has_no_load_on_its_way() {
+    let (mut cpu, mut memory) = user_spinning("mov 0x9, %r5\nld [0x3100], %r5\nend: bt end\nnop");
+    let system = "mov 0x20, %isr\nmov 0x3040, %apc\npunt";
+    memory.write_words(16, &assemble(system, 0).expect("assembly").words);
+    memory.write_words(0x3040, &assemble("end: bt end\nnop", 0x3040).expect("assembly").words);
+    memory.write_words(0x3100, &[77]);
+    cpu.step(&mut memory);
+    cpu.step(&mut memory);
+    cpu.raise(0x20);
+    cpu.run(&mut memory, 12);
+    assert_eq!((cpu.context(), cpu.register(5)), (Context::User, 9));
+}
+
 #[test]
 fn a_system_that_punts_with_the_bit_still_set_comes_straight_back() {
     let (mut cpu, mut memory) = user_spinning("add %r5, 0x1, %r5\nnop");
