@@ -1,11 +1,12 @@
 //! An image: a file of raw big-endian words, and where it goes.
 //!
-//! An object file for the Lanai (`clang --target=lanai -c`) is linked to run where it goes.
+//! An object file for the Lanai (`clang --target=lanai -c`) is linked, and assembly text (`*.s`) is assembled, to run where it
+//! goes.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lanai_model::object::link;
+use lanai_model::object::{assemble, link};
 
 use super::value;
 
@@ -41,6 +42,12 @@ impl Image {
             link(&[(&name.to_string(), &bytes)], self.address)
                 .map_err(|e| format!("image {name}: {e}"))?
                 .bytes
+        } else if self.path.extension().is_some_and(|extension| extension == "s") {
+            let text = String::from_utf8(bytes)
+                .map_err(|_| format!("image {name}: assembly text is not UTF-8"))?;
+            let words =
+                assemble(&text, self.address).map_err(|e| format!("image {name}: {e}"))?.words;
+            words.into_iter().flat_map(u32::to_be_bytes).collect()
         } else {
             bytes
         };

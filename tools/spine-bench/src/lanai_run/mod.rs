@@ -35,6 +35,7 @@ const WRONG: u8 = 2;
 #[command(after_help = include_str!("help.txt"))]
 pub(crate) struct Args {
     /// Raw big-endian words and where they go: FILE@ADDRESS, several with commas or blanks between; without an address, 0.
+    /// An object file of `clang --target=lanai -c` is linked, and assembly text (FILE.s) is assembled, to run there.
     #[arg(value_name = "IMAGE@ADDR", value_delimiter = ',')]
     images: Vec<Image>,
 
@@ -209,6 +210,12 @@ mod tests {
         "trace",
         "pio",
         "counters",
+        "disasm",
+        "cpu",
+        "time",
+        "until",
+        "within",
+        "show",
         "echo",
         "has",
         "lacks",

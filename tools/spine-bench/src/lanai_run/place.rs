@@ -168,6 +168,11 @@ impl fmt::Display for Place {
     }
 }
 
+/// `value` with as many digits as `width` has.
+pub(super) fn hex(value: u32, width: Width) -> String {
+    format!("{value:#0digits$x}", digits = 2 + 2 * size(width) as usize)
+}
+
 /// Bytes of an access.
 pub(super) fn size(width: Width) -> u32 {
     match width {

@@ -25,8 +25,8 @@ pub(super) enum Statement {
     Control(u32),
     /// Virtual time passes.
     Run(Time),
-    /// So many instructions.
-    Step(u32),
+    /// So many instructions, each printed if `show`.
+    Step { count: u32, show: bool },
     /// Something is to be so now.
     Expect(Check),
     /// Something is to become so within a time.
@@ -43,6 +43,12 @@ pub(super) enum Statement {
     TraceClear,
     /// Charge the host for its accesses, or not.
     Pio(bool),
+    /// Print instructions in memory.
+    Disassemble { address: u32, count: u32 },
+    /// Print the processor's registers.
+    Processor,
+    /// Print the time.
+    Time,
     /// Print what was counted.
     Counters,
     /// Print this.

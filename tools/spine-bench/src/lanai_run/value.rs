@@ -54,6 +54,11 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
+/// Whether `word` is a unit of time.
+pub(super) fn is_unit(word: &str) -> bool {
+    ["ns", "us", "ms", "s", "cycle", "cycles"].iter().any(|unit| unit.eq_ignore_ascii_case(word))
+}
+
 /// A length of time: microseconds, with decimals; or with ns, us, ms, s or cycles behind it.
 pub(super) fn time(words: &[&str], clock: Rate) -> Result<Time, String> {
     let text = words.concat().to_ascii_lowercase().replace('_', "");

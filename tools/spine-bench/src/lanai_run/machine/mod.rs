@@ -2,6 +2,8 @@
 
 mod link;
 mod memory;
+mod processor;
+mod waiting;
 
 use std::io::Write;
 
@@ -9,18 +11,14 @@ use lanai_model::Board;
 use lanai_model::board::Counters;
 use lanai_model::bus::HostMemory;
 use lanai_model::config::Config;
-use lanai_model::cpu::{State, Width};
+use lanai_model::cpu::State;
 use lanai_model::link::Cable;
-use lanai_model::registers::{isr, offset};
-use lanai_model::time::Time;
+use lanai_model::registers::isr;
 use lanai_model::trace::Trace;
 
 use super::image::Image;
-use super::place::{Place, size};
-use super::statement::{Check, Line, Statement};
-
-/// How often `wait` looks.
-const LOOK: Time = Time::from_ns(500);
+use super::place::{hex, size};
+use super::statement::{Line, Statement};
 
 /// A board under a script.
 pub(super) struct Machine {
@@ -74,11 +72,7 @@ impl Machine {
 
     fn summary(&self) -> String {
         let board = &self.board;
-        let state = match board.cpu().state() {
-            _ if board.in_reset() => "reset".to_owned(),
-            State::Running => "running".to_owned(),
-            State::Illegal { address, word } => format!("illegal:{word:#010x}@{address:#010x}"),
-        };
+        let state = self.state();
         format!(
             "end: time={}us instructions={} cycles={} isr={:#010x} ({}) pc={:#010x} state={state} irq={} expectations={} failed={}",
             board.now().to_string().trim_end_matches(" us"),
@@ -91,6 +85,15 @@ impl Machine {
             self.expectations,
             self.failed,
         )
+    }
+
+    /// `running`, `reset`, or at which word the processor stopped.
+    fn state(&self) -> String {
+        match self.board.cpu().state() {
+            _ if self.board.in_reset() => "reset".to_owned(),
+            State::Running => "running".to_owned(),
+            State::Illegal { address, word } => format!("illegal:{word:#010x}@{address:#010x}"),
+        }
     }
 
     /// The outer error ends the run, the inner one is an expectation that failed.
@@ -113,9 +116,9 @@ impl Machine {
                 self.ran = true;
                 self.board.advance(*length);
             }
-            Statement::Step(count) => {
+            Statement::Step { count, show } => {
                 self.ran = true;
-                self.steps(*count);
+                self.steps(*count, *show);
             }
             Statement::Expect(check) => return Ok(self.expect(check)),
             Statement::Wait { within, check } => return Ok(self.wait(*within, check)),
@@ -125,6 +128,12 @@ impl Machine {
             Statement::TraceClear => self.trace(self.traced),
             Statement::TraceDump => self.dump_trace(),
             Statement::Pio(on) => self.pio = *on,
+            Statement::Disassemble { address, count } => self.disassemble(*address, *count),
+            Statement::Processor => self.show_processor(),
+            Statement::Time => {
+                let line = format!("time {} cycles={}", self.board.now(), self.board.cycles());
+                self.say(&line);
+            }
             Statement::Counters => self.say(&counters(self.board.counters())),
             Statement::Echo(text) => self.say(text),
         }
@@ -134,43 +143,6 @@ impl Machine {
     /// A line of output; a reader that has gone away is no reason to stop.
     fn say(&mut self, text: &str) {
         let _ = writeln!(self.out, "{text}");
-    }
-
-    fn steps(&mut self, count: u32) {
-        for _ in 0..count {
-            if !self.board.running() {
-                break;
-            }
-            self.board.step();
-        }
-    }
-
-    fn expect(&mut self, check: &Check) -> Result<(), String> {
-        self.expectations += 1;
-        let found = self.read(check.place, check.width);
-        if holds(check, found) {
-            return Ok(());
-        }
-        Err(unexpected(check, found))
-    }
-
-    fn wait(&mut self, within: Time, check: &Check) -> Result<(), String> {
-        self.ran = true;
-        self.expectations += 1;
-        let end = self.board.now() + within;
-        loop {
-            let found = self.read(check.place, check.width);
-            if holds(check, found) {
-                return Ok(());
-            }
-            if self.board.now() >= end {
-                return Err(format!("{} after waiting {within}", unexpected(check, found)));
-            }
-            // Between events nothing changes while the processor does not run.
-            let look = self.board.now() + LOOK;
-            let next = if self.board.running() { look } else { look.max(self.board.next_event()) };
-            self.board.run_until(next.min(end));
-        }
     }
 
     fn trace(&mut self, events: usize) {
@@ -186,36 +158,6 @@ impl Machine {
             self.say(&format!("trace: {lost} older events are lost; `trace on EVENTS` keeps more"));
         }
     }
-}
-
-fn holds(check: &Check, found: u32) -> bool {
-    check.relation.holds(found & check.mask, check.value & check.mask)
-}
-
-fn unexpected(check: &Check, found: u32) -> String {
-    let names = |value| {
-        if check.place == Place::Register(offset::ISR) {
-            format!(" ({})", isr::describe(value))
-        } else {
-            String::new()
-        }
-    };
-    let mask =
-        if check.mask == u32::MAX { String::new() } else { format!(" mask {:#x}", check.mask) };
-    format!(
-        "expected {} {} {}{}{mask}, found {}{}",
-        check.place,
-        check.relation.name(),
-        hex(check.value, check.width),
-        names(check.value),
-        hex(found, check.width),
-        names(found),
-    )
-}
-
-/// `value` with as many digits as `width` has.
-fn hex(value: u32, width: Width) -> String {
-    format!("{value:#0digits$x}", digits = 2 + 2 * size(width) as usize)
 }
 
 fn counters(c: Counters) -> String {
