@@ -4,6 +4,8 @@
 //! A forwarder in text form stands for the router; its fuel is made to take the published 4.0 us.
 
 mod common;
+#[path = "live/stamped.rs"]
+mod stamped;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use spine_io::nic::loopback::{Loopback, Wire};
 use spine_io::runtime::Adapter;
 use spine_io::stats::Statistics;
 use spine_io::{AdapterSetup, Budget, Machine};
+use stamped::{Stamped, Stamps};
 
 /// Fuel of the forwarder for one packet, as in the experiments' test.
 const FUEL: u64 = 36;
@@ -31,6 +34,8 @@ struct Cards {
     adapters: Vec<Adapter>,
     ingress: Wire,
     egress: Wire,
+    /// When each packet that is injected comes, where that is said.
+    stamps: Stamps,
     wall: u64,
 }
 
@@ -38,10 +43,15 @@ impl Cards {
     fn new(speed: Speed) -> Self {
         let (memory, dealt) = FrameMemory::anonymous(2 * FRAMES, 2048, 2).expect("memory");
         let card = Card { picoseconds_per_fuel: 4_000_000 / FUEL, ..Card::default() };
-        let wire = |name| Loopback::wire(name, Arc::clone(&memory), 64).expect("a wire");
+        let wire = |name| {
+            let (end, far) = Loopback::wire(name, Arc::clone(&memory), 64).expect("a wire");
+            (end.stamped(PACKET), far)
+        };
         let ((left, ingress), (right, egress)) = (wire("left"), wire("right"));
-        let setups = [left, right].into_iter().zip(dealt).map(|(wire, frames)| AdapterSetup {
-            nic: Box::new(Live::new(wire.stamped(PACKET), card, speed)),
+        let stamps = Stamps::default();
+        let ends = [Stamped::new(left, stamps.clone()), Stamped::new(right, Stamps::default())];
+        let setups = ends.into_iter().zip(dealt).map(|(wire, frames)| AdapterSetup {
+            nic: Box::new(Live::new(wire, card, speed)),
             frames,
             kernel: None,
             remotes: Vec::new(),
@@ -53,7 +63,7 @@ impl Cards {
         let image = extension(&[Domain::Peer], "", "", &format!("(local.set $verdict {FORWARD})"));
         let loaded = handles[0].prepare(&image, Vec::new(), Budget::default()).expect("loads");
         adapters[0].install(loaded).expect("installs");
-        Self { adapters, ingress, egress, wall: 0 }
+        Self { adapters, ingress, egress, stamps, wall: 0 }
     }
 
     /// A turn of both, later by `nanos`; says whether either has something to do soon.
@@ -125,6 +135,35 @@ fn a_saturated_card_forwards_at_the_published_rates() {
     }
 }
 
+/// Packets that come out in a second of 20,000, where the machine does something else for 3 of every 4 ms.
+fn rate_with_stalls(stamped: bool) -> (u64, Statistics) {
+    let mut cards = Cards::new(Speed::Real);
+    let (mut offered, mut out) = (0, 0);
+    while cards.wall < 1_000_000_000 {
+        let stall = if cards.wall % 4_000_000 < STEP { 3_000_000 } else { STEP };
+        while offered * 50_000 <= cards.wall + stall {
+            assert!(cards.ingress.inject(&[7; 576]));
+            if stamped {
+                cards.stamps.push(Nanos(offered * 50_000));
+            }
+            offered += 1;
+        }
+        cards.turn(stall);
+        out += std::iter::from_fn(|| cards.egress.take()).count() as u64;
+    }
+    (out, cards.statistics())
+}
+
+#[test]
+fn what_came_while_the_machine_did_something_else_came_when_its_stamp_says() {
+    let (out, statistics) = rate_with_stalls(true);
+    assert_eq!(statistics.nic.late, 0, "3 ms are caught up");
+    assert!(out.abs_diff(11_300) * 100 <= 2 * 11_300, "{out} packets/s");
+    // Without stamps all of it comes at the end of the stall, and a card has room for eight.
+    let (out, _) = rate_with_stalls(false);
+    assert!(out < 8_000, "{out} packets/s");
+}
+
 #[test]
 fn frames_go_home_and_are_used_again() {
     let mut cards = Cards::new(Speed::Real);
@@ -155,7 +194,9 @@ fn a_card_that_was_not_run_in_time_leaves_time_out_and_says_so() {
     assert!(cards.ingress.inject(&[7; 576]));
     cards.turn(STEP);
     cards.turn(40_000_000);
-    assert_eq!(cards.statistics().nic.late, 1);
+    let nic = cards.statistics().nic;
+    assert_eq!(nic.late, 1);
+    assert!((39_000_000..=40_000_000).contains(&nic.left_out), "{} ns", nic.left_out);
     assert!(cards.egress.take().is_none(), "40 ms did not pass for the card");
     assert_eq!(cards.offer(576, 200_000, 10_000_000), 51, "that one, and 50 as before");
     assert_eq!(cards.statistics().nic.late, 1);

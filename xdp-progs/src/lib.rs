@@ -27,6 +27,9 @@ pub static PASS: &[u8] = &PASS_OBJECT.0;
 /// The name of the program in [`PASS`].
 pub const PASS_PROGRAM: &str = "pass";
 
+/// A constant of [`CLASSIFIER`] (`u8`, set before it is loaded): whether the stamp says when a packet came.
+pub const STAMP_TIMES: &str = "stamp_times";
+
 /// Names of the classifier's maps.
 pub mod maps {
     /// `[0]`: a `u32` as [`control`](super::control) makes it.

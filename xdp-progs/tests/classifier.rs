@@ -6,12 +6,15 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
-use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput};
+use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, OpenObject, ProgramInput};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use spine_abi::HandlerNumber;
-use spine_abi::metadata::{self, METADATA_BYTES};
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, claim_key, control, maps};
+use spine_abi::metadata::{self, TIMED_BYTES};
+use spine_xdp_progs::{
+    CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, STAMP_TIMES, claim_key, control, maps,
+};
 
 #[path = "classifier/flows.rs"]
 mod flows;
@@ -54,7 +57,14 @@ struct Outcome {
 impl Classifier {
     /// Loads it; `None`, with the reason printed, where this process may not.
     fn load() -> Option<Self> {
-        let opened = ObjectBuilder::default().open_memory(CLASSIFIER).expect("the object is valid");
+        Self::load_with(|_| {})
+    }
+
+    /// The same after a change to the object.
+    fn load_with(change: impl FnOnce(&mut OpenObject)) -> Option<Self> {
+        let mut opened =
+            ObjectBuilder::default().open_memory(CLASSIFIER).expect("the object is valid");
+        change(&mut opened);
         let object = match opened.load() {
             Ok(object) => object,
             Err(error) if error.kind() == libbpf_rs::ErrorKind::PermissionDenied => {
@@ -132,7 +142,7 @@ impl Classifier {
         let mut context = [0; 24];
         context[4..8].copy_from_slice(&u32::try_from(frame.len()).unwrap().to_ne_bytes());
         context[12..16].copy_from_slice(&LOOPBACK.to_ne_bytes());
-        let mut bytes = vec![0; frame.len() + METADATA_BYTES];
+        let mut bytes = vec![0; frame.len() + TIMED_BYTES];
         let program = self.object.progs_mut().find(|program| program.name() == CLASSIFIER_PROGRAM);
         let output = program
             .expect("the object has the program")
@@ -208,6 +218,37 @@ fn to(address: [u8; 4]) -> Vec<u8> {
 
 fn from(address: [u8; 4]) -> Vec<u8> {
     with(SOURCE, &address)
+}
+
+/// Has the program say when packets come: its one constant, by the name of the section it is in.
+fn stamp_times(object: &mut OpenObject) {
+    let mut constants = object
+        .maps_mut()
+        .find(|map| map.name().to_string_lossy().ends_with(".rodata"))
+        .expect("the object has constants");
+    assert_eq!(constants.initial_value(), Some(&[0][..]), "{STAMP_TIMES} and nothing else");
+    constants.set_initial_value(&[1]).expect("a value as long as the first");
+}
+
+#[test]
+fn a_claimed_packet_says_when_it_came_where_that_is_asked_for() {
+    let Some(classifier) = Classifier::load_with(stamp_times) else { return };
+    let now = || {
+        let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
+        u64::try_from(Duration::from(time).as_nanos()).expect("centuries")
+    };
+    let before = now();
+    let outcome = classifier.run(&ordinary());
+    let after = now();
+    assert_eq!((outcome.action, outcome.owner), (XDP_REDIRECT, Counter::Claimed));
+    let (metadata, frame) = outcome.bytes.split_first_chunk().expect("metadata and a packet");
+    let at = metadata::arrival(metadata).expect("a time");
+    assert!(before <= at && at <= after, "{before} {at} {after}");
+    let stamp = metadata.last_chunk().expect("the stamp behind the time");
+    assert_eq!(metadata::handler(stamp), Some(HANDLER));
+    assert_eq!(frame, ordinary());
+    let passed_on = with(TTL, &[1]);
+    assert_eq!(classifier.run(&passed_on), passed(Counter::TtlExceeded, &passed_on));
 }
 
 #[test]

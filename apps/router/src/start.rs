@@ -330,6 +330,8 @@ fn open(
         wires: wire::Options {
             interfaces: &interfaces,
             frames: options.frames,
+            // A card in real time works off what came while the machine did something else.
+            times: model == Some(Speed::Real),
             mode: match options.xdp_mode {
                 XdpMode::Auto => XdpChoice::Auto,
                 XdpMode::Native => XdpChoice::Native,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::MmapMut;
 use spine_abi::HandlerNumber;
-use spine_abi::metadata::METADATA_BYTES;
+use spine_abi::metadata::TIMED_BYTES;
 
 /// Bytes kept free in front of a received packet where we choose: what XDP itself keeps.
 pub(crate) const HEADROOM: u16 = 256;
@@ -281,16 +281,13 @@ impl FrameMemory {
         }
     }
 
-    /// The eight bytes in front of the packet, where a classifier leaves its stamp.
+    /// The bytes in front of the packet where a classifier leaves its stamp, with room for a time.
     #[inline]
-    pub fn metadata_mut<'a>(
-        &'a self,
-        frame: &'a mut Frame,
-    ) -> Option<&'a mut [u8; METADATA_BYTES]> {
-        let offset = usize::from(frame.offset).checked_sub(METADATA_BYTES)?;
+    pub fn metadata_mut<'a>(&'a self, frame: &'a mut Frame) -> Option<&'a mut [u8; TIMED_BYTES]> {
+        let offset = usize::from(frame.offset).checked_sub(TIMED_BYTES)?;
         let start = self.start(frame);
-        // SAFETY: the eight bytes end where the packet starts, inside the frame; exclusive as above.
-        Some(unsafe { &mut *start.add(offset).cast::<[u8; METADATA_BYTES]>() })
+        // SAFETY: the bytes end where the packet starts, inside the frame; exclusive as above.
+        Some(unsafe { &mut *start.add(offset).cast::<[u8; TIMED_BYTES]>() })
     }
 
     /// The address of the mapping, for a backend that registers it with the kernel.

@@ -26,6 +26,7 @@ use spine_abi::limits::{BURST, FRAME_BYTES};
 
 use super::{Engines, Nic, NicStatistics};
 use crate::buffer::{Frame, FrameMemory};
+use crate::clock::Nanos;
 
 /// What is captured, and how much may wait for the disk.
 #[derive(Debug, Clone, Copy)]
@@ -258,8 +259,8 @@ impl<N: Nic> Nic for Capture<N> {
         count
     }
 
-    fn ages(&self, into: &mut Vec<u64>) {
-        self.inner.ages(into);
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
+        self.inner.arrivals(into);
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

@@ -41,6 +41,8 @@ pub struct NicStatistics {
     pub syscalls: u64,
     /// How often a model in real time was so far behind that it left time out.
     pub late: u64,
+    /// How much time that was, in nanoseconds.
+    pub left_out: u64,
 }
 
 impl NicStatistics {
@@ -55,6 +57,7 @@ impl NicStatistics {
             transmit_failed: self.transmit_failed + other.transmit_failed,
             syscalls: self.syscalls + other.syscalls,
             late: self.late + other.late,
+            left_out: self.left_out + other.left_out,
         }
     }
 }
@@ -85,9 +88,10 @@ pub trait Nic: Send {
     /// Moves at most `most` received packets to the end of `into`, and says how many.
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize;
 
-    /// How many nanoseconds ago each packet of the last [`receive`](Self::receive) arrived, in its order;
-    /// nothing where the wire does not tell.
-    fn ages(&self, into: &mut Vec<u64>) {
+    /// When each packet of the last [`receive`](Self::receive) arrived, in its order and by the real clock
+    /// ([`Monotonic`](crate::clock::Monotonic)), however late it was received; fewer, or nothing, where the
+    /// wire does not tell. A time and not an age: who asks knows some time of before and not what it is now.
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
         let _ = into;
     }
 
@@ -212,8 +216,8 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
         (**self).receive(into, most)
     }
 
-    fn ages(&self, into: &mut Vec<u64>) {
-        (**self).ages(into);
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
+        (**self).arrivals(into);
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

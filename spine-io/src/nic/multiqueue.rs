@@ -14,6 +14,7 @@ use spine_abi::event::EventPlan;
 
 use super::{Engines, Nic, NicStatistics};
 use crate::buffer::Frame;
+use crate::clock::Nanos;
 
 /// All queues of an interface.
 #[derive(Debug)]
@@ -22,12 +23,15 @@ pub struct MultiQueue<N> {
     others: Vec<N>,
     turn: usize,
     refill_turn: usize,
+    /// Which queues the last reception was from, and how many packets of each.
+    received: Vec<(usize, usize)>,
 }
 
 impl<N: Nic> MultiQueue<N> {
     /// The queues as one interface, named and described by the first.
     pub fn new(first: N, others: Vec<N>) -> Self {
-        Self { first, others, turn: 0, refill_turn: 0 }
+        let received = Vec::with_capacity(1 + others.len());
+        Self { first, others, turn: 0, refill_turn: 0, received }
     }
 
     fn queue(&mut self, index: usize) -> &mut N {
@@ -70,15 +74,28 @@ impl<N: Nic> Nic for MultiQueue<N> {
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
         let queues = 1 + self.others.len();
         let mut received = 0;
+        self.received.clear();
         for _ in 0..queues {
             if received == most {
                 break;
             }
             let turn = self.turn;
-            received += self.queue(turn).receive(into, most - received);
+            let count = self.queue(turn).receive(into, most - received);
+            self.received.push((turn, count));
+            received += count;
             self.turn = (turn + 1) % queues;
         }
         received
+    }
+
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
+        for (queue, count) in &self.received {
+            let end = into.len() + count;
+            if let Some(queue) = self.all().nth(*queue) {
+                queue.arrivals(into);
+            }
+            into.resize(end, None);
+        }
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

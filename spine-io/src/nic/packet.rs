@@ -6,6 +6,9 @@
 //! are put back in their place; checksums that a sender left to its card are completed, and large TCP
 //! packets cut, so that adapters see what a wire would carry.
 //!
+//! When each packet came is told to whoever asks for it ([`PacketNic::time_arrivals`]): the kernel stamps
+//! packets where they leave the driver, so a reader that was not there in time knows by how much.
+//!
 //! Left out: other packets larger than a frame (counted and thrown away), and rings shared with the
 //! kernel.
 
@@ -25,6 +28,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{SetSockOpt, setsockopt, sockopt};
+use nix::time::ClockId;
 use spine_abi::limits::BURST;
 
 pub use self::filter::PacketFilter;
@@ -33,10 +37,14 @@ pub use self::sender::PacketSender;
 pub use self::sys::FilterInstruction;
 use super::{ETHERNET_BYTES, Nic, NicStatistics};
 use crate::buffer::{Frame, FrameMemory};
+use crate::clock::{Clock as _, Monotonic, Nanos, kernel_time};
 
 /// Bytes the kernel may hold for us each way, where we are allowed that much.
 const RECEIVE_BUFFER: usize = 16 << 20;
 const SEND_BUFFER: usize = 4 << 20;
+/// The longest time, in nanoseconds, for which a packet can have waited. The stamps go by a clock that can
+/// be set, and what it was set by must not look like waiting.
+const OLDEST: u64 = 1_000_000_000;
 /// Packets that wait for a flush at most.
 const WAITING: usize = 4 * BURST;
 
@@ -138,6 +146,15 @@ impl PacketNic {
         sys::set_filter(self.socket.as_fd(), program)
     }
 
+    /// Has the kernel say when each packet arrived, for [`Nic::arrivals`]. It stamps the packets of all
+    /// interfaces then, which costs it a look at the clock for each.
+    ///
+    /// # Errors
+    /// What the kernel says of the option.
+    pub fn time_arrivals(&self) -> io::Result<()> {
+        sys::time_arrivals(self.socket.as_fd())
+    }
+
     /// The filter as a thing of its own, for whoever decides while another thread receives.
     ///
     /// # Errors
@@ -158,6 +175,11 @@ impl PacketNic {
 fn index(interface: &str) -> Result<i32, PacketError> {
     let index = if_nametoindex(interface).ok().and_then(|index| i32::try_from(index).ok());
     index.ok_or_else(|| PacketError::NoInterface(interface.to_owned()))
+}
+
+/// Nanoseconds from a packet's stamp to now, both by a clock that may have been set in between.
+fn age(stamp: u64, now: u64) -> u64 {
+    now.saturating_sub(stamp).min(OLDEST)
 }
 
 /// Why there is no socket on an interface.
@@ -209,6 +231,17 @@ impl Nic for PacketNic {
             let _ = if waits { self.rest.write(1).map(drop) } else { self.rest.read().map(drop) };
         }
         count
+    }
+
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
+        let stamps = self.intake.taken();
+        if stamps.iter().all(Option::is_none) {
+            return;
+        }
+        let now = Monotonic::default().now();
+        let stamped_now = kernel_time(ClockId::CLOCK_REALTIME);
+        let arrival = |stamp| Nanos(now.0.saturating_sub(age(stamp, stamped_now)));
+        into.extend(stamps.iter().map(|stamp| stamp.map(arrival)));
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spine_abi::HandlerNumber;
 use spine_io::buffer::{Frame, FrameMemory};
+use spine_io::clock::{Clock as _, Monotonic};
 use spine_io::nic::Nic;
 use spine_io::nic::xdp::attach::{AttachMode, Classifier, Port};
 use spine_io::nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
@@ -36,10 +39,19 @@ pub(crate) fn bind(
     interfaces: &[&str],
     mode: AttachMode,
 ) -> (Classifier, Arc<FrameMemory>, Vec<(XdpNic, Vec<Frame>)>) {
+    bind_to(Classifier::load().unwrap(), interfaces, mode)
+}
+
+/// The same with a classifier of one's own.
+#[expect(clippy::type_complexity, reason = "as above")]
+fn bind_to(
+    mut classifier: Classifier,
+    interfaces: &[&str],
+    mode: AttachMode,
+) -> (Classifier, Arc<FrameMemory>, Vec<(XdpNic, Vec<Frame>)>) {
     let homes = u16::try_from(interfaces.len()).unwrap();
     let (memory, dealt, umem) =
         SharedUmem::with_rings(512 * u32::from(homes), 2048, homes, RINGS).unwrap();
-    let mut classifier = Classifier::load().unwrap();
     let mut stations = Vec::new();
     for ((interface, frames), first_socket) in interfaces.iter().zip(dealt).zip(0..) {
         let ifindex = classifier.attach(interface, mode).unwrap();
@@ -82,13 +94,48 @@ fn a_packet_comes_with_the_stamp_of_the_classifier_in(mode: AttachMode) {
     let mut frame = receive_one(&mut nic);
     assert_eq!(frame.handler(), HANDLER);
     let stamp = memory.metadata_mut(&mut frame).unwrap();
-    assert_eq!(*stamp, [0; 8], "read once");
+    assert_eq!(stamp[8..], [0; 8], "read once");
+    let mut arrivals = Vec::new();
+    nic.arrivals(&mut arrivals);
+    assert_eq!(arrivals, [], "the classifier was not told to say when packets come");
 }
 
 #[test]
 fn a_packet_comes_with_the_stamp_of_the_classifier() {
     for mode in [AttachMode::Native, AttachMode::Generic] {
         netns::run(move || a_packet_comes_with_the_stamp_of_the_classifier_in(mode));
+    }
+}
+
+fn a_packet_arrived_when_it_came_in(mode: AttachMode) {
+    veth("left", "right", 0);
+    let classifier = Classifier::load_timed().unwrap();
+    let (_classifier, _memory, mut stations) = bind_to(classifier, &["right"], mode);
+    let (mut nic, mut frames) = stations.remove(0);
+    nic.refill(&mut frames);
+    let clock = Monotonic::default();
+    let mut sender = packet_station("left", 2048);
+    for number in 0..3 {
+        let before = clock.now();
+        sender.send(&[packet(mac(0), mac(1), 60, number)]);
+        let mut ready = [PollFd::new(nic.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ready, PollTimeout::from(2000_u16)), Ok(1), "nothing within 2 s");
+        let after = clock.now();
+        std::thread::sleep(Duration::from_millis(20));
+        let frame = receive_one(&mut nic);
+        assert_eq!(frame.handler(), HANDLER, "with a time as without");
+        let mut arrivals = Vec::new();
+        nic.arrivals(&mut arrivals);
+        let [Some(at)] = arrivals[..] else { panic!("not the time of one packet: {arrivals:?}") };
+        assert!(before <= at && at <= after, "{before:?} {at:?} {after:?}");
+        nic.refill(&mut vec![frame]);
+    }
+}
+
+#[test]
+fn a_packet_arrived_when_it_came_and_not_when_it_was_received() {
+    for mode in [AttachMode::Native, AttachMode::Generic] {
+        netns::run(move || a_packet_arrived_when_it_came_in(mode));
     }
 }
 

@@ -20,11 +20,18 @@
 
 /* The stamp in front of a claimed packet. */
 #define SPINE_MAGIC 0x53504e45u
+#define SPINE_TIMED 1u /* in `flags`: the stamp is part of a spine_timed */
 
 struct spine_metadata {
 	__u32 magic;
 	__u16 handler;
-	__u16 zero;
+	__u16 flags;
+};
+
+/* The same with the time at which the packet came, in nanoseconds of CLOCK_MONOTONIC. */
+struct spine_timed {
+	__u64 arrival;
+	struct spine_metadata metadata;
 };
 
 /* An interface of ours: which sockets its queues have, its own address, whose packets they are, and whether now. */

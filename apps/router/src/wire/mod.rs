@@ -77,6 +77,8 @@ pub struct Options<'a> {
     pub frames: Option<u32>,
     /// Which way AF_XDP gets packets.
     pub mode: XdpChoice,
+    /// Whether to have the kernel say when each packet came ([`Nic::arrivals`]).
+    pub times: bool,
 }
 
 /// Packets to a UDP port of this machine, and whose they are.
@@ -178,6 +180,9 @@ pub enum WireError {
     /// Its filter.
     #[error("cannot filter what an AF_PACKET socket receives: {0}")]
     Filter(io::Error),
+    /// Its times of arrival.
+    #[error("the kernel does not say when packets arrive on an AF_PACKET socket: {0}")]
+    Times(io::Error),
     /// The frames.
     #[error(transparent)]
     Memory(#[from] MemoryError),

@@ -46,7 +46,7 @@ pub(super) fn open(options: &Options<'_>) -> Result<Wires, WireError> {
 }
 
 fn open_with(options: &Options<'_>, zero_copy: bool) -> Result<Wires, WireError> {
-    let mut attached = Attached::load()?;
+    let mut attached = if options.times { Attached::load_timed()? } else { Attached::load()? };
     let kernel = KernelEndpoint::start()?;
     let (memory, dealt, umem) = frames(options)?;
 

@@ -1,7 +1,7 @@
 //! The paper's card on a real wire: a layer over another backend.
 //!
-//! In real time the card's time is the wall's. A packet arrives at the time the wire says it did ([`Nic::ages`];
-//! where a wire says nothing, when it was taken from it), waits for a buffer, and is worked on by
+//! In real time the card's time is the wall's. A packet arrives at the time the wire says it did
+//! ([`Nic::arrivals`]; where a wire says nothing, when it was taken from it), waits for a buffer, and is worked on by
 //! the events of the card's plan; what the card sends leaves when the wall's time has come to the end of
 //! the event that sent it. So a card of 1998 can be pinged and measured. When the machine was too busy to
 //! run it in time, the card catches up or leaves time out (`timeline`).
@@ -12,8 +12,7 @@
 //! Egress is on the peer's own processor (the `egress_*` events, derived), which polls its own wire. The
 //! card's memory bounds what can be loaded, as in an experiment.
 //!
-//! Left out: times of arrival from AF_XDP, which has none, and from AF_PACKET, whose sockets could tell; and
-//! the link's own time (3.6 us for 576 bytes; a packet counts from when all of it is there, and
+//! Left out: the link's own time (3.6 us for 576 bytes; a packet counts from when all of it is there, and
 //! leaves when the event that sends it ends).
 
 use std::collections::VecDeque;
@@ -72,7 +71,7 @@ pub struct Live<N> {
     /// Empty frames, for the runtime to take back.
     done: Vec<Frame>,
     burst: Vec<Frame>,
-    ages: Vec<u64>,
+    arrivals: Vec<Option<Nanos>>,
     lost: u64,
     oversized: u64,
     refused: u64,
@@ -100,7 +99,7 @@ impl<N: Nic> Live<N> {
             outgoing: VecDeque::with_capacity(LEAVING),
             done: Vec::with_capacity(BURST),
             burst: Vec::with_capacity(BURST),
-            ages: Vec::with_capacity(BURST),
+            arrivals: Vec::with_capacity(BURST),
             lost: 0,
             oversized: 0,
             refused: 0,
@@ -112,17 +111,20 @@ impl<N: Nic> Live<N> {
     fn listen(&mut self, now: Nanos) {
         while self.pending.len() < PENDING {
             let count = self.wire.receive(&mut self.burst, BURST);
-            self.ages.clear();
-            self.wire.ages(&mut self.ages);
+            self.arrivals.clear();
+            if self.speed == Speed::Real {
+                self.wire.arrivals(&mut self.arrivals);
+            }
             for (position, frame) in self.burst.drain(..).enumerate() {
                 if usize::from(frame.len()) > BUFFER_BYTES {
                     self.oversized += 1;
                     self.done.push(frame);
                     continue;
                 }
-                let age = self.ages.get(position).copied().unwrap_or(0);
-                let before = self.pending.back().map_or(0, |(at, _)| at.0);
-                self.pending.push_back((Nanos(now.0.saturating_sub(age).max(before)), frame));
+                let arrival = self.arrivals.get(position).copied().flatten();
+                let at = arrival.map_or(now, |wall| self.time.at(wall));
+                let before = self.pending.back().map_or(at, |(before, _)| *before);
+                self.pending.push_back((at.max(before), frame));
             }
             if count < BURST {
                 return;
@@ -161,9 +163,9 @@ impl<N: Nic> Live<N> {
         let target = self.time.at(wall);
         let arrival = self.pending.front().map_or(target, |(at, _)| (*at).min(target));
         let current = if idle { arrival.max(now) } else { now };
-        let (until, late) = self.time.reach(wall, current);
-        if late {
-            self.pending.iter_mut().for_each(|(at, _)| *at = (*at).min(until));
+        let (until, left_out) = self.time.reach(wall, current);
+        if left_out > 0 {
+            self.pending.iter_mut().for_each(|(at, _)| at.0 = at.0.saturating_sub(left_out));
         }
         let poll = self.hardware.poll_ns();
         let polls = if idle { until.min(current).since(now).div_ceil(poll) } else { 0 };
@@ -310,6 +312,7 @@ impl<N: Nic> Nic for Live<N> {
             receive_lost: wire.receive_lost + self.lost,
             transmit_failed: wire.transmit_failed + self.refused,
             late: self.time.late(),
+            left_out: self.time.left_out(),
             ..wire
         }
     }

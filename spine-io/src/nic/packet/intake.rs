@@ -37,6 +37,8 @@ pub(super) struct Intake {
     cut: Option<Cut>,
     /// Room for the large packets of one system call.
     spill: Vec<u8>,
+    /// When each packet that was taken last arrived, where the kernel says so.
+    taken: Vec<Option<u64>>,
     oversized: u64,
 }
 
@@ -55,6 +57,8 @@ struct Cut {
     /// Where in the spill it is.
     place: usize,
     bytes: usize,
+    /// When it arrived: all pieces did.
+    at: Option<u64>,
 }
 
 impl Intake {
@@ -68,6 +72,7 @@ impl Intake {
             cut: None,
             // Touched, and so taken from the system, only where large packets come.
             spill: vec![0; BURST * SPILL_BYTES],
+            taken: Vec::with_capacity(BURST),
             oversized: 0,
         }
     }
@@ -118,8 +123,15 @@ impl Intake {
     /// Moves at most `most` packets to the end of `into`, and says how many.
     pub(super) fn take(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
         let before = into.len();
+        self.taken.clear();
         while into.len() - before < most && self.take_one(into) {}
         into.len() - before
+    }
+
+    /// When each packet of the last [`take`](Self::take) arrived: nanoseconds of CLOCK_REALTIME, where the
+    /// kernel says so.
+    pub(super) fn taken(&self) -> &[Option<u64>] {
+        &self.taken
     }
 
     /// Moves one packet to the end of `into`, or throws one away; false if there is none, or no frame
@@ -152,6 +164,7 @@ impl Intake {
             self.insert_tag(&mut frame, tag);
         }
         frame.set_handler(spine_abi::HandlerNumber::NONE);
+        self.taken.push(arrival.at);
         into.push(frame);
         true
     }
@@ -169,7 +182,9 @@ impl Intake {
             .filter(|_| is_large_tcp(arrival) && arrival.tag.is_none())
             .and_then(|packet| Segments::new(packet, arrival.offload.segment));
         match segments {
-            Some(segments) => self.cut = Some(Cut { segments, place, bytes: arrival.bytes }),
+            Some(segments) => {
+                self.cut = Some(Cut { segments, place, bytes: arrival.bytes, at: arrival.at });
+            }
             None => self.oversized += 1,
         }
     }
@@ -192,6 +207,7 @@ impl Intake {
         };
         self.memory.set_packet(&mut frame, HEADROOM, length);
         frame.set_handler(spine_abi::HandlerNumber::NONE);
+        self.taken.push(cut.at);
         into.push(frame);
         true
     }

@@ -35,6 +35,9 @@ pub(super) struct Arrival {
     pub(super) tag: Option<[u8; 4]>,
     /// What its sender, or a card that merges packets, left undone.
     pub(super) offload: Offload,
+    /// When the kernel received it, in nanoseconds of CLOCK_REALTIME, where it was asked to say so
+    /// ([`time_arrivals`]).
+    pub(super) at: Option<u64>,
 }
 
 /// What is still to be done to a packet (`struct virtio_net_hdr`, in the machine's byte order).
@@ -178,14 +181,22 @@ pub(super) fn lost(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::from(statistics.tp_drops))
 }
 
-/// Room for the one control message the kernel adds to each packet.
+/// Has the kernel say of each packet when it received it. The stamp is taken where the packet leaves the
+/// driver, for all sockets of the machine as long as one asks for it.
+pub(super) fn time_arrivals(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1 as &c_int)
+}
+
+/// Room for the two control messages the kernel adds to a packet.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL_BYTES]);
 
 // SAFETY: CMSG_SPACE is arithmetic.
-const CONTROL_BYTES: usize =
-    unsafe { libc::CMSG_SPACE(length_of::<libc::tpacket_auxdata>()) } as usize;
+const CONTROL_BYTES: usize = unsafe {
+    libc::CMSG_SPACE(length_of::<libc::tpacket_auxdata>())
+        + libc::CMSG_SPACE(length_of::<libc::timespec>())
+} as usize;
 
 /// Receives up to one packet into each frame, without waiting, and says how many there were. What does
 /// not fit into a frame goes on in its part of `spill`, each of `each` bytes, and there as far from the
@@ -244,30 +255,53 @@ pub(super) fn receive(
         // SAFETY: initialised above, for every position below `count`.
         let header = unsafe { header.assume_init_ref() };
         let bytes = (header.msg_len as usize).saturating_sub(OFFLOAD_BYTES);
-        *arrival = Arrival { bytes, tag: tag(header), offload };
+        *arrival = Arrival { bytes, offload, ..said(header) };
     }
     Ok(received)
 }
 
-/// The VLAN tag in a packet's control message.
-fn tag(header: &mmsghdr) -> Option<[u8; 4]> {
+/// What a packet's control messages say: the tag that was taken out of it, and when it came.
+fn said(header: &mmsghdr) -> Arrival {
+    let mut arrival = Arrival::default();
     // SAFETY: `msg_control` points to `msg_controllen` bytes that the kernel wrote.
-    let control = unsafe { libc::CMSG_FIRSTHDR(&raw const header.msg_hdr) };
-    if control.is_null() {
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const header.msg_hdr) };
+    while !control.is_null() {
+        // SAFETY: not null, so a whole header is there.
+        let head = unsafe { &*control };
+        match (head.cmsg_level, head.cmsg_type) {
+            (libc::SOL_PACKET, libc::PACKET_AUXDATA) => arrival.tag = data(head).and_then(tag),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => arrival.at = data(head).and_then(nanos),
+            _ => {}
+        }
+        // SAFETY: as for the first: the next one lies in the same bytes, or there is none.
+        control = unsafe { libc::CMSG_NXTHDR(&raw const header.msg_hdr, control) };
+    }
+    arrival
+}
+
+/// What the kernel says in control messages.
+///
+/// # Safety
+/// Any bytes are valid in it.
+unsafe trait Said: Copy {}
+// SAFETY: integers and nothing else.
+unsafe impl Said for libc::tpacket_auxdata {}
+// SAFETY: as above.
+unsafe impl Said for libc::timespec {}
+
+/// What is in a control message, if it is long enough for that.
+fn data<T: Said>(head: &libc::cmsghdr) -> Option<T> {
+    // SAFETY: CMSG_LEN is arithmetic.
+    let whole = unsafe { libc::CMSG_LEN(length_of::<T>()) };
+    if head.cmsg_len < whole as usize {
         return None;
     }
-    // SAFETY: not null, so a whole header is there.
-    let head = unsafe { &*control };
-    let whole = size_of::<libc::cmsghdr>() + size_of::<libc::tpacket_auxdata>();
-    if head.cmsg_level != libc::SOL_PACKET
-        || head.cmsg_type != libc::PACKET_AUXDATA
-        || (head.cmsg_len as usize) < whole
-    {
-        return None;
-    }
-    // SAFETY: the message is of this type and long enough, by the check above; any bytes are valid.
-    let data =
-        unsafe { ptr::read_unaligned(libc::CMSG_DATA(control).cast::<libc::tpacket_auxdata>()) };
+    // SAFETY: the message has so many bytes behind its header, by the check above, and any are valid.
+    Some(unsafe { ptr::read_unaligned(libc::CMSG_DATA(head).cast::<T>()) })
+}
+
+/// The VLAN tag, as on the wire.
+fn tag(data: libc::tpacket_auxdata) -> Option<[u8; 4]> {
     if data.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
         return None;
     }
@@ -279,6 +313,12 @@ fn tag(header: &mmsghdr) -> Option<[u8; 4]> {
     let [kind_high, kind_low] = kind.to_be_bytes();
     let [high, low] = data.tp_vlan_tci.to_be_bytes();
     Some([kind_high, kind_low, high, low])
+}
+
+/// A time in nanoseconds.
+fn nanos(time: libc::timespec) -> Option<u64> {
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec).ok()?)
 }
 
 /// Sends packets from the front of `frames`, without waiting, and says how many went.

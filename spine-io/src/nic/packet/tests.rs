@@ -1,6 +1,7 @@
-//! Large packets, through a real socket: what a sender with offloads leaves, sent as it leaves it.
+//! Through a real socket: large packets, as a sender with offloads leaves them, and times of arrival.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -131,4 +132,69 @@ fn a_checksum_that_was_left_undone_is_completed() {
         assert_eq!(packet.len(), HEADERS + 100);
         assert!(verifies(packet));
     });
+}
+
+#[test]
+fn a_packet_arrived_when_it_came_and_not_when_it_was_received() {
+    in_namespace(|| {
+        let (_memory, mut dealt, left, mut right) = ends();
+        right.refill(&mut dealt[1]);
+        right.time_arrivals().expect("the kernel has stamps");
+        let clock = Monotonic::default();
+        let late = Duration::from_millis(20);
+        // The kernel begins to stamp a little after it was asked to, and until then says when it was read.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            assert!(Instant::now() < deadline, "no packet was stamped when it came");
+            let before = clock.now();
+            send_from(&left, &unfinished(100));
+            wait(&right);
+            let after = clock.now();
+            std::thread::sleep(late);
+            let mut frames = Vec::new();
+            assert_eq!(right.receive(&mut frames, BURST), 1);
+            let mut arrivals = Vec::new();
+            right.arrivals(&mut arrivals);
+            dealt[1].append(&mut frames);
+            right.refill(&mut dealt[1]);
+            let [Some(at)] = arrivals[..] else {
+                panic!("not the time of one packet: {arrivals:?}")
+            };
+            // The stamp's clock is slewed against ours by half a part in a thousand at most.
+            assert!(at.0 + 100_000 > before.0, "{at:?}, sent after {before:?}");
+            if at.0 < after.0 + 100_000 {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn the_pieces_of_a_large_packet_arrived_together_and_untold_times_are_not_made_up() {
+    in_namespace(|| {
+        let (_memory, mut dealt, left, mut right) = ends();
+        right.refill(&mut dealt[1]);
+        for timed in [false, true] {
+            if timed {
+                right.time_arrivals().expect("the kernel has stamps");
+            }
+            send_from(&left, &unfinished(3 * SEGMENT));
+            wait(&right);
+            let mut frames = Vec::new();
+            assert_eq!(right.receive(&mut frames, BURST), 3);
+            let mut arrivals = Vec::new();
+            right.arrivals(&mut arrivals);
+            assert_eq!(arrivals.len(), if timed { 3 } else { 0 });
+            assert!(arrivals.iter().all(|at| at.is_some() && *at == arrivals[0]), "{arrivals:?}");
+            dealt[1].append(&mut frames);
+            right.refill(&mut dealt[1]);
+        }
+    });
+}
+
+#[test]
+fn a_clock_that_was_set_makes_no_packet_from_the_future_nor_one_that_waited_for_ever() {
+    assert_eq!(age(7, 10), 3);
+    assert_eq!(age(10, 7), 0);
+    assert_eq!(age(0, u64::MAX), OLDEST);
 }

@@ -15,15 +15,15 @@ use std::os::fd::{AsFd as _, AsRawFd};
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
 use libbpf_rs::XdpFlags;
 use nix::errno::Errno;
 use spine_abi::HandlerNumber;
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, control, flow_key, maps};
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, STAMP_TIMES, control, flow_key, maps};
 
 pub use spine_xdp_progs::{Counter, Port};
 
@@ -175,7 +175,23 @@ impl Classifier {
     /// # Errors
     /// [`AttachError::Permission`] or [`AttachError::Load`].
     pub fn load() -> Result<Self, AttachError> {
-        let mut program = Ebpf::load(CLASSIFIER).map_err(load_error)?;
+        Self::load_with(false)
+    }
+
+    /// The same, stamping each packet with the time at which it came, for
+    /// [`Nic::arrivals`](crate::nic::Nic::arrivals): a look at the clock for each.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_timed() -> Result<Self, AttachError> {
+        Self::load_with(true)
+    }
+
+    fn load_with(times: bool) -> Result<Self, AttachError> {
+        let mut loader = EbpfLoader::new();
+        let times = u8::from(times);
+        loader.override_global(STAMP_TIMES, &times, true);
+        let mut program = loader.load(CLASSIFIER).map_err(load_error)?;
         classifier(&mut program).and_then(Xdp::load).map_err(load_error)?;
         let mut take = |name| {
             program

@@ -28,6 +28,7 @@ use super::attach::AttachMode;
 use super::sys::{self, Queues};
 use super::{SharedUmem, XdpError};
 use crate::buffer::Frame;
+use crate::clock::{Monotonic, Nanos};
 use crate::nic::packet::raise;
 use crate::nic::{ETHERNET_BYTES, Nic, NicStatistics};
 
@@ -103,6 +104,8 @@ pub struct XdpNic {
     attempts: u32,
     /// What the wire would not take, to be completed.
     refused: Vec<Frame>,
+    /// When packets of the last reception came, as far as the classifier says so.
+    arrived: Vec<Option<Nanos>>,
     counted: NicStatistics,
 }
 
@@ -178,6 +181,7 @@ impl XdpNic {
             stalled: false,
             attempts: 0,
             refused: Vec::with_capacity(BURST),
+            arrived: Vec::with_capacity(BURST),
             counted: NicStatistics::default(),
         }
     }
@@ -253,8 +257,14 @@ impl Nic for XdpNic {
         let first = into.len();
         let count = self.queues.receive(into, most);
         let memory = self.umem.memory();
-        for frame in &mut into[first..] {
-            let Some(stamp) = memory.metadata_mut(frame) else { continue };
+        self.arrived.clear();
+        for (position, frame) in into[first..].iter_mut().enumerate() {
+            let Some(metadata) = memory.metadata_mut(frame) else { continue };
+            if let Some(at) = metadata::arrival(metadata) {
+                self.arrived.resize(position, None);
+                self.arrived.push(Some(Monotonic::default().at(at)));
+            }
+            let Some(stamp) = metadata.last_chunk_mut() else { continue };
             if let Some(handler) = metadata::handler(stamp) {
                 // Cleared, so that a packet that comes without one does not inherit this one's.
                 stamp.fill(0);
@@ -263,6 +273,10 @@ impl Nic for XdpNic {
         }
         self.counted.received += count as u64;
         count
+    }
+
+    fn arrivals(&self, into: &mut Vec<Option<Nanos>>) {
+        into.extend_from_slice(&self.arrived);
     }
 
     fn transmit(&mut self, from: &mut VecDeque<Frame>) -> usize {

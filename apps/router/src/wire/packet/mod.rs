@@ -52,6 +52,9 @@ pub(super) fn open(options: &Options<'_>) -> Result<Wires, WireError> {
     for (interface, frames) in options.interfaces.iter().zip(dealt) {
         let (name, memory) = (&interface.name, Arc::clone(&memory));
         let nic = PacketNic::open_filtered(name, memory, &filter::CLOSED)?;
+        if options.times {
+            nic.time_arrivals().map_err(WireError::Times)?;
+        }
         let filter = nic.filter().map_err(WireError::Filter)?;
         ports.push(Port { interface: interface.clone(), filter, is_enabled: false });
         wires.push(Wire { ifindex: interface.index, nic: Box::new(nic), frames });
