@@ -182,6 +182,13 @@ impl Report {
         let late = &self.value["interfaces"][interface]["late"];
         late.as_u64().unwrap_or_else(|| panic!("no count of {interface} in {}", self.value))
     }
+
+    /// How much time the model on an interface left out.
+    pub fn left_out(&self, interface: &str) -> Duration {
+        let seconds = &self.value["interfaces"][interface]["left_out_seconds"];
+        let seconds = seconds.as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok());
+        seconds.unwrap_or_else(|| panic!("no time of {interface} in {}", self.value))
+    }
 }
 
 #[cfg(test)]

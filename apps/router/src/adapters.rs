@@ -37,6 +37,8 @@ pub struct AdapterStatistics {
     pub syscalls: u64,
     /// How often a model in real time left time out, for want of the machine's.
     pub late: u64,
+    /// How much time that was.
+    pub left_out: Duration,
 }
 
 /// One adapter with the router extension on it.

@@ -330,6 +330,7 @@ impl Adapter for Handle {
             dropped,
             syscalls: all.nic.syscalls,
             late: all.nic.late,
+            left_out: Duration::from_nanos(all.nic.left_out),
         })
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::adapters::AdapterStatistics;
 
 /// What one interface's adapter did. Packets, unless it says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InterfaceReport {
     /// How packets came in.
     pub mode: String,
@@ -27,6 +27,8 @@ pub struct InterfaceReport {
     pub syscalls: u64,
     /// How often a model in real time left time out, for want of the machine's.
     pub late: u64,
+    /// How much time that was.
+    pub left_out_seconds: f64,
 }
 
 /// The report: the JSON object's fields, in its order. Packets, unless it says otherwise.
@@ -110,6 +112,7 @@ impl Report {
             dropped: by_name(&counted.dropped),
             syscalls: counted.syscalls,
             late: counted.late,
+            left_out_seconds: counted.left_out.as_secs_f64(),
         };
         self.mode.insert(name.to_owned(), interface.mode.clone());
         self.forwarded += interface.forwarded;
@@ -157,8 +160,8 @@ impl fmt::Display for Report {
         for (name, line) in self.interfaces.iter().filter(|(_, line)| line.late > 0) {
             writeln!(
                 f,
-                "{name}: the model left out time, for want of the machine's: {}",
-                line.late
+                "{name}: the model left out time, for want of the machine's: {} times, {:.3} s",
+                line.late, line.left_out_seconds
             )?;
         }
         for obstacle in &self.obstacles {
@@ -187,6 +190,7 @@ mod tests {
             dropped: BTreeMap::from([(Reason::BadChecksum, 2)]),
             syscalls: 5,
             late: 0,
+            left_out: Duration::ZERO,
         };
         let right = AdapterStatistics {
             mode: "copy".to_owned(),
@@ -196,6 +200,7 @@ mod tests {
             dropped: BTreeMap::from([(Reason::BadChecksum, 1), (Reason::PeerFull, 1)]),
             syscalls: 2,
             late: 4,
+            left_out: Duration::from_millis(250),
             ..AdapterStatistics::default()
         };
         let adapters = [("left".to_owned(), left), ("right".to_owned(), right)];
@@ -220,6 +225,7 @@ mod tests {
             ("/duration_seconds", serde_json::json!(2.5)),
             ("/unrepresented", serde_json::json!(7)),
             ("/interfaces/right/late", serde_json::json!(4)),
+            ("/interfaces/right/left_out_seconds", serde_json::json!(0.25)),
             ("/syscalls", serde_json::json!(107)),
             ("/obstacles/0", serde_json::json!("a rule")),
         ] {
@@ -235,7 +241,7 @@ mod tests {
             "to kernel: too_big 1",
             "dropped: bad_checksum 3",
             "prefixes the table had no room for: 7",
-            "right: the model left out time, for want of the machine's: 4",
+            "right: the model left out time, for want of the machine's: 4 times, 0.250 s",
             "stood aside for: a rule",
             "9 packets forwarded in 2.5 s with 107 system calls",
         ] {

@@ -223,6 +223,7 @@ fn translate(now: &Counted, before: &Counted) -> AdapterStatistics {
         dropped,
         syscalls: counter("wire_syscalls"),
         late: 0,
+        left_out: Duration::ZERO,
     }
 }
 
