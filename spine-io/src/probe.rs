@@ -33,7 +33,7 @@ pub(crate) fn time(instance: &mut Instance, clock: &dyn Clock) -> Vec<u64> {
         for time in &mut times {
             let message = Box::new(Message::small(number, Endpoint::Runtime, &[]));
             let (source, body) = (Endpoint::Runtime, Body::Small(message));
-            burst.push(Pending { handler, hops: 0, source, sender: 0, body });
+            burst.push(Pending { handler, hops: 0, touched: false, source, sender: 0, body });
             let start = clock.now();
             instance.enter(&mut burst, &mut passed, u64::MAX, &mut Forget);
             *time = clock.now().since(start);

@@ -90,5 +90,5 @@ fn a_replacement_that_cannot_be_is_refused_and_the_old_version_runs_on() {
     assert!(rig.adapter(0).unload(id).expect("the adapter answers"));
     assert!(replace(&rig, id, &forwarder(8)).is_err(), "it is gone");
     rig.send(&packet(60, 0));
-    rig.wait_for_drops(Reason::NoHandler, 1);
+    rig.wait_for_kernel(Reason::NoHandler, 1);
 }

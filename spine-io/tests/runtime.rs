@@ -133,7 +133,7 @@ fn too_many_strikes_unload_the_extension_and_take_everything_back() {
     let told = Notice::Unloaded { extension: id.0, offence: Offence::Trapped, strikes: 10 };
     assert_eq!(Notice::from_message(&notice), Some(told));
     rig.send(&packet(60, 0));
-    rig.wait_for_drops(Reason::NoHandler, 1);
+    rig.wait_for_kernel(Reason::NoHandler, 1);
     // Its handler numbers are free again.
     rig.load(&forwarder());
     rig.send(&packet(60, 0));

@@ -27,10 +27,18 @@ impl Generations {
     }
 }
 
+/// A frame that is kept.
+#[derive(Debug)]
+struct Held {
+    reference: BufferRef,
+    frame: Frame,
+    touched: bool,
+}
+
 /// The frames an extension keeps.
 #[derive(Debug)]
 pub struct Kept {
-    frames: Vec<(BufferRef, Frame)>,
+    frames: Vec<Held>,
     newest: u32,
     limit: usize,
 }
@@ -49,17 +57,18 @@ impl Kept {
     }
 
     /// Keeps a frame under the reference it was handed out with; a frame over the bound comes back.
-    pub fn keep(&mut self, reference: BufferRef, frame: Frame) -> Result<(), Frame> {
+    /// `touched` says whether its packet may be another than was received.
+    pub fn keep(&mut self, reference: BufferRef, frame: Frame, touched: bool) -> Result<(), Frame> {
         self.newest = self.newest.max(reference.generation);
         if self.frames.len() >= self.limit {
             return Err(frame);
         }
-        self.frames.push((reference, frame));
+        self.frames.push(Held { reference, frame, touched });
         Ok(())
     }
 
     fn find(&self, reference: BufferRef) -> Result<usize, ErrorCode> {
-        let known = self.frames.iter().position(|(held, _)| *held == reference);
+        let known = self.frames.iter().position(|held| held.reference == reference);
         let was_given_out = reference.is_some() && reference.generation <= self.newest;
         let wrong = if was_given_out { ErrorCode::StaleBuffer } else { ErrorCode::NoBuffer };
         known.ok_or(wrong)
@@ -72,7 +81,7 @@ impl Kept {
     /// [`ErrorCode::NoBuffer`] for one that never was.
     pub fn get_mut(&mut self, reference: BufferRef) -> Result<&mut Frame, ErrorCode> {
         let at = self.find(reference)?;
-        Ok(&mut self.frames[at].1)
+        Ok(&mut self.frames[at].frame)
     }
 
     /// Gives a kept frame back.
@@ -81,7 +90,7 @@ impl Kept {
     /// As [`get_mut`](Self::get_mut).
     pub fn release(&mut self, reference: BufferRef) -> Result<Frame, ErrorCode> {
         let at = self.find(reference)?;
-        Ok(self.frames.swap_remove(at).1)
+        Ok(self.frames.swap_remove(at).frame)
     }
 
     /// Notes that a reference was given back before it was kept: it is stale from now on.
@@ -89,9 +98,17 @@ impl Kept {
         self.newest = self.newest.max(reference.generation);
     }
 
-    /// Takes everything back, for an extension that ends.
-    pub fn drain(&mut self) -> impl Iterator<Item = Frame> {
-        self.frames.drain(..).map(|(_, frame)| frame)
+    /// Notes that the packet of a kept frame was changed.
+    pub fn touch(&mut self, reference: BufferRef) {
+        if let Ok(at) = self.find(reference) {
+            self.frames[at].touched = true;
+        }
+    }
+
+    /// Takes everything back, for an extension that ends: each frame, and whether its packet may be another
+    /// than was received.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Frame, bool)> {
+        self.frames.drain(..).map(|held| (held.frame, held.touched))
     }
 
     /// How many frames are kept.
@@ -118,7 +135,7 @@ mod tests {
         let frame = dealt[0].pop().unwrap();
         let old = generations.refer(&frame);
         let reference = generations.refer(&frame);
-        kept.keep(reference, frame).unwrap();
+        kept.keep(reference, frame, false).unwrap();
         assert_eq!(kept.get_mut(old), Err(ErrorCode::StaleBuffer));
         let forged = BufferRef { generation: 77, ..reference };
         assert_eq!(kept.get_mut(forged), Err(ErrorCode::NoBuffer));
@@ -138,7 +155,7 @@ mod tests {
         for frame in dealt.pop().unwrap() {
             let reference = generations.refer(&frame);
             let full = kept.len() == KEPT;
-            assert_eq!(kept.keep(reference, frame).is_err(), full);
+            assert_eq!(kept.keep(reference, frame, false).is_err(), full);
         }
         assert_eq!(kept.drain().count(), KEPT);
     }

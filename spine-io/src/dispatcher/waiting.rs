@@ -157,7 +157,7 @@ mod tests {
 
     fn small(source: Endpoint, sender: u16) -> Pending {
         let message = Box::new(Message::small(HandlerNumber(1), source, &[]));
-        Pending { handler: 0, hops: 0, source, sender, body: Body::Small(message) }
+        Pending { handler: 0, hops: 0, touched: false, source, sender, body: Body::Small(message) }
     }
 
     /// Puts as many messages of a sender in as there is room for.

@@ -10,7 +10,7 @@ pub mod peer;
 pub mod remote;
 
 pub(crate) use fifo::Fifos;
-pub(crate) use outlets::Outlets;
+pub(crate) use outlets::{NOBODY, Outlets};
 
 /// How full a queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

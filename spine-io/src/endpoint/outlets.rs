@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rtrb::Producer;
-use spine_abi::limits::BURST;
+use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::verdict::Finish;
 use spine_abi::{Message, Reason, Verdict};
 
@@ -27,6 +27,9 @@ use crate::stats::Counters;
 
 /// Packets that wait for a full transmit queue at most.
 const BACKLOG: usize = 1024;
+/// Whose share of the queue to the kernel packets take that are for no extension: a number that none has.
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below 2^16")]
+pub(crate) const NOBODY: u16 = EXTENSIONS as u16;
 
 /// The ways out of one adapter.
 pub(crate) struct Outlets {
@@ -152,6 +155,16 @@ impl Outlets {
         } else {
             self.drop(frame, Reason::KernelFull);
         }
+    }
+
+    /// A packet, as it was received, that its extension has not dealt with and will not: the kernel's where there is
+    /// a way to it with room, else dropped. `extension` is whose share of that room it takes.
+    #[cold]
+    pub(crate) fn give_back(&mut self, extension: u16, frame: Frame, reason: Reason) {
+        if self.kernel.is_none() {
+            return self.drop(frame, reason);
+        }
+        self.hand_over(extension, frame, reason, Finish::default());
     }
 
     fn queue_for_wire(&mut self, frame: Frame) {
@@ -468,7 +481,7 @@ impl Settle for Settling<'_> {
                 out.hand_over(self.extension, frame, reason, finish);
             }
             Outcome::Returned(Verdict::Keep) => {
-                if let Err(frame) = kept.keep(reference, frame) {
+                if let Err(frame) = kept.keep(reference, frame, pending.touched) {
                     out.drop(frame, Reason::OverShare);
                 }
             }

@@ -62,6 +62,7 @@ impl Judge<'_> {
         if !allowed || goes_on && !self.write_back(pending, slot) {
             return Outcome::Refused;
         }
+        pending.touched |= goes_on && self.handlers[usize::from(pending.handler)].writeback > 0;
         if let Verdict::Next(number) = verdict {
             let position = self.handlers.iter().position(|handler| handler.number == number.0);
             let Some(handler) = position.and_then(|at| u8::try_from(at).ok()) else {

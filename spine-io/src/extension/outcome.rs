@@ -13,6 +13,8 @@ pub struct Pending {
     pub(crate) handler: u8,
     /// How often the message was passed on to another handler already.
     pub(crate) hops: u8,
+    /// Whether a handler may have changed its packet.
+    pub(crate) touched: bool,
     /// Where it came from.
     pub(crate) source: Endpoint,
     /// Which extension of a peer adapter sent it; zero for all other sources.

@@ -232,6 +232,10 @@ impl State {
         let end = start + usize::try_from(length).unwrap_or(usize::MAX);
         let data = &mut frames.packet_mut(frame)[start..end];
         own.as_ref().ok_or(ErrorCode::NotNow)?.copy_out(from, data)?;
+        match place.and_then(|place| burst.get_mut(place)) {
+            Some(pending) => pending.touched = true,
+            None => kept.touch(reference),
+        }
         Ok(length)
     }
 

@@ -6,6 +6,7 @@ use spine_abi::{Endpoint, Reason};
 
 use super::{Adapter, linked};
 use crate::dispatcher::Target;
+use crate::endpoint::NOBODY;
 use crate::extension::Pending;
 use crate::extension::outcome::Body;
 
@@ -28,7 +29,7 @@ impl Adapter {
             let stamped = frame.handler();
             let number = if stamped.is_some() { stamped } else { self.unstamped };
             let Some(target) = self.table.find(number) else {
-                self.out.drop(frame, Reason::NoHandler);
+                self.out.give_back(NOBODY, frame, Reason::NoHandler);
                 continue;
             };
             let reference = self.generations.refer(&frame);
@@ -46,7 +47,8 @@ impl Adapter {
         let Some(Some(installed)) = self.extensions.get_mut(usize::from(target.extension)) else {
             return self.refuse(body, Reason::NoHandler);
         };
-        let message = Pending { handler: target.handler, hops: 0, source, sender, body };
+        let message =
+            Pending { handler: target.handler, hops: 0, touched: false, source, sender, body };
         let frames = installed.frames();
         if !installed.waiting.admits(&message, frames, &self.frames) {
             return self.refuse(message.body, Reason::QueueFull);

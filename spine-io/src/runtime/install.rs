@@ -2,6 +2,12 @@
 //!
 //! All or nothing on the way in; on the way out everything that an extension held comes back, and whoever has to
 //! know is told.
+//!
+//! Packets that an ended extension has not answered for are the kernel's, as those are that still come for it: what
+//! waits for it, and what it kept, go there as they were received, as far as one extension's share of the queue to
+//! the kernel has room. Only untouched ones do: a packet that a handler wrote to, or passed on or kept with its first
+//! bytes copied back (`writeback`), may not be what was received, and its checksums may be wrong; it is dropped. What
+//! an extension answered for, or was stopped at, is not asked back from anywhere.
 
 use spine_abi::limits::EXTENSIONS;
 use spine_abi::{Notice, Reason};
@@ -11,7 +17,8 @@ use crate::dispatcher::share::Share;
 use crate::dispatcher::waiting::Waiting;
 use crate::endpoint::fifo::FifoId;
 use crate::endpoint::host::ExtensionId;
-use crate::extension::{Instance, LoadError, Loaded, ended};
+use crate::extension::outcome::Body;
+use crate::extension::{Instance, LoadError, Loaded, Pending, ended};
 use crate::watchdog::Strikes;
 
 impl Adapter {
@@ -99,16 +106,29 @@ impl Adapter {
         self.again.retain(|number| *number != extension);
         self.frames.change(installed.frames(), 0);
         for pending in installed.waiting.drain() {
-            self.refuse(pending.body, Reason::Unloaded);
+            self.orphan(extension, pending, Reason::Unloaded);
         }
         self.out.collect(extension, &mut installed.instance);
-        for frame in installed.instance.kept().drain() {
-            self.out.consume(frame);
+        for (frame, touched) in installed.instance.kept().drain() {
+            match touched {
+                true => self.out.drop(frame, Reason::Unloaded),
+                false => self.out.give_back(extension, frame, Reason::Unloaded),
+            }
         }
         self.retire_importers(extension);
         let applications = std::mem::take(installed.instance.applications_mut());
         ended::take_apart(installed.instance);
         Some(applications)
+    }
+
+    /// A message whose extension, or handler, is no more.
+    pub(super) fn orphan(&mut self, extension: u16, message: Pending, reason: Reason) {
+        match message.body {
+            Body::Bulk(frame, _) if !message.touched => {
+                self.out.give_back(extension, frame, reason);
+            }
+            body => self.refuse(body, reason),
+        }
     }
 
     pub(super) fn notify(&mut self, applications: &[FifoId], notice: Notice) {

@@ -15,8 +15,8 @@ use crate::watchdog::Strikes;
 
 impl Adapter {
     /// Puts a prepared instance in an extension's place, and gives the one that was there, for its caller
-    /// to take apart. Messages that wait for a handler which the new version lacks are dropped
-    /// ([`Reason::NoHandler`]).
+    /// to take apart. Packets that wait for a handler which the new version lacks are the kernel's
+    /// ([`Reason::NoHandler`]); messages are dropped.
     ///
     /// # Errors
     /// [`LoadError::NoExtension`], [`LoadError::HandlerTaken`] by a third one, [`LoadError::Needed`] where others
@@ -95,12 +95,12 @@ impl Adapter {
                     message.handler = position;
                     installed.waiting.push(message);
                 }
-                None => orphans.push(message.body),
+                None => orphans.push(message),
             }
         }
         self.frames.change(frames, installed.frames());
-        for body in orphans {
-            self.refuse(body, Reason::NoHandler);
+        for message in orphans {
+            self.orphan(number, message, Reason::NoHandler);
         }
         self.relink();
         self.next_timer = self.now;

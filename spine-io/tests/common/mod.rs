@@ -66,10 +66,22 @@ pub(crate) fn module(
     items: &str,
     body: &str,
 ) -> Vec<u8> {
-    let domains = domains.iter().fold(Domains::CORE, |set, domain| set.with(*domain));
     let handler = |number| HandlerDeclaration { number, prefix: 64, writeback: 64 };
+    module_of(&handlers.map(handler), domains, exports, imports, items, body)
+}
+
+/// The same with handlers declared in full.
+pub(crate) fn module_of(
+    handlers: &[HandlerDeclaration; 2],
+    domains: &[Domain],
+    exports: &[u8],
+    imports: &str,
+    items: &str,
+    body: &str,
+) -> Vec<u8> {
+    let domains = domains.iter().fold(Domains::CORE, |set, domain| set.with(*domain));
     const LENGTH: usize = FIXED_BYTES + 2 * HANDLER_BYTES;
-    let mut manifest = build::<LENGTH>("test", domains, 0, &handlers.map(handler)).to_vec();
+    let mut manifest = build::<LENGTH>("test", domains, 0, handlers).to_vec();
     manifest[14..16].copy_from_slice(&u16::try_from(exports.len()).expect("short").to_le_bytes());
     manifest.extend_from_slice(exports);
     let section: String = manifest.iter().map(|byte| format!("\\{byte:02x}")).collect();
@@ -181,7 +193,7 @@ impl Rig {
         if self.sent.is_multiple_of(64) {
             wait_until("the adapter to keep up", || {
                 let all = self.statistics(0);
-                let done = all.counters.handled + all.counters.dropped.get(Reason::NoHandler);
+                let done = all.counters.handled + all.counters.to_kernel.get(Reason::NoHandler);
                 done + 32 >= self.sent
             });
         }
@@ -198,6 +210,14 @@ impl Rig {
             taken.len() == count
         });
         taken
+    }
+
+    /// Waits until the first adapter has given so many packets to the kernel under a reason.
+    pub(crate) fn wait_for_kernel(&self, reason: Reason, count: u64) {
+        wait_until(&format!("{count} for the kernel ({})", reason.name()), || {
+            self.statistics(0).counters.to_kernel.get(reason) >= count
+        });
+        assert_eq!(self.statistics(0).counters.to_kernel.get(reason), count);
     }
 
     /// Waits until the first adapter has accounted for so many drops under a reason.
