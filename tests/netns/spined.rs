@@ -185,7 +185,7 @@ fn a_claimed_udp_port_is_one_extensions_and_the_kernels_again_afterwards() {
     let number = client.load(&claim, &echo(1, 0), &[]).expect("loaded").number;
     wait_until("an echo", || echoed(b"hello"));
     let again = client.load(&claim, &echo(2, 0), &[]).expect_err("taken").to_string();
-    assert!(again.contains("echo has claimed these packets of client already"), "{again}");
+    assert!(again.contains("(echo, of user 0) has claimed UDP port 7777 on client"), "{again}");
     client.unload(number).expect("unloaded");
     assert!(!echoed(b"gone"), "the port is the kernel's, where nobody listens");
 }

@@ -45,9 +45,11 @@ use self::channels::Channels;
 pub use self::error::ClientError;
 
 pub use crate::daemon::protocol::{
-    AdapterInfo, AdapterStatistics, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
+    AdapterInfo, AdapterStatistics, ClaimChange, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
 };
-use crate::daemon::protocol::{Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer};
+use crate::daemon::protocol::{
+    Answer, CLAIM_CHANGES, Call, Claim, FromDaemon, Request, VERSION, encode, parse_answer,
+};
 use crate::daemon::socket::{Connection, Received};
 use crate::daemon::{file, socket_path};
 pub use crate::fifo::Counts;
@@ -232,6 +234,43 @@ impl Client {
         self.channels.forget(extension);
         self.handlers.retain(|(number, _), _| *number != extension);
         Ok(())
+    }
+
+    /// Changes which destinations' packets an extension has, [`CLAIM_CHANGES`] at a time. Without any change, the
+    /// daemon only looks again which addresses this machine and the interface have.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]: by the policy, because destinations of the interface are another extension's, or
+    /// because there is no room. Those at a time that were refused are as before, and so are those behind them.
+    pub fn claim(
+        &mut self,
+        extension: ExtensionNumber,
+        changes: &[ClaimChange],
+    ) -> Result<(), ClientError> {
+        let mut rest = changes;
+        loop {
+            let now;
+            (now, rest) = rest.split_at(rest.len().min(CLAIM_CHANGES));
+            let changes = now.to_vec();
+            self.done(Request::Claim(Claim { extension, enabled: None, changes }))?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has an extension given what it claims by prefix, or leaves that to the kernel for now. It takes effect with
+    /// the next packet.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn set_claiming(
+        &mut self,
+        extension: ExtensionNumber,
+        enabled: bool,
+    ) -> Result<(), ClientError> {
+        let claim = Claim { extension, enabled: Some(enabled), ..Claim::default() };
+        self.done(Request::Claim(claim))
     }
 
     /// Hears the messages of an extension that another connection of the same user loaded.

@@ -5,8 +5,8 @@
 //! hangs up.
 //!
 //! ```text
-//! -> {"id":1,"request":{"hello":{"version":2,"program":"spinectl"}}}
-//! <- {"answer":{"id":1,"answer":{"hello":{"version":2,"daemon":"spined 0.1.0"}}}}
+//! -> {"id":1,"request":{"hello":{"version":3,"program":"spinectl"}}}
+//! <- {"answer":{"id":1,"answer":{"hello":{"version":3,"daemon":"spined 0.1.0"}}}}
 //! -> {"id":2,"request":{"load":{"interface":"eth1"}}}            with the file descriptor of a .wasm
 //! <- {"refused":{"id":2,"why":"the policy grants alice nothing on eth1, ..."}}
 //! ```
@@ -25,6 +25,7 @@
 //! meant tomorrow. Nothing here knows what a request is allowed to do.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ use spine_abi::limits::REGIONS;
 use thiserror::Error;
 
 /// The version of this language.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes of a packet, at most.
 pub const PACKET_BYTES: usize = 64 << 10;
 /// File descriptors beside one packet, at most: the extension and its regions.
@@ -45,8 +46,12 @@ pub const PAGE: usize = 64;
 const NAME_BYTES: usize = 255;
 /// Bytes of an author's signature, as the text of its file.
 const SIGNATURE_BYTES: usize = 4096;
-/// Prefixes that one extension may claim, and ports.
+/// Prefixes that an extension may claim as it is loaded, and ports at any time.
 pub const CLAIMS: usize = 64;
+/// Changes to what an extension claims, in one request.
+pub const CLAIM_CHANGES: usize = 1024;
+/// Prefixes of an extension that are named in an answer, at most.
+pub const PREFIXES_NAMED: usize = 8;
 
 /// The number of an extension on a daemon: never given twice while it runs.
 pub type ExtensionNumber = u64;
@@ -100,11 +105,45 @@ pub enum Request {
         /// Which.
         extension: ExtensionNumber,
     },
+    /// Change which destinations' packets an extension has.
+    Claim(Claim),
     /// What an adapter has counted.
     Statistics {
         /// Which.
         interface: String,
     },
+}
+
+/// What an extension claims from now on: one's own, or one of the same user. With each of these the daemon also
+/// looks again which addresses this machine and the interface have: nobody else's word is taken for those.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Which.
+    pub extension: ExtensionNumber,
+    /// Whether it is given what it claims by prefix, once the changes are made; while it is not, nobody else can
+    /// claim it, and the kernel has it. Without it, as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Followed in this order, all of them or, if one is refused, none: [`CLAIM_CHANGES`] at most.
+    #[serde(default)]
+    pub changes: Vec<ClaimChange>,
+}
+
+/// A change to what an extension claims. The longest prefix decides; without any, packets are the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClaimChange {
+    /// Packets to this prefix are the extension's.
+    Take(Ipv4Net),
+    /// They are the kernel's, although those around them are the extension's.
+    Leave(Ipv4Net),
+    /// Nothing is said of this prefix any more; no error if nothing was.
+    Forget(Ipv4Net),
+    /// This is an address of this machine, beside those that the daemon finds itself: the kernel's, from and to.
+    Own(Ipv4Addr),
+    /// It is not, as far as this extension goes; no error if that was never said.
+    Disown(Ipv4Addr),
 }
 
 /// An extension to load. What its manifest says is not repeated here.
@@ -122,6 +161,10 @@ pub struct Load {
     /// Destinations whose packets it wants to have.
     #[serde(default)]
     pub prefixes: Vec<Ipv4Net>,
+    /// Whether it says later which destinations it wants ([`Request::Claim`]). Until it ends nobody else can claim
+    /// any on this interface, and it is given none before it says [`enabled`](Claim::enabled).
+    #[serde(default)]
+    pub claimant: bool,
     /// UDP ports whose packets it wants to have, at any unicast address.
     #[serde(default)]
     pub ports: Vec<u16>,
@@ -230,8 +273,12 @@ pub struct ExtensionInfo {
     pub handlers: Vec<u16>,
     /// The domains it has.
     pub domains: Vec<String>,
-    /// Destinations whose packets it has claimed.
+    /// Destinations whose packets it has claimed: the first [`PREFIXES_NAMED`].
     pub prefixes: Vec<Ipv4Net>,
+    /// How many prefixes it has said something of.
+    pub claimed: u32,
+    /// Whether it is not given what it claims by prefix at present.
+    pub paused: bool,
     /// UDP ports whose packets it has claimed.
     pub ports: Vec<u16>,
     /// Bytes of each of its regions.
@@ -361,6 +408,7 @@ fn check(request: &Request) -> Result<(), ProtocolError> {
         Request::Hello { program, .. } => name(program),
         Request::Statistics { interface } => name(interface),
         Request::Replace { signature, .. } => signed(signature),
+        Request::Claim(claim) => at_most("changes", claim.changes.len(), CLAIM_CHANGES),
         Request::Load(load) => {
             name(&load.interface)?;
             at_most("regions", load.regions.len(), REGIONS)?;

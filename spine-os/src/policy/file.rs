@@ -77,6 +77,7 @@ struct RawGrant {
     memory: Option<Spanned<u64>>,
     region_bytes: Option<Spanned<u64>>,
     messages_per_second: Option<Spanned<u64>>,
+    claims: Option<Spanned<u64>>,
     fuel_per_message: Option<Spanned<u64>>,
 }
 
@@ -211,6 +212,7 @@ fn grant(text: &str, at: usize, raw: RawGrant) -> Result<Grant, Fault> {
                 usual.messages_per_second.into(),
                 most.messages_per_second.into(),
             )?),
+            claims: limit(raw.claims, "claims", usual.claims, most.claims)?,
             fuel_per_message: limit(
                 raw.fuel_per_message,
                 "fuel_per_message",

@@ -15,6 +15,8 @@ pub struct Limits {
     pub region_bytes: u64,
     /// Messages his applications send to the extensions of one adapter, each second.
     pub messages_per_second: u32,
+    /// Destination prefixes that they claim, or leave to the kernel within what they claim.
+    pub claims: u64,
     /// Fuel of one message, for each of them.
     pub fuel_per_message: u64,
 }
@@ -26,6 +28,7 @@ impl Limits {
         memory: MEMORY_BYTES as u64,
         region_bytes: 64 << 20,
         messages_per_second: 10_000,
+        claims: 4096,
         fuel_per_message: FUEL_PER_MESSAGE,
     };
 
@@ -35,6 +38,8 @@ impl Limits {
         memory: (ADAPTERS * EXTENSIONS) as u64 * MEMORY_BYTES as u64,
         region_bytes: (ADAPTERS * EXTENSIONS * REGIONS) as u64 * REGION_BYTES as u64,
         messages_per_second: 1_000_000,
+        // As many as the classifiers tell apart.
+        claims: (ADAPTERS as u64) << 20,
         fuel_per_message: 1_000 * FUEL_PER_MESSAGE,
     };
 }

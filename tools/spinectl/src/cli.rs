@@ -70,6 +70,11 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+    /// Changes which destinations' packets an extension gets instead of the kernel
+    ///
+    /// The longest prefix decides; without any, packets are the kernel's. One extension of an interface can have
+    /// destinations.
+    Claim(ClaimOptions),
     /// Prints what adapters have counted since spined started
     Stats {
         /// Of this one only
@@ -159,6 +164,28 @@ pub(crate) struct LoadOptions {
     pub(crate) keep: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ClaimOptions {
+    /// Its number (see `spinectl extensions`)
+    #[arg(value_name = "NUMBER")]
+    pub(crate) extension: ExtensionNumber,
+    /// Packets to this prefix are the extension's
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) take: Vec<Ipv4Net>,
+    /// Packets to this prefix are the kernel's, although those around them are the extension's
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) leave: Vec<Ipv4Net>,
+    /// Nothing is said of this prefix any more; comes before --take and --leave
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) forget: Vec<Ipv4Net>,
+    /// Leaves all of its destinations to the kernel for now; nobody else can have them
+    #[arg(long)]
+    pub(crate) pause: bool,
+    /// Gives it its destinations again; one that had none before begins paused
+    #[arg(long, conflicts_with = "pause")]
+    pub(crate) resume: bool,
+}
+
 /// Arguments of a message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
@@ -201,6 +228,8 @@ mod tests {
             "send 1 2 --count 2",
             "send 1 2 --wait forever",
             "unload one",
+            "claim 1 --take 10.0.0.1/40",
+            "claim 1 --pause --resume",
         ] {
             let words = ["spinectl"].into_iter().chain(line.split_whitespace());
             assert!(Options::try_parse_from(words).is_err(), "{line}");

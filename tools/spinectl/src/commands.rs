@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory as _;
-use spine_os::client::{AdapterStatistics, Client, ClientError, Event, ExtensionNumber, Load};
+use spine_os::client::{
+    AdapterStatistics, ClaimChange, Client, ClientError, Event, ExtensionNumber, Load,
+};
 use spine_os::memory::{Region, RegionError};
 use spine_os::policy::{Policy, PolicyError};
 use spine_os::signature::signature_path;
 
-use crate::cli::{Command, LoadOptions, Options, PolicyCommand};
+use crate::cli::{ClaimOptions, Command, LoadOptions, Options, PolicyCommand};
 use crate::{print, top};
 
 /// Why a command was not followed: one sentence.
@@ -63,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let now = open()?.replace(*extension, &wasm, signature)?;
             print::line(&format!("{} is {} version {}", now.number, now.name, now.version))
         }
+        Command::Claim(claim) => self::claim(&mut open()?, claim),
         Command::Stats { interface, json } => {
             let all = statistics(&mut open()?, interface.as_deref())?;
             print::out(*json, &all, || print::statistics(&all))
@@ -98,6 +101,18 @@ fn statistics(
         None => client.adapters()?.into_iter().map(|adapter| adapter.interface).collect(),
     };
     names.iter().map(|name| Ok(client.statistics(name)?)).collect()
+}
+
+fn claim(client: &mut Client, options: &ClaimOptions) -> Result<(), Failure> {
+    let forget = options.forget.iter().copied().map(ClaimChange::Forget);
+    let take = options.take.iter().copied().map(ClaimChange::Take);
+    let leave = options.leave.iter().copied().map(ClaimChange::Leave);
+    let changes: Vec<ClaimChange> = forget.chain(take).chain(leave).collect();
+    client.claim(options.extension, &changes)?;
+    if options.pause || options.resume {
+        client.set_claiming(options.extension, options.resume)?;
+    }
+    Ok(())
 }
 
 fn load(client: &mut Client, options: &LoadOptions) -> Result<(), Failure> {

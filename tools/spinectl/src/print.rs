@@ -43,7 +43,10 @@ pub(crate) fn extensions(extensions: &[ExtensionInfo]) -> String {
         let handlers: Vec<String> = extension.handlers.iter().map(u16::to_string).collect();
         let ports = extension.ports.iter().map(|port| format!("udp:{port}"));
         let prefixes = extension.prefixes.iter().map(ToString::to_string);
-        let claims: Vec<String> = prefixes.chain(ports).collect();
+        let more = u64::from(extension.claimed).saturating_sub(extension.prefixes.len() as u64);
+        let more = (more > 0).then(|| format!("{more} more"));
+        let paused = extension.paused.then(|| "paused".to_owned());
+        let claims: Vec<String> = prefixes.chain(more).chain(ports).chain(paused).collect();
         vec![
             extension.number.to_string(),
             extension.name.clone(),

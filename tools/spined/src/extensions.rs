@@ -9,6 +9,7 @@ use spine_io::ExtensionId;
 use spine_io::stats::Mail;
 use spine_os::daemon::protocol::{ExtensionInfo, ExtensionNumber};
 use spine_os::policy::Limits;
+use spine_os::signature::PublicKey;
 
 use crate::claims::Claims;
 use crate::clients::ClientId;
@@ -41,6 +42,8 @@ pub(crate) struct Extension {
     pub(crate) fuel: u64,
     pub(crate) messages_per_second: u32,
     pub(crate) version: u32,
+    /// Whose valid signature it carries.
+    pub(crate) signer: Option<PublicKey>,
 }
 
 /// All of them, by number and by place.
@@ -59,6 +62,8 @@ pub(crate) struct Usage {
     pub(crate) extensions: u32,
     pub(crate) memory: u64,
     pub(crate) region_bytes: u64,
+    /// Prefixes in classifiers.
+    pub(crate) claims: u64,
 }
 
 impl Usage {
@@ -67,6 +72,7 @@ impl Usage {
         let extensions = u64::from(self.extensions) + u64::from(more.extensions);
         let memory = self.memory + more.memory;
         let regions = self.region_bytes + more.region_bytes;
+        let claims = self.claims + more.claims;
         let over = |what: &str, found: u64, most: u64| {
             (found > most).then(|| {
                 format!("that makes {found} {what}, and the policy allows this user {most}")
@@ -75,6 +81,7 @@ impl Usage {
         over("extensions", extensions, limits.extensions.into())
             .or_else(|| over("bytes of extensions' memory", memory, limits.memory))
             .or_else(|| over("bytes of regions", regions, limits.region_bytes))
+            .or_else(|| over("prefixes", claims, limits.claims))
     }
 }
 
@@ -101,7 +108,9 @@ impl Extension {
                 .map(str::to_owned)
                 .chain(self.linkage.links.clone())
                 .collect(),
-            prefixes: self.claims.prefixes.clone(),
+            prefixes: self.claims.shown(),
+            claimed: u32::try_from(self.claims.prefixes.len()).unwrap_or(u32::MAX),
+            paused: self.claims.paused,
             ports: self.claims.ports.clone(),
             regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),
             version: self.version,
@@ -186,15 +195,6 @@ impl Extensions {
         }
     }
 
-    /// Who has claimed packets of an interface that these claims cannot be had beside.
-    pub(crate) fn rival(&self, wire: usize, claims: &Claims) -> Option<&Extension> {
-        let mut others = self.all.values().filter(|extension| extension.wire == wire);
-        others.find(|other| {
-            let both = !claims.prefixes.is_empty() && !other.claims.prefixes.is_empty();
-            both || claims.ports.iter().any(|port| other.claims.ports.contains(port))
-        })
-    }
-
     /// What a user has in all.
     pub(crate) fn usage(&self, user: u32) -> Usage {
         let mut usage = Usage::default();
@@ -202,6 +202,7 @@ impl Extensions {
             usage.extensions += 1;
             usage.memory += extension.memory;
             usage.region_bytes += extension.region_bytes();
+            usage.claims += extension.claims.prefixes.len() as u64;
         }
         usage
     }
@@ -214,13 +215,15 @@ mod tests {
     #[test]
     fn what_is_over_a_limit_is_named_with_the_limit() {
         let limits = Limits { extensions: 2, memory: 100, region_bytes: 10, ..Limits::USUAL };
-        let has = Usage { extensions: 1, memory: 60, region_bytes: 0 };
+        let has = Usage { extensions: 1, memory: 60, region_bytes: 0, claims: 4000 };
         let wants = |extensions, memory, region_bytes| {
-            has.over(Usage { extensions, memory, region_bytes }, &limits)
+            has.over(Usage { extensions, memory, region_bytes, claims: 96 }, &limits)
         };
         assert_eq!(wants(1, 40, 10), None);
         assert!(wants(2, 0, 0).is_some_and(|text| text.contains("3 extensions")));
         assert!(wants(1, 41, 0).is_some_and(|text| text.contains("101 bytes of extensions'")));
         assert!(wants(1, 0, 11).is_some_and(|text| text.contains("allows this user 10")));
+        let claims = has.over(Usage { claims: 97, ..Usage::default() }, &limits);
+        assert!(claims.is_some_and(|text| text.contains("4097 prefixes, and the policy allows")));
     }
 }

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use ipnet::Ipv4Net;
 use spine_abi::image::Image;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::{FUEL_PER_MESSAGE, PAGE_BYTES};
@@ -22,7 +23,7 @@ use spine_os::daemon::protocol::ExtensionNumber;
 use spine_os::domain;
 use spine_os::linker::{UnsignedImage, imported_domains, manifest_of};
 use spine_os::policy::{Asker, Limits, Policy, Wish};
-use spine_os::signature::{SecretKey, verify_author};
+use spine_os::signature::{PublicKey, SecretKey, verify_author};
 
 use crate::claims::Claims;
 use crate::clients::{ClientId, Who};
@@ -82,6 +83,7 @@ pub(crate) struct Prepared {
     pub(crate) memory: u64,
     pub(crate) fuel: u64,
     pub(crate) limits: Limits,
+    pub(crate) signer: Option<PublicKey>,
 }
 
 /// A job that has ended.
@@ -200,9 +202,10 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     let manifest = manifest_of(&wasm).map_err(|error| error.to_string())?;
     let manifest = Manifest::parse(&manifest).map_err(|error| error.to_string())?;
     let wanted = imported_domains(&wasm).map_err(|error| error.to_string())?;
-    let limits = permit(order, policy, &wasm, &manifest, &wanted)?;
+    let (limits, signer) = permit(order, policy, &wasm, &manifest, &wanted)?;
     let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
-    let more = Usage { extensions: 1, memory: 0, region_bytes };
+    let claims = order.claims.prefixes.len() as u64;
+    let more = Usage { extensions: 1, memory: 0, region_bytes, claims };
     if let Then::Load { .. } = order.then
         && let Some(over) = has.over(more, &limits)
     {
@@ -238,17 +241,18 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
         memory: u64::from(parts.header.memory_pages) * PAGE_BYTES as u64,
         fuel,
         limits,
+        signer,
     })
 }
 
-/// Whether the policy, and the client himself, allow it.
+/// Whether the policy, and the client himself, allow it; the limits, and whose signature it carries.
 fn permit(
     order: &Order,
     policy: &Policy,
     wasm: &[u8],
     manifest: &Manifest<'_>,
     imported: &[String],
-) -> Result<Limits, String> {
+) -> Result<(Limits, Option<PublicKey>), String> {
     let name = readable(manifest.name());
     let signer = match &order.signature {
         Some(text) => verify_author(wasm, text, &policy.signers()).ok(),
@@ -274,16 +278,18 @@ fn permit(
         .collect();
     let who = &order.who;
     let asker = Asker { user: who.user, name: &who.name, groups: &who.groups, signer };
+    let prefixes: Vec<Ipv4Net> = order.claims.taken().collect();
     let wish = Wish {
         extension: &name,
         interface: &order.interface,
         domains: wanted,
-        prefixes: &order.claims.prefixes,
+        prefixes: &prefixes,
         ports: &order.claims.ports,
         exports: exported.as_deref(),
         links: &links,
     };
-    policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())
+    let limits = policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())?;
+    Ok((limits, signer))
 }
 
 /// The regions, for the instance; the order keeps its own.

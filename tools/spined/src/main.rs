@@ -8,6 +8,7 @@
 //! Privileges: root's capabilities are needed to attach to interfaces; after that only those are left
 //! that claims and the linker's process need (`confine`).
 
+mod claim_requests;
 mod claims;
 mod cli;
 mod clients;

@@ -62,6 +62,7 @@ impl Server {
                 let attached = self.attach(id, &who, extension);
                 return self.answer_with(id, call.id, attached);
             }
+            Request::Claim(claim) => self.change_claims(&who, &claim),
             Request::Statistics { interface } => self.statistics(&interface),
         };
         self.answer(id, call.id, result);
@@ -113,7 +114,11 @@ impl Server {
     }
 
     /// The extension of this number, if the user may command it.
-    fn commanded(&mut self, who: &Who, number: ExtensionNumber) -> Result<&mut Extension, String> {
+    pub(crate) fn commanded(
+        &mut self,
+        who: &Who,
+        number: ExtensionNumber,
+    ) -> Result<&mut Extension, String> {
         let found = self.extensions.get_mut(number);
         let extension = found.ok_or_else(|| format!("there is no extension {number}"))?;
         if who.user != 0 && who.user != extension.user {
@@ -207,8 +212,8 @@ impl Server {
                 files.len()
             ));
         }
-        let claims = Claims { prefixes: load.prefixes, ports: load.ports };
-        self.may_claim(wire, &claims)?;
+        let claims = Claims::new(&load.prefixes, load.ports, load.claimant);
+        self.extensions.no_rival(wire, &claims)?;
         Ok(Order {
             client,
             call,
@@ -224,16 +229,6 @@ impl Server {
             regions: files.into_iter().zip(load.regions).collect(),
             then: Then::Load { keep: load.keep, handler: load.handler },
         })
-    }
-
-    fn may_claim(&self, wire: usize, claims: &Claims) -> Result<(), String> {
-        match self.extensions.rival(wire, claims) {
-            Some(other) => Err(format!(
-                "the extension {} has claimed these packets of {} already: a port is one extension's, and so are all prefixes of an interface",
-                other.name, other.interface
-            )),
-            None => Ok(()),
-        }
     }
 
     fn replace_order(
@@ -311,17 +306,18 @@ impl Server {
         keep: bool,
         handler: Option<u16>,
     ) -> Result<(Answer, Vec<OwnedFd>), String> {
-        let Prepared { mut loaded, name, handlers, domains, linkage, memory, fuel, limits } =
+        let Prepared { mut loaded, name, handlers, domains, linkage, memory, fuel, limits, signer } =
             prepared;
         self.extensions.still(order.wire, &order.shown, &linkage.links)?;
         let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
-        let more = Usage { extensions: 1, memory, region_bytes };
+        let claims = order.claims.prefixes.len() as u64;
+        let more = Usage { extensions: 1, memory, region_bytes, claims };
         if let Some(over) = self.extensions.usage(order.who.user).over(more, &limits) {
             return Err(over);
         }
         let (client, wire) = (order.client, order.wire);
         let receiver = receiver(&name, &handlers, handler)?;
-        self.may_claim(order.wire, &order.claims)?;
+        self.extensions.no_rival(order.wire, &order.claims)?;
         let Limits { messages_per_second, .. } = limits;
         let (fifo, beside) = self.fifo(order.client, order.wire, messages_per_second)?;
         let adapter = self.wires.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
@@ -357,6 +353,7 @@ impl Server {
             fuel,
             messages_per_second,
             version: 1,
+            signer,
         });
         if let Err(why) = self.claim(number) {
             self.close_unused(client, wire, &beside);
@@ -392,7 +389,8 @@ impl Server {
         number: ExtensionNumber,
         prepared: Prepared,
     ) -> Result<Answer, String> {
-        let Prepared { loaded, name, handlers, domains, linkage, memory, limits, .. } = prepared;
+        let Prepared { loaded, name, handlers, domains, linkage, memory, limits, signer, .. } =
+            prepared;
         let who = &order.who;
         self.extensions.still(order.wire, &order.shown, &linkage.links)?;
         let user = self.commanded(who, number)?.user;
@@ -417,7 +415,7 @@ impl Server {
         extension.version += 1;
         (extension.name, extension.handlers) = (name, handlers);
         (extension.domains, extension.memory) = (domains, memory);
-        extension.linkage = linkage;
+        (extension.linkage, extension.signer) = (linkage, signer);
         Ok(Answer::Loaded(extension.describe(number, Mail::default())))
     }
 

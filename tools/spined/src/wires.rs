@@ -7,6 +7,7 @@
 //! kernel has every packet. The programs are attached by links that end with this process, however it
 //! ends: then the kernel has them again.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use spine_io::nic::xdp::{SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_io::{AdapterSetup, Machine, MachineError, TrustedKey};
 use spine_xdp_progs::Port;
 
-use crate::claims::Claims;
 use crate::cli::{Configuration, XdpMode};
 use crate::confine;
 
@@ -42,10 +42,8 @@ pub(crate) struct Wire {
     pub(crate) classifier: Classifier,
     pub(crate) ifindex: u32,
     pub(crate) port: Port,
-    /// What is claimed by all extensions together.
-    pub(crate) claimed: Claims,
-    /// Addresses of this machine that the classifier knows.
-    pub(crate) addresses: Vec<Ipv4Addr>,
+    /// Addresses of this machine that the daemon found, and the classifier knows.
+    pub(crate) addresses: BTreeSet<Ipv4Addr>,
 }
 
 /// All of them. The order of the fields is the order in which they end: first nothing is claimed any more.
@@ -163,8 +161,8 @@ fn attach_all(
             unfinished_checksums: is_virtual(name),
         };
         classifier.set_port(ifindex, port)?;
-        let (name, claimed, addresses) = (name.clone(), Claims::default(), Vec::new());
-        let wire = Wire { name, classifier, ifindex, port, claimed, addresses };
+        let (name, addresses) = (name.clone(), BTreeSet::new());
+        let wire = Wire { name, classifier, ifindex, port, addresses };
         opened.push(Opened { wire, sockets, frames });
     }
     Ok((opened, memory))
@@ -228,7 +226,7 @@ fn stack(mut sockets: Vec<XdpNic>, interface: &str) -> Result<Box<dyn Nic>, XdpE
 }
 
 /// An interface's link-layer address.
-fn mac(interface: &str) -> Option<[u8; 6]> {
+pub(crate) fn mac(interface: &str) -> Option<[u8; 6]> {
     let mut all = nix::ifaddrs::getifaddrs().ok()?;
     all.find_map(|found| {
         let link = *found.address.as_ref()?.as_link_addr()?;
@@ -237,12 +235,10 @@ fn mac(interface: &str) -> Option<[u8; 6]> {
 }
 
 /// The IPv4 addresses of this machine, on all interfaces, and their broadcast addresses.
-pub(crate) fn own_addresses() -> Vec<Ipv4Addr> {
-    let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    all.flat_map(|found| [found.address, found.broadcast])
-        .flatten()
-        .filter_map(|address| Some(address.as_sockaddr_in()?.ip()))
-        .collect()
+pub(crate) fn own_addresses() -> impl Iterator<Item = Ipv4Addr> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let both = all.flat_map(|found| [found.address, found.broadcast]).flatten();
+    both.filter_map(|address| Some(address.as_sockaddr_in()?.ip()))
 }
 
 /// What `/sys` says of an interface; the mount must be of this network namespace.

@@ -10,6 +10,19 @@ fn load() -> Load {
     }
 }
 
+fn claim() -> Request {
+    let prefix: Ipv4Net = "10.1.0.0/16".parse().unwrap();
+    let address = "10.1.0.1".parse().unwrap();
+    let changes = vec![
+        ClaimChange::Take(prefix),
+        ClaimChange::Leave(prefix),
+        ClaimChange::Forget(prefix),
+        ClaimChange::Own(address),
+        ClaimChange::Disown(address),
+    ];
+    Request::Claim(Claim { extension: 1, enabled: Some(false), changes })
+}
+
 fn requests() -> Vec<Request> {
     vec![
         Request::Hello { version: VERSION, program: "test".to_owned() },
@@ -20,6 +33,7 @@ fn requests() -> Vec<Request> {
         Request::Replace { extension: 1, signature: Some("spine-signature 00".to_owned()) },
         Request::Attach { extension: 1 },
         Request::Statistics { interface: "left".to_owned() },
+        claim(),
     ]
 }
 
@@ -47,7 +61,7 @@ fn answers_survive_the_wire() {
 
 #[test]
 fn the_examples_in_the_documentation_are_understood() {
-    let hello = br#"{"id":1,"request":{"hello":{"version":2,"program":"spinectl"}}}"#;
+    let hello = br#"{"id":1,"request":{"hello":{"version":3,"program":"spinectl"}}}"#;
     assert!(matches!(parse(hello).unwrap().request, Request::Hello { version: VERSION, .. }));
     let load = br#"{"id":2,"request":{"load":{"interface":"eth1"}}}"#;
     let Request::Load(load) = parse(load).unwrap().request else { panic!("a load") };
@@ -86,6 +100,13 @@ fn what_is_over_its_limit_is_named() {
             "prefixes of 65",
         ),
         (Request::Load(Load { ports: vec![7; 65], ..load() }), "ports of 65"),
+        (
+            Request::Claim(Claim {
+                changes: vec![ClaimChange::Take(Ipv4Net::default()); 1025],
+                ..Claim::default()
+            }),
+            "changes of 1025: at most 1024",
+        ),
         (Request::Load(Load { domains: Some(vec![long]), ..load() }), "bytes of a name"),
         (
             Request::Load(Load { signature: Some("0".repeat(4097)), ..load() }),
@@ -113,6 +134,8 @@ fn unknown_words_are_refused() {
         r#"{"id":1,"request":{"attach":{"extension":-1}}}"#,
         r#"{"id":1,"request":{"send":{"extension":1,"handler":1,"arguments":"00"}}}"#,
         r#"{"id":1,"request":{"load":{"interface":"a","prefixes":["10.0.0.0/33"]}}}"#,
+        r#"{"id":1,"request":{"claim":{"extension":1,"interface":"a"}}}"#,
+        r#"{"id":1,"request":{"claim":{"extension":1,"changes":[{"steal":"10.0.0.0/8"}]}}}"#,
     ] {
         assert!(parse(text.as_bytes()).is_err(), "{text}");
     }
