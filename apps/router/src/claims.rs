@@ -56,6 +56,14 @@ pub trait Classifier {
     /// # Errors
     /// [`ClassifierError`].
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError>;
+    /// What was said of claims and addresses holds when this returns, if not before: a classifier that is
+    /// elsewhere is told of many at a time.
+    ///
+    /// # Errors
+    /// [`ClassifierError`]; some of it may not hold.
+    fn flush(&mut self) -> Result<(), ClassifierError> {
+        Ok(())
+    }
 }
 
 /// One thing to tell the classifier.

@@ -136,18 +136,20 @@ pub struct Fib<R: Store> {
     idle: usize,
     sequence: u32,
     complete_checksums: bool,
+    /// The numbers of the adapters, and which of them are to give everything to the kernel.
+    numbers: Vec<u16>,
     paused: Vec<bool>,
 }
 
 impl<R: Store> Fib<R> {
-    /// The table in a region of zeroes, [`layout::REGION_BYTES`] long, for this many adapters, all of
-    /// which start paused.
-    pub fn new(region: R, adapters: usize, complete_checksums: bool) -> Self {
-        Self::of(Layout::Dir24, region, adapters, complete_checksums)
+    /// The table in a region of zeroes, [`layout::REGION_BYTES`] long, for adapters with these numbers, all
+    /// of which start paused.
+    pub fn new(region: R, numbers: &[u16], complete_checksums: bool) -> Self {
+        Self::of(Layout::Dir24, region, numbers, complete_checksums)
     }
 
     /// The same with another layout, of its length.
-    pub fn of(layout: Layout, region: R, adapters: usize, complete_checksums: bool) -> Self {
+    pub fn of(layout: Layout, region: R, numbers: &[u16], complete_checksums: bool) -> Self {
         let region = Rc::new(region);
         let half = |which| {
             let shared = Shared(Rc::clone(&region));
@@ -157,8 +159,8 @@ impl<R: Store> Fib<R> {
             }
         };
         let halves = [half(0), half(1)];
-        let paused = vec![true; adapters];
-        Self { region, halves, idle: 0, sequence: 0, complete_checksums, paused }
+        let (numbers, paused) = (numbers.to_vec(), vec![true; numbers.len()]);
+        Self { region, halves, idle: 0, sequence: 0, complete_checksums, numbers, paused }
     }
 
     /// Makes the operations true for every adapter, and returns when they are. Gives back what had
@@ -200,10 +202,10 @@ impl<R: Store> Fib<R> {
     pub fn swap(&mut self, adapters: &mut [Box<dyn Adapter>]) -> Result<(), FibError> {
         self.sequence = self.sequence.wrapping_add(1);
         let half = u32::try_from(self.idle).unwrap_or(0);
-        let swaps = (0..).zip(&self.paused).map(|(adapter, paused)| Swap {
+        let swaps = self.numbers.iter().zip(&self.paused).map(|(adapter, paused)| Swap {
             half,
             sequence: self.sequence,
-            adapter,
+            adapter: *adapter,
             complete_checksums: self.complete_checksums,
             paused: *paused,
         });

@@ -1,30 +1,48 @@
-//! The interfaces the adapters own, in the order of the command line.
+//! The interfaces whose adapters forward, in the order of the command line.
 
 use crate::netlink::state::IfIndex;
 
-/// Our interfaces: the position of one is the index of its adapter, and so the `peer` of a next hop.
+/// Our interfaces, and the numbers of their adapters: what a next hop calls its `peer`.
+///
+/// On adapters of one's own the number of an adapter is the position of its interface; a daemon has others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Interfaces(Vec<IfIndex>);
+pub struct Interfaces {
+    indices: Vec<IfIndex>,
+    numbers: Vec<u16>,
+}
 
 impl Interfaces {
-    /// Those with these numbers, in the order of their adapters.
+    /// Those with these indices, whose adapters are numbered in this order.
     pub fn new(indices: Vec<IfIndex>) -> Self {
-        Self(indices)
+        let numbers = (0..).take(indices.len()).collect();
+        Self { indices, numbers }
     }
 
-    /// The adapter that owns an interface.
+    /// The same interfaces, on adapters with these numbers; those without one are left out.
+    #[must_use]
+    pub fn on_adapters(mut self, numbers: Vec<u16>) -> Self {
+        self.indices.truncate(numbers.len());
+        Self { numbers, ..self }
+    }
+
+    /// The number of an interface's adapter.
     pub fn adapter(&self, interface: IfIndex) -> Option<u16> {
-        let position = self.0.iter().position(|ours| *ours == interface)?;
-        u16::try_from(position).ok()
+        let position = self.indices.iter().position(|ours| *ours == interface)?;
+        self.numbers.get(position).copied()
     }
 
     /// Whether the interface is one of ours.
     pub fn contains(&self, interface: IfIndex) -> bool {
-        self.0.contains(&interface)
+        self.indices.contains(&interface)
     }
 
-    /// Their numbers, in the order of their adapters.
+    /// Their indices, in the order of the command line.
     pub fn indices(&self) -> &[IfIndex] {
-        &self.0
+        &self.indices
+    }
+
+    /// The numbers of their adapters, in the same order.
+    pub fn numbers(&self) -> &[u16] {
+        &self.numbers
     }
 }

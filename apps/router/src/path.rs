@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::adapters::Adapter;
 use crate::claims::Classifier;
 use crate::dataplane::DataPath;
+use crate::netlink::state::IfIndex;
 use crate::spined::Spined;
 use crate::start::Failure;
 
@@ -26,10 +27,11 @@ impl Path {
         }
     }
 
-    pub(crate) fn classifier(&self) -> Box<dyn Classifier> {
+    /// What keeps packets apart on these interfaces, which are the adapters' in their order.
+    pub(crate) fn classifier(&self, interfaces: &[IfIndex]) -> Box<dyn Classifier> {
         match self {
             Self::Own(own) => own.classifier(),
-            Self::Spined(spined) => spined.classifier(),
+            Self::Spined(spined) => spined.classifier(interfaces),
         }
     }
 

@@ -104,8 +104,13 @@ impl<R: Store> Router<R> {
         let adapters = parts.adapters.len();
         let mut router = Self {
             mirror: parts.mirror,
+            fib: Fib::of(
+                parts.layout,
+                parts.region,
+                parts.ours.numbers(),
+                parts.complete_checksums,
+            ),
             ours: parts.ours,
-            fib: Fib::of(parts.layout, parts.region, adapters, parts.complete_checksums),
             table: Table::new(parts.layout.groups(), NEXT_HOPS),
             claims: Claims::new(),
             adapters: parts.adapters,
@@ -290,6 +295,9 @@ impl<R: Store> Router<R> {
             if let Err(error) = news.tell(self.classifier.as_mut()) {
                 tracing::warn!(%error, ?news, "left to the kernel");
             }
+        }
+        if let Err(error) = self.classifier.flush() {
+            tracing::warn!(%error, "left to the kernel, or taken from it by way of the adapters");
         }
         tracing::debug!(
             operations = update.operations.len(),

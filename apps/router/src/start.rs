@@ -156,24 +156,24 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         }
         Opened::Owned(interface, owner) => {
             may_attach(options, alone, interface)?;
-            let order = owner.order(&options.interfaces)?;
-            let known = order.iter().filter_map(|at| ours.indices().get(*at).copied());
-            ours = Interfaces::new(known.collect());
+            ours = ours.on_adapters(owner.numbers(&options.interfaces)?);
             eprintln!("spine-router: spined owns the interfaces: its adapters are used");
             let table = table(expected)?;
-            (Path::Spined(owner.load(&module, table.region())?), expected, table)
+            let spined = owner.load(&options.interfaces, &module, table.region())?;
+            (Path::Spined(spined), expected, table)
         }
     };
 
     let complete_checksums =
         options.completes_checksums(mirror.state(), data_path.finishes_checksums());
+    let classifier = data_path.classifier(ours.indices());
     let parts = Parts {
         mirror,
         ours,
         layout,
         region: table,
         adapters: data_path.adapters(),
-        classifier: data_path.classifier(),
+        classifier,
         complete_checksums,
         bypass_kernel_policy: options.bypass_kernel_policy,
         say: Box::new(|sentence| eprintln!("spine-router: {sentence}")),

@@ -167,7 +167,7 @@ impl Host {
             claims: Claims::new(),
             told: PrefixMap::new(),
             addresses: BTreeSet::new(),
-            fib: Fib::new(HeapRegion::new(), 2, false),
+            fib: Fib::new(HeapRegion::new(), &[0, 1], false),
             adapters: vec![Echo::boxed(usize::MAX), Echo::boxed(usize::MAX)],
         }
     }
@@ -507,7 +507,7 @@ fn a_multipath_route_is_claimed_only_if_all_its_hops_are_ours() {
 
 #[test]
 fn a_silent_adapter_is_named() {
-    let mut fib = Fib::new(HeapRegion::new(), 1, false);
+    let mut fib = Fib::new(HeapRegion::new(), &[0], false);
     let mut adapters = vec![Echo::boxed(1)];
     let operations = [Operation::Paint(prefix("10.0.0.0/8"), GROUP_KERNEL)];
     assert!(fib.apply(&operations, &mut adapters).is_ok());
