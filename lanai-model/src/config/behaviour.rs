@@ -44,6 +44,18 @@ const PROCESSOR: &[Rule] = &[
         "a binary of the time; the flags are derived, and operation 7 is no instruction here",
     ),
     (
+        "relative branch, lanai4",
+        "25 bits from the branch's address + 4",
+        Mark::Src,
+        "Myricom's binutils for the form; its start of the user context for the + 4",
+    ),
+    (
+        "register branch (SBR), lanai4",
+        "to rs1 op rs3",
+        Mark::Src,
+        "Myricom's binutils for the form; derived: bit 1 changes nothing, with bit 2 it is no instruction",
+    ),
+    (
         "lanai4",
         "the dual form of 4.0 and the sub-word accesses of 4.1 together",
         Mark::Der,

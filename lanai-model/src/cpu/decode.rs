@@ -193,7 +193,7 @@ fn dual(word: u32) -> Op {
     }
 }
 
-/// BR, and with bit 1 set v11's BRR and SCC, which the LANai 4 does not have (facts 2.3).
+/// BR, and with bit 1 set: on the LANai 4 the same relative to the pc, over the same range; on v11 BRR and SCC \[SRC\].
 fn branch(word: u32, isa: Isa) -> Op {
     let condition = branch_condition(word);
     if !bit(word, 1) {
@@ -205,11 +205,34 @@ fn branch(word: u32, isa: Isa) -> Op {
             Op::BranchRelative { condition, rs1: rs1(word), offset }
         }
         (Isa::V11, false) => Op::SetCondition { condition, rd: rs1(word) },
-        (Isa::Lanai4, _) => Op::Illegal,
+        (Isa::Lanai4, _) => Op::BranchRelative { condition, rs1: PC, offset: branch_offset(word) },
     }
 }
 
-/// 1111: SLS, SLI, SPLS and `punt`.
+/// The distance of the LANai 4's relative branch: 25 bits, the highest its sign.
+pub(super) fn branch_offset(word: u32) -> i32 {
+    (word << 7).cast_signed() >> 7 & !0b11
+}
+
+/// Whether `word` is SBR, the LANai 4's branch to two registers combined; what its bit 2 would do is not known \[SRC\].
+pub(super) fn is_register_branch(word: u32) -> bool {
+    word & 0xf003_f804 == 0xf003_c000 && field(word, 8, 3) != 7
+}
+
+/// SBR. Its bit 1 says that the target is relative, which the registers say too: it changes nothing \[DER\].
+fn register_branch(word: u32) -> Op {
+    match alu(field(word, 8, 3)) {
+        Some(op) => Op::BranchRegister {
+            condition: branch_condition(word),
+            op,
+            rs1: rs1(word),
+            rs2: special(word),
+        },
+        None => Op::Illegal,
+    }
+}
+
+/// 1111: SLS, SLI, SPLS, SBR and `punt`.
 fn special_memory(word: u32, isa: Isa) -> Op {
     let rd = rd(word);
     let constant = u32::from(rs1(word)) << 16 | word & 0xffff;
@@ -228,6 +251,7 @@ fn special_memory(word: u32, isa: Isa) -> Op {
             Op::Memory { access, rd, base: rs1(word), mode, offset: signed(word, 10) }
         }
         _ if word == PUNT && isa == Isa::Lanai4 => Op::Punt,
+        _ if is_register_branch(word) && isa == Isa::Lanai4 => register_branch(word),
         _ => Op::Illegal,
     }
 }

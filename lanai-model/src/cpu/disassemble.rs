@@ -3,10 +3,12 @@
 //! For v11 the text is what LLVM's disassembler prints, and `<unknown>` for the words it refuses: also those that the
 //! processor executes because the bits that LLVM insists on are irrelevant. (LLVM crashes on a memory access at a shifted
 //! register with an unknown shift; here that is `<unknown>` too.) For the LANai 4 there is no such authority. Its text is the
-//! same where the instruction is, with registers named as its programmers knew them, and two forms of its own:
+//! same where the instruction is, with registers named as its programmers knew them, and four forms of its own:
 //!
 //! ```text
 //! punt                                to the other context
+//! bt.r %pc, 0x1c                      relative to the pc, which is the branch's address + 4
+//! beq  (%r6 add %r7)                  to two registers combined
 //! sub  %r0, (%r1 add %r14), %r14      r14 = r0 - (r1 + r14), the dual form
 //! ```
 
@@ -14,7 +16,8 @@ use std::fmt::{self, Write as _};
 
 use super::Isa;
 use super::decode::{
-    PC, PUNT, bit, branch_condition, field, rd, register_condition, rs1, rs2, signed, special,
+    PC, PUNT, bit, branch_condition, branch_offset, field, is_register_branch, rd,
+    register_condition, rs1, rs2, signed, special,
 };
 
 /// The operations by number; 7 is the shift or, with a register, whatever `JJJJJ` says.
@@ -257,7 +260,7 @@ fn branch(word: u32, isa: Isa) -> Option<String> {
         return Some(format!("b{when}\t{:#x}", word & 0x01ff_fffc));
     }
     if isa == Isa::Lanai4 {
-        return None;
+        return Some(format!("b{when}.r\t%pc, {}", Hex(branch_offset(word))));
     }
     if bit(word, 24) {
         // LLVM knows the relative branch from register 0 only.
@@ -270,6 +273,11 @@ fn branch(word: u32, isa: Isa) -> Option<String> {
 fn special_memory(word: u32, isa: Isa) -> Option<String> {
     if word == PUNT && isa == Isa::Lanai4 {
         return Some("punt".into());
+    }
+    if is_register_branch(word) && isa == Isa::Lanai4 {
+        let (when, op) = (condition(branch_condition(word)), operation(field(word, 8, 3)));
+        let (a, b) = (Name(rs1(word), isa), Name(special(word), isa));
+        return Some(format!("b{when}\t({a} {op} {b})"));
     }
     let constant = u32::from(rs1(word)) << 16 | word & 0xffff;
     let (name, store, step) = match (field(word, 15, 3), field(word, 12, 3)) {

@@ -79,6 +79,8 @@ pub(super) enum Op {
     Branch { condition: u8, target: u32 },
     /// To rs1 + offset, if the condition holds.
     BranchRelative { condition: u8, rs1: u8, offset: i32 },
+    /// To rs1 op rs2, if the condition holds.
+    BranchRegister { condition: u8, op: Alu, rs1: u8, rs2: u8 },
     /// rd = 1 if the condition holds, else 0.
     SetCondition { condition: u8, rd: u8 },
     /// rd = bits of rs1 counted.
@@ -101,6 +103,7 @@ impl Op {
             | Op::CountBits { rs1, .. } => 1 << rs1,
             Op::Register { rs1, rs2, .. }
             | Op::ShiftRegister { rs1, rs2, .. }
+            | Op::BranchRegister { rs1, rs2, .. }
             | Op::Select { rs1, rs2, .. } => 1 << rs1 | 1 << rs2,
             Op::Memory { access, rd, base, .. } => 1 << base | access.reads(rd),
             Op::MemoryRegister { access, rd, base, mode, rs2, .. } => {

@@ -84,6 +84,13 @@ impl Cpu {
                     self.jump(self.registers.get(rs1).wrapping_add_signed(offset));
                 }
             }
+            Op::BranchRegister { condition, op, rs1, rs2 } => {
+                let status = self.registers.flags::<FOUR>();
+                if alu::holds(condition, status) {
+                    let (a, b) = (self.registers.get(rs1), self.registers.get(rs2));
+                    self.jump(alu::result(op, a, b, status));
+                }
+            }
             Op::SetCondition { condition, rd } => {
                 self.write::<FOUR>(
                     rd,

@@ -138,6 +138,9 @@ fn encode(whole: &str, parts: &Mnemonic<'_>, operands: &[Operand]) -> Option<u32
             let operation = position(&["", "popc", "leadz", "trailz"], parts.name)?;
             Some(0xd << 28 | rd << 23 | from << 18 | operation)
         }
+        (name, [Register(2), Number(offset)]) if name.starts_with('b') && parts.suffix == "r" => {
+            relative_branch(&name[1..], *offset)
+        }
         (name, [to]) if name.starts_with('b') => branch(&name[1..], parts, *to),
         (_, [Register(rd)]) => {
             let condition = position(&CONDITIONS, whole.strip_prefix('s')?)?;
@@ -232,6 +235,10 @@ fn branch(condition: &str, parts: &Mnemonic<'_>, to: Operand) -> Option<u32> {
             let offset = u32::from(u16::try_from(offset).ok().filter(|offset| offset % 4 == 0)?);
             Some(0xe << 28 | branch_condition(condition) | 1 << 24 | offset | 0b10)
         }
+        (Operand::Dual { a, operation, b }, "") => {
+            let fields = a << 18 | operation << 8 | b << 3;
+            Some(0xf003_c000 | branch_condition(condition) | fields)
+        }
         // `or` into the pc, with the operands where LLVM has them.
         (Operand::Register(register), "") if condition == 0 => {
             Some(register_form(5, 2, 0, register))
@@ -241,6 +248,14 @@ fn branch(condition: &str, parts: &Mnemonic<'_>, to: Operand) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+/// The LANai 4's branch relative to the pc.
+fn relative_branch(condition: &str, offset: i64) -> Option<u32> {
+    let condition = position(&CONDITIONS, condition)?;
+    let within = (-(1 << 24)..1 << 24).contains(&offset) && offset % 4 == 0;
+    let offset = i32::try_from(offset).ok().filter(|_| within)?.cast_unsigned();
+    Some(0xe << 28 | branch_condition(condition) | offset & 0x01ff_fffc | 0b10)
 }
 
 /// Loads and stores, in the form that the address wants.

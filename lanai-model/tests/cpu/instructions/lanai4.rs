@@ -134,7 +134,7 @@ fn a_user_context_started_as_firmware_of_the_time_does_runs_and_comes_back() {
         mov     function, %r17
         add     %pc, 0x8, %apc
         punt
-        bt      back
+        bt.r    %pc, 0x1c
         nop
         add     %sp, 0x0, %fp
         add     %pc, 0x8, %rca
@@ -142,7 +142,7 @@ fn a_user_context_started_as_firmware_of_the_time_does_runs_and_comes_back() {
         st      %rca, [--%sp]
 again:  bt      again
         punt
-back:   mov     0x1, %r6
+        mov     0x1, %r6
         punt
         mov     0x2, %r6
 end:    bt      end

@@ -46,6 +46,33 @@ fn jumps_have_one_delay_slot() {
 }
 
 #[test]
+fn the_lanai_4_branches_relative_to_the_pc_and_to_two_registers() {
+    let slot = "add %r9, 0x1, %r9";
+    for (code, before, target) in [
+        // The branch over an assembler block in firmware of the time: 28 from the next word.
+        (".word 0xe000001e", 0, BASE + 4 + 28),
+        ("bt.r %pc, 0x1c", 0, BASE + 4 + 28),
+        ("bt.r %pc, -0x4", 0, BASE),
+        ("bt.r %pc, -0x1004", 0, 0),
+        ("bne.r %pc, 0x40", 0, BASE + 4 + 0x40),
+        ("beq.r %pc, 0x40", 0, BASE + 8),
+        ("bt (%r6 add %r7)", 0x2000, 0x2010),
+        (".word 0xf01bc038", 0x2000, 0x2010),
+        ("bne (%r6 sub %r7)", 0x2000, 0x1ff0),
+        ("beq (%r6 add %r7)", 0x2000, BASE + 8),
+        // Relative, with the bit that says so.
+        (".word 0xf00bc03a", 0, BASE + 4 + 0x10),
+    ] {
+        case(code, format!("{code}\n{slot}").leak())
+            .on(Isa::Lanai4)
+            .with(&[(6, before), (7, 0x10)])
+            .gives(&[(2, target), (9, 1)])
+            .cycles(2)
+            .check();
+    }
+}
+
+#[test]
 fn a_load_into_the_v11_pc_has_two_delay_slots() {
     case("return", "ld [%r6], %pc\nadd %r9, 0x1, %r9\nadd %r9, 0x1, %r9\nadd %r9, 0x1, %r9")
         .steps(3)
@@ -91,8 +118,9 @@ fn undefined_words_stop_the_processor_and_nothing_else() {
     let lanai4 = [
         0xd000_0007,
         0xd000_0700,
-        0xe004_0002,
-        0xe100_0002,
+        0xf003_c004,
+        0xf003_c700,
+        0xf003_c800,
         0xc398_1f00,
         0x8114_0000,
         0xa116_4802,
