@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use spine_abi::{Endpoint, Message};
 use spine_fib::layout;
 use spine_fib::protocol::{SWAP, SWAPPED, Swap};
-use spine_fib::{Load, Store, Writer, used};
+use spine_fib::{Load, Store, Writer, lc_trie, used};
 
 use crate::adapters::{Adapter, AdapterError};
 use crate::trie::{self, TrieHalf};
@@ -52,7 +52,7 @@ const ATTEMPTS: u32 = 8;
 pub enum Layout {
     /// DIR-24-8.
     Dir24,
-    /// The LC-trie of the paper's card: 64 groups, each of which is one next hop.
+    /// The LC-trie of the paper's card.
     LcTrie,
 }
 
@@ -61,7 +61,7 @@ impl Layout {
     pub fn region_bytes(self) -> usize {
         match self {
             Self::Dir24 => layout::REGION_BYTES,
-            Self::LcTrie => spine_fib::lc_trie::REGION_BYTES,
+            Self::LcTrie => lc_trie::REGION_BYTES,
         }
     }
 
@@ -70,6 +70,14 @@ impl Layout {
         match self {
             Self::Dir24 => GROUPS,
             Self::LcTrie => trie::GROUPS,
+        }
+    }
+
+    /// Next hops there are, the reserved one included.
+    pub fn next_hops(self) -> u16 {
+        match self {
+            Self::Dir24 => NEXT_HOPS,
+            Self::LcTrie => trie::NEXT_HOPS,
         }
     }
 }
@@ -224,7 +232,7 @@ impl<R: Store> Fib<R> {
     pub fn take_used(&self, next_hop: u16) -> bool {
         match &self.halves[self.idle] {
             Half::Dir24(_) => used(&*self.region).take(next_hop),
-            Half::LcTrie(half) => half.take_used(next_hop),
+            Half::LcTrie(_) => lc_trie::used(&*self.region).take(next_hop),
         }
     }
 

@@ -21,7 +21,7 @@ use spine_fib::Store;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Claims, Classifier};
-use crate::fib::{Fib, FibError, Layout, NEXT_HOPS};
+use crate::fib::{Fib, FibError, Layout};
 use crate::freshness;
 use crate::interfaces::Interfaces;
 use crate::netlink::socket::NetlinkError;
@@ -111,7 +111,7 @@ impl<R: Store> Router<R> {
                 parts.complete_checksums,
             ),
             ours: parts.ours,
-            table: Table::new(parts.layout.groups(), NEXT_HOPS),
+            table: Table::new(parts.layout.groups(), parts.layout.next_hops()),
             claims: Claims::new(),
             adapters: parts.adapters,
             classifier: parts.classifier,

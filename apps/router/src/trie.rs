@@ -1,21 +1,23 @@
 //! A half of the paper's table: the same operations as on DIR-24-8, of which a trie is built.
 //!
-//! A group is one next hop here, the first of its buckets: all flows of a multipath route go one way. The
-//! trie of a changed half is built anew. When the routes need more room than there is, the half has none of
-//! them, so that all packets are the kernel's, until they fit again.
+//! The trie of a half with other routes is built anew. When the routes need more room than there is, the half
+//! has none of them, so that all packets are the kernel's, until they fit again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
+use spine_fib::Store;
 use spine_fib::lc_trie::{self, Route, Trie};
-use spine_fib::{NextHop, Store};
 
 use crate::fib::{GROUP_NO_ROUTE, Operation};
 
 /// Groups of a half, the reserved ones included.
-#[expect(clippy::cast_possible_truncation, reason = "64 of them")]
-pub(crate) const GROUPS: u16 = lc_trie::NEXT_HOPS as u16;
+#[expect(clippy::cast_possible_truncation, reason = "256 of them")]
+pub(crate) const GROUPS: u16 = lc_trie::GROUPS as u16;
+/// Next hops of a half, the reserved one included.
+#[expect(clippy::cast_possible_truncation, reason = "256 of them")]
+pub(crate) const NEXT_HOPS: u16 = lc_trie::NEXT_HOPS as u16;
 
 /// Writes one half.
 #[derive(Debug)]
@@ -24,16 +26,12 @@ pub(crate) struct TrieHalf<R: Store> {
     which: u32,
     /// What was painted, but for what looks like the prefix around it.
     routes: PrefixMap<Ipv4Net, u16>,
-    hops: HashMap<u16, NextHop>,
-    /// The next hop of each group.
-    groups: HashMap<u16, u16>,
 }
 
 impl<R: Store> TrieHalf<R> {
     /// A writer for the half with this number, all zeroes.
     pub(crate) fn new(region: R, which: u32) -> Self {
-        let (routes, hops, groups) = Default::default();
-        Self { region, which, routes, hops, groups }
+        Self { region, which, routes: PrefixMap::new() }
     }
 
     /// Carries the operations out; gives back 0.0.0.0/0 if the routes have no room.
@@ -42,17 +40,10 @@ impl<R: Store> TrieHalf<R> {
         for operation in operations {
             match operation {
                 Operation::SetNextHop(number, hop) => {
-                    self.hops.insert(*number, *hop);
-                    for group in self.groups_of(*number) {
-                        self.write_group(group, hop);
-                    }
+                    Trie::set_next_hop(&self.region, self.which, *number, hop);
                 }
                 Operation::SetGroup(group, buckets) => {
-                    let Some(number) = buckets.first() else { continue };
-                    self.groups.insert(*group, *number);
-                    if let Some(hop) = self.hops.get(number) {
-                        self.write_group(*group, hop);
-                    }
+                    Trie::set_group(&self.region, self.which, *group, buckets);
                 }
                 Operation::Paint(prefix, group) => {
                     self.paint(*prefix, *group);
@@ -61,22 +52,6 @@ impl<R: Store> TrieHalf<R> {
             }
         }
         if painted { self.build() } else { BTreeSet::new() }
-    }
-
-    /// Whether any group with this next hop was used since this was last asked.
-    pub(crate) fn take_used(&self, next_hop: u16) -> bool {
-        let used = lc_trie::used(&self.region);
-        // Each of them is asked: what was used before is to be forgotten.
-        self.groups_of(next_hop).into_iter().fold(false, |any, group| used.take(group) | any)
-    }
-
-    fn groups_of(&self, next_hop: u16) -> Vec<u16> {
-        let groups = self.groups.iter().filter(|(_, number)| **number == next_hop);
-        groups.map(|(group, _)| *group).collect()
-    }
-
-    fn write_group(&self, group: u16, hop: &NextHop) {
-        Trie::set_next_hop(&self.region, self.which, group, hop);
     }
 
     fn paint(&mut self, prefix: Ipv4Net, group: u16) {
@@ -115,7 +90,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use proptest::prelude::*;
-    use spine_fib::{Action, Addresses};
+    use spine_fib::{Action, Addresses, NextHop};
 
     use super::*;
     use crate::testing::{HeapRegion, PREFIXES, addresses, prefix};
@@ -180,25 +155,31 @@ mod tests {
         let group = [Operation::SetNextHop(1, hop(1)), Operation::SetGroup(2, vec![1])];
         assert!(half.write(&group).is_empty());
         let net = |n: u32| Ipv4Net::new((n << 12).into(), 24).expect("a prefix");
-        let many: Vec<Operation> = (0..4_000).map(|n| Operation::Paint(net(n), 2)).collect();
+        let many: Vec<Operation> = (0..8_000).map(|n| Operation::Paint(net(n), 2)).collect();
         let starved = half.write(&many);
         assert_eq!(starved, BTreeSet::from([Ipv4Net::default()]));
         assert_eq!(found(&region, net(7).addr()), NextHop::NO_ROUTE);
-        let fewer: Vec<Operation> = (1_000..4_000).map(|n| Operation::Paint(net(n), 0)).collect();
+        let fewer: Vec<Operation> = (1_000..8_000).map(|n| Operation::Paint(net(n), 0)).collect();
         assert!(half.write(&fewer).is_empty());
         assert_eq!(found(&region, net(7).addr()), hop(1));
         assert_eq!(found(&region, net(2_000).addr()), NextHop::NO_ROUTE);
     }
 
     #[test]
-    fn the_use_of_a_next_hop_is_that_of_all_its_groups() {
+    fn the_flows_of_a_multipath_route_take_the_ways_that_its_group_has_at_the_time() {
         let region = region();
-        let mut half = TrieHalf::new(&region, 0);
-        half.write(&[Operation::SetGroup(2, vec![9]), Operation::SetGroup(3, vec![9])]);
-        assert!(!half.take_used(9));
-        lc_trie::used(&region).mark(3);
-        lc_trie::used(&region).mark(2);
-        assert!(half.take_used(9));
-        assert!(!half.take_used(9), "both are forgotten");
+        let mut half = TrieHalf::new(&region, 1);
+        let all = "0.0.0.0/0".parse().expect("a prefix");
+        let hops = (1..=3).map(|number| Operation::SetNextHop(number, hop(number)));
+        half.write(&hops.collect::<Vec<_>>());
+        half.write(&[Operation::SetGroup(2, vec![1, 2, 1, 3]), Operation::Paint(all, 2)]);
+        let ways = || {
+            let half = lc_trie::Half::new(&region, 1);
+            [0, 1, 2, 3].map(|flow| half.next_hop(half.lookup(0x0a00_0001), || flow).1.peer)
+        };
+        assert_eq!(ways(), [1, 2, 1, 3]);
+        // A group that loses all ways but one needs no trie built anew.
+        half.write(&[Operation::SetGroup(2, vec![3])]);
+        assert_eq!(ways(), [3; 4]);
     }
 }

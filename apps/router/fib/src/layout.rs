@@ -13,6 +13,8 @@
 
 use spine_abi::limits;
 
+use crate::groups::Groups;
+
 /// Next-hop groups of a half.
 pub const GROUPS: usize = 4096;
 /// Buckets of a group, at most.
@@ -44,6 +46,15 @@ pub(crate) const TBL8: usize = DIR + DIR_ENTRIES * 2;
 pub(crate) const GROUP: usize = TBL8 + TBL8S * TBL8_ENTRIES * 2;
 pub(crate) const BUCKET: usize = GROUP + GROUPS * 4;
 pub(crate) const NEXT_HOP: usize = BUCKET + GROUPS * BUCKETS * 2;
+
+/// From a group to a next hop.
+pub(crate) const PLACES: Groups = Groups {
+    groups: GROUPS,
+    next_hops: NEXT_HOPS,
+    group: GROUP,
+    bucket: BUCKET,
+    next_hop: NEXT_HOP,
+};
 
 /// Bytes of a half, in whole pages so that the halves share none.
 pub const HALF_BYTES: usize = (NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES).next_multiple_of(4096);

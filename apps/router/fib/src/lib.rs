@@ -26,6 +26,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod groups;
 pub mod layout;
 #[cfg(any(test, feature = "lc-trie"))]
 pub mod lc_trie;

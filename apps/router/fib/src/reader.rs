@@ -1,9 +1,6 @@
 //! The lookup: address to group to next hop.
 
-use crate::layout::{
-    BUCKET, BUCKETS, DIR, GROUP, GROUPS, HALF_BYTES, HALVES, NEXT_HOP, NEXT_HOP_BYTES, NEXT_HOPS,
-    NO_HOP, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S, USED,
-};
+use crate::layout::{DIR, HALF_BYTES, HALVES, PLACES, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S, USED};
 use crate::next_hop::NextHop;
 use crate::{Load, Store, Used};
 
@@ -38,19 +35,7 @@ impl<'a, Region: Load> Half<'a, Region> {
     /// only where the group has several.
     #[inline(always)]
     pub fn next_hop(&self, group: u16, flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
-        let group = usize::from(group) & (GROUPS - 1);
-        let word = self.region.u32_at(self.base + GROUP + group * 4);
-        let (mask, single) = (word as usize & (BUCKETS - 1), (word >> 16) as usize);
-        let index = match mask {
-            0 => single,
-            mask => {
-                let bucket = group * BUCKETS + (flow_hash() as usize & mask);
-                usize::from(self.region.u16_at(self.base + BUCKET + bucket * 2))
-            }
-        };
-        let index = index & (NEXT_HOPS - 1);
-        let hop = NextHop::load(self.region, self.base + NEXT_HOP + index * NEXT_HOP_BYTES);
-        (u16::try_from(index).unwrap_or(NO_HOP), hop)
+        PLACES.next_hop(self.region, self.base, group, flow_hash)
     }
 }
 
@@ -88,6 +73,7 @@ const fn fold(value: u64, factor: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::{BUCKETS, NEXT_HOPS};
     use crate::memory::Memory;
     use proptest::prelude::*;
 

@@ -5,8 +5,7 @@ use core::fmt;
 
 use crate::Store;
 use crate::layout::{
-    BUCKET, BUCKETS, DIR, DIR_ENTRIES, FIRST_GROUP, GROUP, GROUPS, KERNEL_GROUP, NEXT_HOP,
-    NEXT_HOP_BYTES, NEXT_HOPS, NO_HOP, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S,
+    DIR, DIR_ENTRIES, GROUPS, KERNEL_GROUP, PLACES, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S,
 };
 use crate::next_hop::NextHop;
 use crate::reader::base;
@@ -87,34 +86,20 @@ impl<Region: Store> Writer<Region> {
     /// are given by naming a next hop several times.
     ///
     /// # Panics
-    /// If `group` is not one of the caller's (from [`FIRST_GROUP`] on, under [`GROUPS`]), the number of
-    /// buckets is not a power of two up to 64, or a next hop is not under [`NEXT_HOPS`].
+    /// If `group` is not one of the caller's (from [`FIRST_GROUP`](crate::layout::FIRST_GROUP) on, under
+    /// [`GROUPS`]), the number of buckets is not a power of two up to 64, or a next hop is not under
+    /// [`NEXT_HOPS`](crate::layout::NEXT_HOPS).
     pub fn set_group(&mut self, group: u16, buckets: &[u16]) {
-        let index = usize::from(group);
-        assert!(group >= FIRST_GROUP && index < GROUPS, "group {group} is not the caller's");
-        assert!(
-            buckets.len().is_power_of_two() && buckets.len() <= BUCKETS,
-            "a group has 1, 2, 4, ... or {BUCKETS} buckets, not {}",
-            buckets.len()
-        );
-        assert!(buckets.iter().all(|hop| usize::from(*hop) < NEXT_HOPS), "a next hop that is none");
-        for (i, hop) in buckets.iter().enumerate() {
-            self.region.set_u16(self.base + BUCKET + (index * BUCKETS + i) * 2, *hop);
-        }
-        let mask = u16::try_from(buckets.len() - 1).expect("64 buckets at most, checked above");
-        let word = u32::from(mask) | (u32::from(buckets[0]) << 16);
-        self.region.set_u32(self.base + GROUP + index * 4, word);
+        PLACES.set(&self.region, self.base, group, buckets);
     }
 
     /// Writes a next hop.
     ///
     /// # Panics
-    /// If `index` is [`NO_HOP`] or not under [`NEXT_HOPS`].
+    /// If `index` is [`NO_HOP`](crate::layout::NO_HOP) or not under
+    /// [`NEXT_HOPS`](crate::layout::NEXT_HOPS).
     pub fn set_next_hop(&mut self, index: u16, hop: &NextHop) {
-        let valid = index != NO_HOP && usize::from(index) < NEXT_HOPS;
-        assert!(valid, "next hop {index} is not the caller's");
-        let offset = self.base + NEXT_HOP + usize::from(index) * NEXT_HOP_BYTES;
-        hop.store(&self.region, offset);
+        PLACES.set_next_hop(&self.region, self.base, index, hop);
     }
 
     /// How many tbl8s are free: room for more 24-bit prefixes with longer ones inside.

@@ -248,7 +248,7 @@ fn a_full_table_is_said_once_and_counted() {
     in_namespace(|| {
         let mut bench = Bench::new(false);
         bench.said();
-        bench.router.table = Table::new(crate::fib::FIRST_GROUP, NEXT_HOPS);
+        bench.router.table = Table::new(crate::fib::FIRST_GROUP, crate::fib::NEXT_HOPS);
         bench.after("ip route add 10.9.0.0/16 via 10.1.1.2");
         bench.after("ip route add 10.8.0.0/16 via 10.1.1.3");
         let sentence = "the table is full: prefixes without room in it, 1 at first, are left to the \

@@ -1,6 +1,7 @@
 //! What the daemon counts, in the router's words.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use spine_abi::Reason;
 use spine_os::client::AdapterStatistics as Counted;

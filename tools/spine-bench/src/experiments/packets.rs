@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use spine_fib::layout::FIRST_GROUP;
 use spine_fib::lc_trie::Route;
 
-/// Next hops of the routes, numbered from 1.
-pub(super) const NEXT_HOPS: u16 = 16;
+/// Groups of the routes, each with one next hop of the same number.
+const GROUPS: u16 = 16;
+
+/// Their numbers.
+pub(super) fn groups() -> std::ops::Range<u16> {
+    FIRST_GROUP..FIRST_GROUP + GROUPS
+}
 
 /// Lengths of prefixes, about as often as in a routing table of the time.
 const LENGTHS: [u8; 10] = [24, 24, 24, 24, 16, 16, 22, 19, 20, 23];
@@ -18,7 +24,7 @@ pub(super) fn routes(count: u32) -> Vec<Route> {
         let network = if network == 127 { 126 } else { network };
         let length = LENGTHS[n as usize % LENGTHS.len()];
         let host = u32::MAX >> length;
-        let group = u16::try_from(n % u32::from(NEXT_HOPS)).unwrap_or(0) + 1;
+        let group = u16::try_from(n % u32::from(GROUPS)).unwrap_or(0) + FIRST_GROUP;
         Route { address: (network << 24 | spread & 0xff_ffff) & !host, length, group }
     };
     (0..count).map(route).collect()

@@ -106,7 +106,8 @@ impl Laboratory {
             mtu: 1_500,
             addresses: Addresses::new([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]),
         };
-        for index in 1..=packets::NEXT_HOPS {
+        for index in packets::groups() {
+            Trie::set_group(&table, 0, index, &[index]);
             Trie::set_next_hop(&table, 0, index, &hop);
         }
         Ok(table)

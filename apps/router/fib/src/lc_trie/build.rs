@@ -3,11 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{
-    HALF_BYTES, NEXT_HOP, NEXT_HOP_BYTES, NEXT_HOPS, NO_PREFIX, NODES, PREFIXES_AT, ROUTES_AT,
-    base, bits,
-};
-use crate::layout::NO_HOP;
+use super::{GROUPS, HALF_BYTES, NO_PREFIX, NODES, PLACES, PREFIXES_AT, ROUTES_AT, base, bits};
 use crate::{NextHop, Store};
 
 /// A route: packets to `address`/`length` (host order) belong to `group`.
@@ -17,7 +13,7 @@ pub struct Route {
     pub address: u32,
     /// Bits of the network, 0 to 32.
     pub length: u8,
-    /// Its group: a next hop under [`NEXT_HOPS`].
+    /// Its group, under [`GROUPS`].
     pub group: u16,
 }
 
@@ -54,7 +50,7 @@ impl Trie {
     /// [`TooLarge`].
     ///
     /// # Panics
-    /// If a length is over 32 or a group not under [`NEXT_HOPS`]: the caller's own numbers.
+    /// If a length is over 32 or a group not under [`GROUPS`]: the caller's own numbers.
     pub fn build(routes: &[Route]) -> Result<Self, TooLarge> {
         let mut trie = Self { nodes: Vec::new(), routes: Vec::new(), prefixes: Vec::new() };
         trie.sort_out(&sorted(routes));
@@ -149,7 +145,7 @@ impl Trie {
         }
     }
 
-    /// Writes it into a half, which nobody reads meanwhile. Next hops are written apart.
+    /// Writes it into a half, which nobody reads meanwhile. Groups and next hops are written apart.
     pub fn write(&self, region: &impl Store, which: u32) {
         let base = base(which);
         let routes = NODES + self.nodes.len() * 4;
@@ -173,14 +169,22 @@ impl Trie {
         region.set_u32(base + PREFIXES_AT, word(prefixes));
     }
 
+    /// Says which next hops a group has: 1, 2, 4, ... or 64 buckets; a flow goes to one of them.
+    ///
+    /// # Panics
+    /// If `group` is not one of the caller's (from [`FIRST_GROUP`](crate::layout::FIRST_GROUP) on, under
+    /// [`GROUPS`]), the number of buckets is not a power of two up to 64, or a next hop is not under
+    /// [`NEXT_HOPS`](super::NEXT_HOPS).
+    pub fn set_group(region: &impl Store, which: u32, group: u16, buckets: &[u16]) {
+        PLACES.set(region, base(which), group, buckets);
+    }
+
     /// Writes a next hop into a half.
     ///
     /// # Panics
-    /// If `index` is [`NO_HOP`] or not under [`NEXT_HOPS`].
+    /// If `index` is [`NO_HOP`](crate::layout::NO_HOP) or not under [`NEXT_HOPS`](super::NEXT_HOPS).
     pub fn set_next_hop(region: &impl Store, which: u32, index: u16, hop: &NextHop) {
-        let valid = index != NO_HOP && usize::from(index) < NEXT_HOPS;
-        assert!(valid, "next hop {index} is not the caller's");
-        hop.store(region, base(which) + NEXT_HOP + usize::from(index) * NEXT_HOP_BYTES);
+        PLACES.set_next_hop(region, base(which), index, hop);
     }
 }
 
@@ -204,7 +208,7 @@ fn sorted(routes: &[Route]) -> Vec<Route> {
         .iter()
         .map(|route| {
             assert!(route.length <= 32, "a prefix has at most 32 bits, not {}", route.length);
-            assert!(usize::from(route.group) < NEXT_HOPS, "there are {NEXT_HOPS} groups");
+            assert!(usize::from(route.group) < GROUPS, "there are {GROUPS} groups");
             let host = u32::MAX.checked_shr(route.length.into()).unwrap_or(0);
             Route { address: route.address & !host, ..*route }
         })

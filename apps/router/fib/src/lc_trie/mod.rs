@@ -3,21 +3,23 @@
 //! For memories in which DIR-24-8 does not fit. Level compression gives a node as many children as keeps
 //! at least half of them in use; path compression skips the bits that all routes below share. A lookup
 //! follows a few nodes to one route, compares it, and if the skipped bits were wrong goes to the routes
-//! that are its prefixes. Addresses lead to the same groups as in DIR-24-8; a group is one next hop.
+//! that are its prefixes. Addresses lead to groups, and these to next hops, as in DIR-24-8.
 //!
 //! | bytes of a half | what | entry |
 //! |---|---|---|
-//! | 0..4 | zero | |
-//! | 4..8 | where the routes start, from the half's start | u32 |
-//! | 8..12 | where the prefixes start, from the half's start | u32 |
-//! | 12..16 | zero | |
-//! | 16..2064 | 64 next hops | 32 bytes, see [`NextHop`] |
-//! | then | nodes | u32: children (log2, 5 bits), bits skipped (7), first child or route (20) |
+//! | 4 | zero | |
+//! | 4 | where the routes start, from the half's start | u32 |
+//! | 4 | where the prefixes start, from the half's start | u32 |
+//! | 4 | zero | |
+//! | 8 KiB | 256 next hops | 32 bytes, see [`NextHop`] |
+//! | 1 KiB | 256 groups | u16 mask (buckets - 1), u16 next hop if there is one bucket |
+//! | 32 KiB | 64 buckets of each group | u16: a next hop |
+//! | 87 KiB | nodes | u32: children (log2, 5 bits), bits skipped (7), first child or route (20) |
 //! | then | routes without longer ones inside | u32 address, then a u32 as a prefix's |
 //! | then | prefixes: routes with longer ones inside | u32: length (6 bits), group (10), its own prefix (16) |
 //!
-//! Two halves and a USED area, as in DIR-24-8; one page of WebAssembly memory in all. A change builds the
-//! trie anew. A region of zeroes has no routes. The reader trusts nothing it reads: it takes a bounded
+//! Two halves and a USED area, as in DIR-24-8; four pages of WebAssembly memory in all, a quarter of the card's.
+//! That is room for some 4,000 routes. A change builds the trie anew. A region of zeroes has no routes. The reader trusts nothing it reads: it takes a bounded
 //! number of steps, and a damaged table gives wrong answers.
 
 #[cfg(any(test, feature = "writer"))]
@@ -26,30 +28,48 @@ mod build;
 #[cfg(any(test, feature = "writer"))]
 pub use build::{Route, TooLarge, Trie};
 
-use crate::layout::{HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP};
+use crate::groups::Groups;
+use crate::layout::{BUCKETS, HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP};
 use crate::next_hop::NextHop;
 use crate::{Load, Store, Used};
+use spine_abi::limits::PAGE_BYTES;
 
-/// Next hops of a half, and so groups.
-pub const NEXT_HOPS: usize = 64;
+/// Next hops of a half.
+pub const NEXT_HOPS: usize = 256;
+/// Groups of a half.
+pub const GROUPS: usize = 256;
+/// Bytes of the region.
+pub const REGION_BYTES: usize = 4 * PAGE_BYTES;
 /// Bytes of a half.
-pub const HALF_BYTES: usize = 32_512;
+pub const HALF_BYTES: usize = (REGION_BYTES - NEXT_HOPS) / HALVES;
 /// Where the USED area starts.
 pub const USED: usize = HALVES * HALF_BYTES;
-/// Bytes of the region.
-pub const REGION_BYTES: usize = 65_536;
 
 const ROUTES_AT: usize = 4;
 const PREFIXES_AT: usize = 8;
 const NEXT_HOP: usize = 16;
-const NODES: usize = NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES;
+const GROUP: usize = NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES;
+const BUCKET: usize = GROUP + GROUPS * 4;
+const NODES: usize = BUCKET + GROUPS * BUCKETS * 2;
+/// From a group to a next hop.
+const PLACES: Groups = Groups {
+    groups: GROUPS,
+    next_hops: NEXT_HOPS,
+    group: GROUP,
+    bucket: BUCKET,
+    next_hop: NEXT_HOP,
+};
+/// An offset in a half is at most this: the bits of one, and a multiple of four.
+const OFFSET: u32 = 0x1_fffc;
 /// The prefix of a route that has none.
 const NO_PREFIX: u32 = 0xffff;
 /// A chain of prefixes is at most this long: each is shorter than the one before.
 const LENGTHS: usize = 33;
 
 const _: () = assert!(USED + NEXT_HOPS <= REGION_BYTES);
-const _: () = assert!(HALF_BYTES.is_multiple_of(4));
+const _: () = assert!(HALF_BYTES.is_multiple_of(4) && HALF_BYTES <= OFFSET as usize + 4);
+// A group stands in ten bits of an entry.
+const _: () = assert!(GROUPS <= 1 << 10);
 
 /// One half of the table, to be read.
 #[derive(Debug, Clone, Copy)]
@@ -102,15 +122,14 @@ impl<'a, Region: Load> Half<'a, Region> {
     /// Where something starts. A damaged word leads to some place of this half, or beyond the region.
     #[inline(always)]
     fn offset(&self, at: usize) -> usize {
-        (self.region.u32_at(self.base + at) & 0x7ffc) as usize
+        (self.region.u32_at(self.base + at) & OFFSET) as usize
     }
 
-    /// The next hop of `group`, and its index (for [`Used`]). It is the same for all flows.
+    /// The next hop of `group` for a flow, and its index (for [`Used`]). The flow's hash is asked for
+    /// only where the group has several.
     #[inline(always)]
-    pub fn next_hop(&self, group: u16, _flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
-        let index = usize::from(group) & (NEXT_HOPS - 1);
-        let hop = NextHop::load(self.region, self.base + NEXT_HOP + index * NEXT_HOP_BYTES);
-        (u16::try_from(index).unwrap_or(0), hop)
+    pub fn next_hop(&self, group: u16, flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
+        PLACES.next_hop(self.region, self.base, group, flow_hash)
     }
 }
 

@@ -92,23 +92,47 @@ fn an_empty_region_and_an_empty_trie_have_no_route() {
     check(&[], &[1, 0x7fff_ffff]);
 }
 
+fn hop(peer: u16) -> NextHop {
+    let addresses = Addresses::new([2; 6], [1; 6]);
+    NextHop { action: Action::Forward, peer, mtu: 1500, addresses }
+}
+
 #[test]
-fn a_group_leads_to_its_next_hop() {
+fn a_group_with_one_next_hop_asks_for_no_hash() {
     let region = Memory::new();
-    let hop = NextHop {
-        action: Action::Forward,
-        peer: 1,
-        mtu: 1500,
-        addresses: Addresses::new([2; 6], [1; 6]),
-    };
-    Trie::set_next_hop(&region, 1, 63, &hop);
-    assert_eq!(Half::new(&region, 1).next_hop(63, || 0), (63, hop));
-    assert_eq!(Half::new(&region, 0).next_hop(63, || 0).1, NextHop::NO_ROUTE);
+    Trie::set_next_hop(&region, 1, 255, &hop(1));
+    Trie::set_group(&region, 1, 254, &[255]);
+    let no_hash = || panic!("nobody has to choose");
+    assert_eq!(Half::new(&region, 1).next_hop(254, no_hash), (255, hop(1)));
+    assert_eq!(Half::new(&region, 0).next_hop(254, no_hash).1, NextHop::NO_ROUTE);
+    assert_eq!(Half::new(&region, 1).next_hop(NO_ROUTE_GROUP, no_hash).1, NextHop::NO_ROUTE);
+}
+
+#[test]
+fn a_flow_goes_to_its_bucket_of_a_group_as_in_the_other_table() {
+    let (region, other) = (Memory::new(), Memory::new());
+    let mut writer = crate::Writer::new(&other, 0);
+    let buckets: Vec<u16> = (0..64).map(|bucket| bucket * 7 % 3 + 1).collect();
+    for index in 1..=3 {
+        Trie::set_next_hop(&region, 0, index, &hop(index));
+        writer.set_next_hop(index, &hop(index));
+    }
+    let (trie, dir24) = (Half::new(&region, 0), crate::Half::new(&other, 0));
+    for count in [1, 2, 4, 64] {
+        Trie::set_group(&region, 0, 9, &buckets[..count]);
+        writer.set_group(9, &buckets[..count]);
+        for flow in 0..1000 {
+            let hash = crate::flow_hash(1, flow, 17, 0);
+            let expected = buckets[hash as usize % count];
+            assert_eq!(trie.next_hop(9, || hash), (expected, hop(expected)));
+            assert_eq!(dir24.next_hop(9, || hash), (expected, hop(expected)));
+        }
+    }
 }
 
 #[test]
 fn more_than_fits_is_refused_with_its_size() {
-    let routes = table(4000);
+    let routes = table(8000);
     let error = Trie::build(&routes).unwrap_err();
     assert!(error.bytes > HALF_BYTES - NODES);
 }

@@ -7,7 +7,7 @@ use std::thread_local;
 use proptest::prelude::*;
 
 use super::*;
-use crate::layout::{NO_ROUTE_GROUP, TBL8S};
+use crate::layout::{NO_HOP, NO_ROUTE_GROUP, TBL8S};
 use crate::memory::Memory;
 use crate::{Action, Addresses, Half, Load};
 use spine_abi::Reason;
