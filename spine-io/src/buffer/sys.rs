@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use memmap2::MmapMut;
+use nix::sys::mman::{MmapAdvise, madvise};
 use spine_abi::HandlerNumber;
 use spine_abi::metadata::TIMED_BYTES;
 
@@ -164,6 +165,12 @@ impl FrameMemory {
         owner: Box<dyn Any + Send + Sync>,
     ) -> (Arc<Self>, Vec<Vec<Frame>>) {
         static NUMBER: AtomicU16 = AtomicU16::new(0);
+        // A child would get copies of pages that the kernel writes packets into, and we page faults for each
+        // page afterwards. Where it cannot be had, all else holds.
+        // SAFETY: the bytes are mapped (1), and only children miss them.
+        let _ = unsafe {
+            madvise(base.cast(), frames as usize * frame_bytes, MmapAdvise::MADV_DONTFORK)
+        };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let memory = Arc::new(Self { base, frame_bytes, frames, number, _owner: owner });
         let each = frames / u32::from(homes.max(1));
