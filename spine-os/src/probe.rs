@@ -10,8 +10,8 @@
 //!
 //! Left out: what the fuel of an import pays for beyond the call (copies, sends); two extensions that work
 //! against each other's caches on two processors; and first touches of pages, which do not happen, since
-//! all memory is there when an extension is loaded (an application that takes pages of its region away
-//! again can bring them about).
+//! all memory is there when an extension is loaded (where an application takes pages of its region away
+//! again and again, its extension is struck out).
 
 use std::fmt;
 use std::time::Duration;

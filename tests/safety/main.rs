@@ -8,5 +8,6 @@ mod regions;
 mod scene;
 mod screen;
 mod suite;
+mod taken;
 mod wall;
 mod wires;

@@ -176,6 +176,7 @@ fn judge(case: &Case, scene: &Scene, offender: ExtensionId) {
                 Offence::Trapped => "trapped",
                 Offence::ReturnedEarly => "returned_early",
                 Offence::Orphaned => "orphaned",
+                Offence::Faulted => "faulted",
             };
             assert!(offence.is_empty() || offence == known, "{name}: {known}");
             assert!(dropped("handler_stopped") >= limit, "{name}");

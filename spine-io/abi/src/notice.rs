@@ -7,7 +7,7 @@
 //! | bytes of the arguments | field |
 //! |---|---|
 //! | 0 | kind: 1, an extension was unloaded for its strikes or with another; 2, it was unloaded because somebody asked |
-//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early, 4 what it was linked against is gone; 0 of kind 2 |
+//! | 1 | why: 1 out of fuel, 2 trapped, 3 returned early, 4 what it was linked against is gone, 5 its memory was taken away; 0 of kind 2 |
 //! | 2..4 | the extension's number |
 //! | 4..8 | strikes in the window; 0 of kind 2 |
 //!
@@ -31,6 +31,8 @@ pub enum Offence {
     ReturnedEarly = 3,
     /// Nothing it did: an extension whose domain it was linked against is gone.
     Orphaned = 4,
+    /// Pages of a region were taken away while it ran, over and over: each costs time that no fuel pays for.
+    Faulted = 5,
 }
 
 impl Offence {
@@ -41,6 +43,7 @@ impl Offence {
             Self::Trapped => "trapped",
             Self::ReturnedEarly => "returned before their messages were done",
             Self::Orphaned => "were linked against a domain whose extension is gone",
+            Self::Faulted => "ran on regions whose memory was taken away again and again",
         }
     }
 }
@@ -100,6 +103,7 @@ impl Notice {
             (&UNLOADED, 2) => Offence::Trapped,
             (&UNLOADED, 3) => Offence::ReturnedEarly,
             (&UNLOADED, 4) => Offence::Orphaned,
+            (&UNLOADED, 5) => Offence::Faulted,
             _ => return None,
         };
         Some(Self::Unloaded { extension, offence, strikes })
@@ -112,8 +116,13 @@ mod tests {
 
     #[test]
     fn a_notice_survives_its_message() {
-        let offences =
-            [Offence::OutOfFuel, Offence::Trapped, Offence::ReturnedEarly, Offence::Orphaned];
+        let offences = [
+            Offence::OutOfFuel,
+            Offence::Trapped,
+            Offence::ReturnedEarly,
+            Offence::Orphaned,
+            Offence::Faulted,
+        ];
         for offence in offences {
             let notice = Notice::Unloaded { extension: 63, offence, strikes: 100 };
             assert_eq!(Notice::from_message(&notice.to_message()), Some(notice));

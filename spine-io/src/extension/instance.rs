@@ -310,6 +310,7 @@ impl Instance {
         state.slots = address(layout.slots);
         state.stride = address(stride);
         state.own = Some(layout.own);
+        state.paging.share(layout.populated && !layout.regions.is_empty());
         Ok(())
     }
 
@@ -457,7 +458,7 @@ impl Instance {
         // The message whose handler was running when the entry ended badly; the first one if the
         // extension did not even ask, so that every entry makes progress.
         let stopped = match ending {
-            Ending::Finished => 0,
+            Ending::Finished | Ending::Faulted => 0,
             Ending::ReturnedEarly => burst.len() - answered,
             Ending::OutOfFuel | Ending::Trapped | Ending::CalleeTrapped => {
                 usize::from(answered < burst.len())
@@ -499,18 +500,24 @@ impl Instance {
         state.fuel = fuel;
         state.renewed = fuel;
         state.share = share;
+        state.paging.begin();
         // Until the first request the loop itself runs on one message's fuel.
         if self.store.set_fuel(fuel).is_err() {
             return Ending::Trapped;
         }
         let result = self.run.call(&mut self.store, ());
         let left = self.store.get_fuel().unwrap_or(0);
-        self.store.data_mut().settle(left);
+        let state = self.store.data_mut();
+        state.settle(left);
+        let faulted = state.paging.end();
         match result {
             Ok(()) => {
-                let state = self.store.data();
                 let all = state.answered == state.burst.len() || state.spent >= state.share;
-                if all { Ending::Finished } else { Ending::ReturnedEarly }
+                match all {
+                    true if faulted => Ending::Faulted,
+                    true => Ending::Finished,
+                    false => Ending::ReturnedEarly,
+                }
             }
             Err(error) => {
                 link::restore_stack(&mut self.store);

@@ -17,6 +17,7 @@ use spine_abi::declaration::{DomainDeclaration, Signature};
 use spine_abi::interface::{EXTENSION_CALL, Value};
 use wasmtime::{AsContextMut, Caller, Engine, FuncType, Linker, Result, Store, Trap, Val, ValType};
 
+use super::paging;
 use super::state::{Phase, State};
 
 /// A domain that an extension was linked against.
@@ -93,8 +94,12 @@ fn call(
     let mut callee = state.rack.swap_remove(found.ok_or(CalleeTrapped)?);
 
     std::mem::swap(&mut state.rack, &mut callee.store.data_mut().rack);
+    let before = state.paging.is_looking().then(paging::faults);
     let (left, result) = enter(&mut callee.store, position, fuel, arguments, results);
     let state = caller.data_mut();
+    if let Some(before) = before {
+        state.paging.except(paging::faults().saturating_sub(before));
+    }
     std::mem::swap(&mut state.rack, &mut callee.store.data_mut().rack);
     state.rack.push(callee);
     caller.set_fuel(left)?;
@@ -112,10 +117,14 @@ fn enter(
     let Some(function) = store.data().interfaces.get(position).copied() else {
         return (fuel, Err(CalleeTrapped.into()));
     };
-    let before = std::mem::replace(&mut store.data_mut().phase, Phase::Called);
+    let state = store.data_mut();
+    let before = std::mem::replace(&mut state.phase, Phase::Called);
+    state.paging.begin();
     let result = store.set_fuel(fuel).and_then(|()| function.call(&mut *store, arguments, results));
     let left = store.get_fuel().unwrap_or(0);
-    store.data_mut().phase = before;
+    let state = store.data_mut();
+    state.phase = before;
+    state.traps += u64::from(state.paging.end());
     let result = result.map_err(|error| {
         restore_stack(&mut *store);
         let out_of_fuel = error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel);

@@ -78,6 +78,8 @@ pub enum Ending {
     Trapped,
     /// It returned before it had asked for every message.
     ReturnedEarly,
+    /// It went through its burst, and much of its memory was not there: somebody takes it away.
+    Faulted,
     /// An extension that it called trapped: its message is lost with it, and the fault is the other's.
     CalleeTrapped,
 }
@@ -100,6 +102,7 @@ impl Ending {
             Self::OutOfFuel => Some(Offence::OutOfFuel),
             Self::Trapped => Some(Offence::Trapped),
             Self::ReturnedEarly => Some(Offence::ReturnedEarly),
+            Self::Faulted => Some(Offence::Faulted),
         }
     }
 }

@@ -10,6 +10,7 @@ use wasmtime::{Func, Global};
 
 use super::link::{Lent, Link};
 use super::outcome::{Body, Pending};
+use super::paging::Paging;
 use super::sys::OwnMemory;
 use super::timer::Timers;
 use crate::buffer::reference::Kept;
@@ -92,6 +93,7 @@ pub(super) struct State {
     pub(super) traps: u64,
 
     pub(super) timers: Timers,
+    pub(super) paging: Paging,
 }
 
 impl State {
@@ -129,6 +131,7 @@ impl State {
             interfaces: Vec::new(),
             traps: 0,
             timers: Timers::default(),
+            paging: Paging::default(),
         }
     }
 
