@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use spine_abi::fifo::{ASLEEP, GONE, Side, Word, slot};
 use spine_abi::limits::{HOST_FIFO, MESSAGE_BYTES};
-use spine_os::client::{Client, ClientError, Counts, FifoInfo, Load};
+use spine_os::client::{Client, ClientError, Counts, Event, FifoInfo, Load, Means};
 use spine_os::daemon::file;
 use spine_os::daemon::protocol::{
     Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer,
@@ -92,6 +93,55 @@ fn a_storm_of_messages_makes_no_system_call_while_both_sides_are_awake() {
     assert_eq!((info.sent, info.received, info.lost), (all, all, 0));
     // None of it went over the control socket, and neither does what else a client may hear.
     assert_eq!(client.counts().sent, all);
+}
+
+/// Refuses io_uring to this thread and those it starts, as the filter of a container does.
+fn deny_io_uring() {
+    let rules = [(nix::libc::SYS_io_uring_setup, Vec::new())].into_iter().collect();
+    let deny = SeccompAction::Errno(nix::libc::EPERM.cast_unsigned());
+    let architecture = std::env::consts::ARCH.try_into().expect("a known architecture");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, deny, architecture);
+    let program: BpfProgram = filter.expect("rules").try_into().expect("a program");
+    seccompiler::apply_filter(&program).expect("a filter");
+}
+
+#[test]
+fn a_client_sleeps_in_io_uring_or_where_it_is_denied_that_in_poll_and_is_woken_alike() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let daemon = Daemon::start(net.router(), &["client", "server"]);
+    for (denied, means) in [(false, Means::IoUring), (true, Means::Poll)] {
+        let socket = daemon.socket();
+        let application = std::thread::spawn(move || {
+            if denied {
+                deny_io_uring();
+            }
+            let mut client = Client::open_at(&socket, "sleeper").expect("the daemon listens");
+            let number = client.load(&load(), &echo(1, 0), &[]).expect("loaded").number;
+            let start = Instant::now();
+            let nothing = client.receive(Duration::from_millis(30)).expect("it may wait");
+            assert!(nothing.is_none() && start.elapsed() >= Duration::from_millis(30));
+            for _ in 0..20 {
+                // Both sides are asleep by then.
+                std::thread::sleep(Duration::from_millis(2));
+                storm(&mut client, number, 1).expect("answered");
+            }
+            // What the daemon says wakes it, too.
+            let unloader = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                Client::open_at(&socket, "other").expect("ok").unload(number).expect("unloaded");
+            });
+            match client.receive(PATIENCE) {
+                Ok(Some(Event::Ended { extension, .. })) => assert_eq!(extension, number),
+                other => panic!("{other:?}"),
+            }
+            unloader.join().expect("the other one");
+            (client.means(), client.counts())
+        });
+        let (found, counts) = application.join().expect("an application");
+        assert_eq!(found, means);
+        assert!(counts.sleeps > 0 && counts.heard > 0, "{means:?}: {counts:?}");
+    }
 }
 
 /// A client by hand: a connection, and its end of a FIFO as it came.

@@ -3,7 +3,6 @@
 //! The two halves of an end may be used by two threads. What the other end breaks closes both halves: an
 //! end that has seen a false count, or heard the doorbell ring again and again for nothing, does not listen any more.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,8 +15,8 @@ use thiserror::Error;
 use crate::bell::{Bell, HungUp};
 use crate::memory::{self, Fds, OpenError};
 use crate::protocol::{self, BadCount, Consumer, Memory, Producer};
-use crate::sleeper::{Sleeper, Watch};
 use crate::sys::Mapping;
+use crate::waiter::Waiter;
 
 /// Why an end is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -151,7 +150,7 @@ impl End {
                 consumer: Consumer::new(from, side, 0),
                 shared,
                 idle_rings: 0,
-                sleeping: None,
+                waiter: Waiter::default(),
                 counts: Counts::default(),
             },
         })
@@ -265,7 +264,7 @@ pub struct Receiver {
     shared: Arc<Shared>,
     consumer: Consumer<Arc<Mapping>>,
     idle_rings: u32,
-    sleeping: Option<(Sleeper, Watch)>,
+    waiter: Waiter,
     counts: Counts,
 }
 
@@ -359,17 +358,8 @@ impl Receiver {
     /// Sleeps on this end alone; says whether the doorbell may have rung.
     fn sleep(&mut self, most: Duration) -> bool {
         self.counts.sleeps += 1;
-        if self.sleeping.is_none() {
-            self.sleeping = Sleeper::new().ok().map(|mut sleeper| {
-                let watch = sleeper.watch(self.shared.bell.fd());
-                (sleeper, watch)
-            });
-        }
-        match &mut self.sleeping {
-            Some((sleeper, watch)) => sleeper.sleep(most).is_err() || sleeper.take_fired(*watch),
-            // An application may have been denied io_uring (containers often are).
-            None => poll_once(&self.shared.bell, most).unwrap_or(true),
-        }
+        let heard = self.waiter.wait(&[(0, self.shared.bell.as_fd())], most);
+        heard.map_or(true, |heard| heard.contains(&true))
     }
 
     /// Says that this end is about to sleep; look once more after this, and only then sleep.
@@ -439,14 +429,4 @@ impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.bell.as_fd()
     }
-}
-
-/// Waits by poll(2), where there is no io_uring; says whether the bell is readable.
-fn poll_once(bell: &Bell, most: Duration) -> io::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
-    // Rounded up to whole milliseconds: a short wait is still a wait.
-    let millis = most.as_micros().div_ceil(1000);
-    let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-    Ok(poll(&mut fds, timeout)? > 0)
 }

@@ -15,7 +15,7 @@
 //!
 //! Not here: who may open a FIFO and what its messages may do; that is for the adapter and the daemon.
 //!
-//! Reading order: [`protocol`], [`end`], [`memory`], [`bell`], [`sleeper`].
+//! Reading order: [`protocol`], [`end`], [`memory`], [`bell`], [`sleeper`], [`waiter`].
 
 pub mod bell;
 pub mod end;
@@ -23,8 +23,10 @@ pub mod memory;
 pub mod protocol;
 pub mod sleeper;
 mod sys;
+pub mod waiter;
 
 pub use end::{Closed, Counts, End, Polled, Receiver, SendError, Sender, create};
 pub use memory::{Fds, OpenError};
 pub use sleeper::Sleeper;
 pub use spine_abi::fifo::Side;
+pub use waiter::Waiter;

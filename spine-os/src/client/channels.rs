@@ -22,6 +22,8 @@ const MOMENT: Duration = Duration::from_micros(50);
 
 /// The FIFO to one adapter.
 struct Channel {
+    /// Its number among the FIFOs this client ever had, from 1.
+    number: u64,
     interface: String,
     end: HostEnd,
     /// The extensions of each place, the oldest first.
@@ -44,6 +46,8 @@ pub(super) struct Channels {
     known: HashMap<ExtensionNumber, Known>,
     /// What FIFOs that were closed had done.
     past: Counts,
+    /// FIFOs opened so far.
+    opened: u64,
 }
 
 impl Channels {
@@ -85,7 +89,8 @@ impl Channels {
         let fds = fds.map_err(|_| ClientError::Daemon("no FIFO came".to_owned()))?;
         let end = HostEnd::from_fds(Fds::from_fds(fds))?;
         let (interface, places) = (interface.to_owned(), HashMap::new());
-        let channel = Channel { interface, end, places, told: false };
+        self.opened += 1;
+        let channel = Channel { number: self.opened, interface, end, places, told: false };
         match before.and_then(|at| Some((at, self.all.get_mut(at)?))) {
             Some((at, place)) => {
                 let gone = std::mem::replace(place, channel);
@@ -141,7 +146,9 @@ impl Channels {
             let Some(channel) = self.all.get_mut(known.channel) else { return Ok(()) };
             match channel.end.send(&message) {
                 Ok(()) => return Ok(()),
-                Err(SendError::Full) if start.elapsed() < super::MOMENT => std::hint::spin_loop(),
+                Err(SendError::Full) if start.elapsed() < super::wait::MOMENT => {
+                    std::hint::spin_loop()
+                }
                 Err(SendError::Full) if start.elapsed() < PATIENCE => std::thread::sleep(MOMENT),
                 Err(SendError::Full) => return Err(ClientError::Full(PATIENCE)),
                 Err(SendError::Closed(why)) => return Err(channel.closed(why)),
@@ -171,10 +178,11 @@ impl Channels {
         self.open_channels().for_each(|channel| channel.end.doze());
     }
 
-    /// What becomes readable when something comes, or an adapter has gone.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// What becomes readable when something comes, or an adapter has gone; each with a number that is above
+    /// zero and not used again for another.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         let open = self.all.iter().filter(|channel| channel.end.state().is_ok());
-        open.map(|channel| channel.end.as_fd())
+        open.map(|channel| (channel.number, channel.end.as_fd()))
     }
 
     /// Says that this client is awake; `heard` says which of the [descriptors](Self::descriptors) were readable.

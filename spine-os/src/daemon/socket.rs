@@ -148,6 +148,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends the connection for both ends, whoever else still holds its descriptor. What was sent can still be
+    /// received.
+    pub fn hang_up(&self) {
+        // An error says that the other end was first.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+
     /// The next packet, if one is there.
     ///
     /// # Errors
