@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use spine_abi::HandlerNumber;
 use wasmtime::Engine;
@@ -144,6 +145,13 @@ impl Machine {
     /// The adapters, in the order they were given.
     pub fn adapters(&self) -> &[AdapterHandle] {
         &self.handles
+    }
+
+    /// How long whoever asks an adapter something waits for its answer: five seconds unless this says otherwise.
+    /// An adapter that is asked to install something does so however late it is, so whoever must know
+    /// what became of it waits until it answers ([`Duration::MAX`]); one that has ended answers at once.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.handles.iter_mut().for_each(|handle| handle.set_patience(patience));
     }
 
     /// System calls made for sleeping and waking, over all processors.

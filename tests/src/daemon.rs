@@ -35,10 +35,20 @@ impl Daemon {
 
     /// The same with a policy.
     pub fn start_with(namespace: &Namespace, interfaces: &[&str], policy: &str) -> Self {
+        Self::start_on(namespace, interfaces, policy, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_on(
+        namespace: &Namespace,
+        interfaces: &[&str],
+        policy: &str,
+        arguments: &[&str],
+    ) -> Self {
         let folder = folder();
         let file = folder.path().join("policy.toml");
         std::fs::write(&file, policy).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let running = run(namespace, interfaces, folder.path());
+        let running = run_on(namespace, interfaces, folder.path(), &[], arguments);
         let mut daemon = Self { running, folder };
         daemon.running.wait_for("ready", PATIENCE);
         daemon
@@ -53,7 +63,7 @@ impl Daemon {
         let folder = folder();
         let file = folder.path().join("policy.toml");
         std::fs::write(&file, "").unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let running = run_in(namespace, interfaces, folder.path(), environment);
+        let running = run_on(namespace, interfaces, folder.path(), environment, &[]);
         let mut daemon = Self { running, folder };
         daemon.running.wait_for("ready", PATIENCE);
         daemon
@@ -162,14 +172,15 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 fn run(namespace: &Namespace, interfaces: &[&str], folder: &Path) -> Running {
-    run_in(namespace, interfaces, folder, &[])
+    run_on(namespace, interfaces, folder, &[], &[])
 }
 
-fn run_in(
+fn run_on(
     namespace: &Namespace,
     interfaces: &[&str],
     folder: &Path,
     environment: &[(&str, String)],
+    more: &[&str],
 ) -> Running {
     let program = programs_built().join("spined");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
@@ -178,6 +189,7 @@ fn run_in(
     for interface in interfaces {
         arguments.extend(["--iface", interface]);
     }
+    arguments.extend(more);
     let mut command = namespace.command(&program.to_string_lossy(), &arguments);
     command.envs(environment.iter().map(|(name, value)| (*name, value)));
     Running::start(command)

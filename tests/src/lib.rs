@@ -11,6 +11,7 @@ pub mod corpus;
 pub mod daemon;
 pub mod desktop;
 pub mod flow;
+pub mod held;
 pub mod iperf;
 pub mod namespace;
 pub mod need;
@@ -23,6 +24,7 @@ pub mod topology;
 pub mod video;
 
 pub use daemon::Daemon;
+pub use held::Held;
 pub use namespace::Namespace;
 pub use process::Running;
 pub use router::{Report, Router};

@@ -75,9 +75,10 @@ pub struct AdapterHandle {
     frames: Arc<FrameMemory>,
     engine: Engine,
     key: TrustedKey,
+    patience: Duration,
 }
 
-/// How long an adapter may take to answer: it answers within one turn of its loop.
+/// How long an adapter may take to answer, unless told otherwise: it answers within one turn of its loop.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Messages the FIFO of the process itself holds each way.
@@ -111,6 +112,7 @@ pub(crate) fn endpoint(
         frames,
         engine,
         key,
+        patience: ANSWER,
     };
     Ok((handle, HostPort { control: requests, fifos: Fifos::new(adapter) }))
 }
@@ -124,6 +126,10 @@ impl AdapterHandle {
     /// Its index among the process's adapters: what "forward to peer" names.
     pub fn index(&self) -> u16 {
         self.index
+    }
+
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn stopped(&self) -> LoadError {
@@ -181,7 +187,7 @@ impl AdapterHandle {
         if !self.ask(Control::Install(loaded, reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())?
     }
 
     /// Makes a FIFO to another application, with room for so many messages each way (a power of two):
@@ -226,7 +232,7 @@ impl AdapterHandle {
         if !self.ask(Control::Attach(Box::new(adapter), allowance, reply)) {
             return Err(stopped());
         }
-        let id = answer.recv_timeout(ANSWER).map_err(|_| stopped())?;
+        let id = answer.recv_timeout(self.patience).map_err(|_| stopped())?;
         id.ok_or_else(|| FifoError::Full(self.name.clone()))
     }
 
@@ -239,7 +245,7 @@ impl AdapterHandle {
         if !self.ask(Control::Share(extension, application, reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())?
     }
 
     /// Closes an application's FIFO; false if it is not there. Its extensions stay, and what they send to it is
@@ -253,7 +259,7 @@ impl AdapterHandle {
         if !self.ask(Control::Detach(fifo, reply)) {
             return Err(stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| stopped())
+        answer.recv_timeout(self.patience).map_err(|_| stopped())
     }
 
     /// Has the adapter put a [prepared](Self::prepare) instance in an extension's place, between two
@@ -269,7 +275,7 @@ impl AdapterHandle {
         if !self.ask(Control::Replace(extension, loaded, reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?.map(drop)
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())?.map(drop)
     }
 
     /// Unloads an extension and takes back all it held; false if it is not there.
@@ -294,7 +300,7 @@ impl AdapterHandle {
         if !self.ask(Control::Unload(extension, anyway, reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())?
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())?
     }
 
     /// Has the adapter time, on its own processor, how long each handler of a probe takes for one message
@@ -314,7 +320,7 @@ impl AdapterHandle {
         if !self.ask(Control::Probe(loaded, Box::new(Monotonic::default()), reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())
     }
 
     /// Says how long one entry into an extension takes at the longest: turns that take longer than that
@@ -411,6 +417,6 @@ impl AdapterHandle {
         if !self.ask(Control::Statistics(reply)) {
             return Err(self.stopped());
         }
-        answer.recv_timeout(ANSWER).map_err(|_| self.stopped())
+        answer.recv_timeout(self.patience).map_err(|_| self.stopped())
     }
 }

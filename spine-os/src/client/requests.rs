@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::{
     AdapterInfo, AdapterStatistics, ClaimChange, Client, ClientError, ExtensionInfo,
     ExtensionNumber, Load,
-   
 };
 use crate::daemon::file;
 use crate::daemon::protocol::{

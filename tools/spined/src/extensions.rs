@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 
-use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
+use spine_abi::{HandlerNumber, Notice};
 use spine_io::ExtensionId;
 use spine_io::stats::Mail;
 use spine_os::daemon::protocol::{ExtensionInfo, ExtensionNumber};
@@ -54,6 +54,13 @@ pub(crate) struct Extensions {
     places: HashMap<(usize, u16), ExtensionNumber>,
     /// Notices on their way about those that were at a place before, which are known to be gone.
     stale: HashMap<(usize, u16), u32>,
+    /// Those that their adapters were asked to unload and have not answered for, and whether a notice has come of
+    /// one meanwhile.
+    leaving: HashMap<(usize, u16), bool>,
+    /// Those that adapters were asked to install and have not answered for, by adapter.
+    arriving: HashMap<usize, u32>,
+    /// Notices of the end of some of these.
+    early: HashMap<(usize, u16), Notice>,
 }
 
 /// What a user has.
@@ -157,15 +164,59 @@ impl Extensions {
         *self.stale.entry((wire, place)).or_default() += 1;
     }
 
-    /// Whom a notice about a place is about; `None` if that one is known to be gone.
-    pub(crate) fn noticed(&mut self, wire: usize, place: u16) -> Option<ExtensionNumber> {
-        match self.stale.get_mut(&(wire, place)) {
-            Some(expected) if *expected > 0 => {
-                *expected -= 1;
-                None
-            }
-            _ => self.at(wire, place),
+    /// Whom a notice of an end is about; `None` if that one is known to be gone, or is not known yet.
+    pub(crate) fn noticed(
+        &mut self,
+        wire: usize,
+        place: u16,
+        notice: Notice,
+    ) -> Option<ExtensionNumber> {
+        let at = (wire, place);
+        if let Some(expected) = self.stale.get_mut(&at).filter(|expected| **expected > 0) {
+            *expected -= 1;
+            return None;
         }
+        let found = self.places.get(&at).copied();
+        if found.is_none() {
+            if let Some(heard) = self.leaving.get_mut(&at) {
+                *heard = true;
+            } else if self.arriving.contains_key(&wire) {
+                self.early.insert(at, notice);
+            }
+        }
+        found
+    }
+
+    /// An adapter was asked to unload what is at a place.
+    pub(crate) fn leaves(&mut self, wire: usize, place: u16) {
+        self.leaving.insert((wire, place), false);
+    }
+
+    /// It has answered: whether that was still there. If not, it had ended by itself before, and its notice, unless
+    /// it has come, must not be taken for the next one's at this place.
+    pub(crate) fn left(&mut self, wire: usize, place: u16, was_there: bool) {
+        let heard = self.leaving.remove(&(wire, place)).unwrap_or(false);
+        if !was_there && !heard {
+            self.expect_notice(wire, place);
+        }
+    }
+
+    /// An adapter was asked to install one more.
+    pub(crate) fn expect_arrival(&mut self, wire: usize) {
+        *self.arriving.entry(wire).or_default() += 1;
+    }
+
+    /// It has answered; the notice of the end of what it installed, if that came first.
+    pub(crate) fn arrived(&mut self, wire: usize, place: Option<u16>) -> Option<Notice> {
+        let ended = place.and_then(|place| self.early.remove(&(wire, place)));
+        if let Some(left) = self.arriving.get_mut(&wire) {
+            *left -= 1;
+            if *left == 0 {
+                self.arriving.remove(&wire);
+                self.early.retain(|(of, _), _| *of != wire);
+            }
+        }
+        ended
     }
 
     /// All with a number above `after`.
@@ -225,5 +276,42 @@ mod tests {
         assert!(wants(1, 0, 11).is_some_and(|text| text.contains("allows this user 10")));
         let claims = has.over(Usage { claims: 97, ..Usage::default() }, &limits);
         assert!(claims.is_some_and(|text| text.contains("4097 prefixes, and the policy allows")));
+    }
+
+    fn notice(extension: u16) -> Notice {
+        Notice::Unloaded { extension, offence: spine_abi::notice::Offence::Trapped, strikes: 9 }
+    }
+
+    #[test]
+    fn a_notice_that_comes_before_the_answer_is_for_the_one_it_is_about() {
+        let mut all = Extensions::default();
+        // Installed and ended again before the server has heard of either.
+        all.expect_arrival(0);
+        assert_eq!(all.noticed(0, 3, notice(3)), None);
+        assert_eq!(all.noticed(0, 4, notice(4)), None);
+        assert_eq!(all.arrived(0, Some(3)), Some(notice(3)));
+        all.expect_arrival(0);
+        assert_eq!(all.arrived(0, Some(4)), None, "nobody's any more");
+        // On another adapter nothing was expected, so nothing is kept.
+        assert_eq!(all.noticed(1, 3, notice(3)), None);
+        all.expect_arrival(1);
+        assert_eq!(all.arrived(1, Some(3)), None);
+    }
+
+    #[test]
+    fn the_notice_of_one_that_ended_before_it_was_unloaded_is_never_its_successors() {
+        for notice_first in [true, false] {
+            let mut all = Extensions::default();
+            all.leaves(0, 3);
+            if notice_first {
+                assert_eq!(all.noticed(0, 3, notice(3)), None);
+            }
+            all.left(0, 3, false);
+            all.expect_arrival(0);
+            if !notice_first {
+                assert_eq!(all.noticed(0, 3, notice(3)), None);
+            }
+            assert_eq!(all.arrived(0, Some(3)), None, "notice first: {notice_first}");
+        }
     }
 }

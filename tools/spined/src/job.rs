@@ -75,7 +75,8 @@ pub(crate) enum Then {
 /// What was made.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) loaded: Loaded,
+    /// The instance, until it is given to its adapter.
+    pub(crate) loaded: Option<Loaded>,
     pub(crate) name: String,
     pub(crate) handlers: Vec<u16>,
     pub(crate) domains: Domains,
@@ -233,7 +234,7 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     let loaded =
         adapter.prepare(&image, sources(order)?, budget).map_err(|error| error.to_string())?;
     Ok(Prepared {
-        loaded,
+        loaded: Some(loaded),
         name: readable(manifest.name()),
         handlers: manifest.handlers().map(|handler| handler.number.0).collect(),
         domains: parts.header.domains,

@@ -2,12 +2,13 @@
 //!
 //! One thread does all that clients see (`server`): it polls their sockets and blocks on none. What takes
 //! long, linking and preparing an extension, is a job on a thread of its own (`job`), and the linker is
-//! another process with nothing to lose (`link`). The adapters run on their processors, and a thread each
-//! carries their messages here (`mail`).
+//! another process with nothing to lose (`link`). The adapters run on their processors; of two threads for each,
+//! one carries its messages here (`mail`), and one asks it what the server wants to know (`asks`).
 //!
 //! Privileges: root's capabilities are needed to attach to interfaces; after that only those are left
 //! that claims and the linker's process need (`confine`).
 
+mod asks;
 mod claim_requests;
 mod claims;
 mod cli;

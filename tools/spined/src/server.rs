@@ -1,7 +1,6 @@
-//! The server: one loop over clients, adapters' notices and ended jobs.
+//! The server: one loop over clients, adapters' notices and answers, and ended jobs.
 //!
-//! Invariants: nothing here waits for a client, a linker or a disk; the longest wait is for one turn of an
-//! adapter's loop. A client is read one packet at a time, in turn with the others, and not at all while it
+//! Invariants: nothing here waits for a client, a linker, an adapter or a disk. A client is read one packet at a time, in turn with the others, and not at all while it
 //! is owed an answer. A client's end, however it comes, is the end of what it owns.
 
 use std::io;
@@ -16,16 +15,19 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spine_abi::Notice;
 use spine_abi::notice::Offence;
+use spine_io::ExtensionId;
 use spine_os::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
 use spine_os::daemon::socket::{Connection, Received};
 use spine_os::policy::Policy;
 
+use crate::asks::{Asks, Caller, PATIENCE};
 use crate::clients::{ClientId, Clients};
 use crate::extensions::{Extension, Extensions};
 use crate::job::Jobs;
 use crate::mail::Bell;
 use crate::notify::Notify;
 use crate::place::Place;
+use crate::requests::{KnownMail, Listing};
 use crate::wires::Wires;
 
 /// How often it looks around when nothing happens.
@@ -45,6 +47,11 @@ pub(crate) struct Server {
     pub(crate) clients: Clients,
     pub(crate) extensions: Extensions,
     pub(crate) jobs: Jobs,
+    pub(crate) asks: Asks,
+    /// Lists of extensions that wait for adapters, and how many there have been.
+    pub(crate) listings: Vec<Listing>,
+    pub(crate) listed: u64,
+    pub(crate) mail_known: KnownMail,
     pub(crate) policy: Arc<Policy>,
     /// The file to read the policy from again.
     pub(crate) policy_file: Option<PathBuf>,
@@ -85,10 +92,15 @@ impl Server {
             if ready.bell {
                 self.bell.silence();
                 self.hear_notices();
+                while let Some((step, caller)) = self.asks.next_step() {
+                    self.serve_again(caller);
+                    step(self, caller);
+                }
                 while let Some(done) = self.jobs.next_ended() {
                     self.finish(done);
                 }
             }
+            self.stop_waiting(Instant::now());
             for (client, flags) in ready.clients {
                 self.look_at(client, flags);
             }
@@ -124,6 +136,9 @@ impl Server {
         }
         let tick = self.notify.interval().unwrap_or(TICK).min(TICK);
         let tick = if accepting { tick } else { PAUSE };
+        let due = self.asks.deadline().into_iter().chain(self.listing_due()).min();
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let tick = due.map_or(tick, |due| tick.min(due));
         let tick = Timespec::try_from(tick).map_err(|e| ServerError::Poll(io::Error::other(e)))?;
         match rustix::event::poll(&mut fds, Some(&tick)) {
             Ok(_) => {}
@@ -135,6 +150,27 @@ impl Server {
         let found = ids.into_iter().zip(fds.iter().skip(before).map(PollFd::revents));
         let clients = found.filter(|(_, flags)| !flags.is_empty()).collect();
         Ok(Ready { listener, signals, bell, clients })
+    }
+
+    /// A client that waited for an adapter is listened to again.
+    fn serve_again(&mut self, caller: Option<Caller>) {
+        if let Some(Caller { client, .. }) = caller
+            && let Some(client) = self.clients.all.get_mut(&client)
+        {
+            client.busy = false;
+        }
+    }
+
+    /// Answers those who have waited long enough for adapters.
+    fn stop_waiting(&mut self, now: Instant) {
+        self.finish_listings(now);
+        while let Some((caller, wire)) = self.asks.next_overdue(now) {
+            self.serve_again(Some(caller));
+            let name = self.wires.wires.get(wire).map_or("", |wire| wire.name.as_str());
+            let why = format!("the adapter of {name} has not answered for {PATIENCE:?}");
+            tracing::warn!(why, "a client is told");
+            self.answer(caller.client, caller.call, Err(why));
+        }
     }
 
     /// Reads a signal: whether it is one to end by. SIGHUP has the policy read again.
@@ -216,32 +252,60 @@ impl Server {
     pub(crate) fn drop_client(&mut self, id: ClientId) {
         let Some(client) = self.clients.remove(id) else { return };
         tracing::debug!(client = ?id, user = client.who.name, "a client went");
+        self.asks.forget(id);
         self.extensions.forget(id);
         for number in self.extensions.owned_by(id) {
-            self.unload(number, "the application that loaded it has ended");
+            self.unload(number, "the application that loaded it has ended", None);
         }
         for (wire, fifo) in client.fifos {
             self.close_fifo(wire, fifo);
         }
     }
 
-    /// Takes an extension off its adapter, and tells those who listen to it why. Those that are linked against
-    /// it go with it: the adapter says so of each.
-    pub(crate) fn unload(&mut self, number: ExtensionNumber, why: &str) {
+    /// Takes an extension off its adapter, and tells those who listen to it why, and who asked that it is done.
+    /// Those that are linked against it go with it: the adapter says so of each.
+    pub(crate) fn unload(&mut self, number: ExtensionNumber, why: &str, caller: Option<Caller>) {
         let Some(extension) = self.extensions.remove(number) else { return };
         if let Some(wire) = self.wires.wires.get_mut(extension.wire) {
             wire.release(&extension.claims);
         }
-        let adapter = self.wires.machine.adapters().get(extension.wire);
-        match adapter.map(|adapter| adapter.unload_with_importers(extension.place)) {
-            // The adapter was faster; its notice must not be taken for the next one's at this place.
-            Some(Ok(false)) => self.extensions.expect_notice(extension.wire, extension.place.0),
-            Some(Err(error)) => {
-                tracing::error!(extension = extension.name, %error, "cannot unload");
-            }
-            Some(Ok(true)) | None => {}
-        }
+        self.take_off(extension.wire, extension.place, &extension.name, caller);
         self.announce_end(number, extension, why);
+    }
+
+    /// Has an adapter unload what is at a place, and answers who waits for that.
+    pub(crate) fn take_off(
+        &mut self,
+        wire: usize,
+        place: ExtensionId,
+        name: &str,
+        caller: Option<Caller>,
+    ) {
+        self.extensions.leaves(wire, place.0);
+        let name = name.to_owned();
+        let asked = self.asks.ask(
+            wire,
+            caller,
+            move |adapter| adapter.unload_with_importers(place),
+            move |server, caller, unloaded| {
+                if let Err(error) = &unloaded {
+                    tracing::error!(extension = name, %error, "cannot unload");
+                }
+                server.extensions.left(wire, place.0, unloaded.unwrap_or(true));
+                if let Some(Caller { client, call }) = caller {
+                    server.answer(client, call, Ok(Answer::Done));
+                }
+            },
+        );
+        match (asked, caller) {
+            (Ok(()), Some(Caller { client, .. })) => {
+                if let Some(client) = self.clients.all.get_mut(&client) {
+                    client.busy = true;
+                }
+            }
+            (Err(why), Some(Caller { client, call })) => self.answer(client, call, Err(why)),
+            (_, None) => {}
+        }
     }
 
     /// Forgets an extension that its adapter has unloaded, and tells those who listen to it.
@@ -296,17 +360,23 @@ impl Server {
     fn hear_notices(&mut self) {
         for _ in 0..NOTICES {
             let Ok((wire, notice)) = self.mail.try_recv() else { return };
-            if let Notice::Unloaded { extension, offence, strikes } = notice
-                && let Some(number) = self.extensions.noticed(usize::from(wire), extension)
+            if let Notice::Unloaded { extension, .. } = notice
+                && let Some(number) = self.extensions.noticed(usize::from(wire), extension, notice)
             {
-                let why = match offence {
-                    Offence::Orphaned => format!("its handlers {}", offence.text()),
-                    _ => format!("it was stopped {strikes} times: its handlers {}", offence.text()),
-                };
-                self.struck_out(number, &why);
+                self.hear_of_end(number, notice);
             }
         }
         // There may be more.
         self.bell.ring();
+    }
+
+    /// Takes in that an adapter has unloaded an extension for what it did.
+    pub(crate) fn hear_of_end(&mut self, number: ExtensionNumber, notice: Notice) {
+        let Notice::Unloaded { offence, strikes, .. } = notice else { return };
+        let why = match offence {
+            Offence::Orphaned => format!("its handlers {}", offence.text()),
+            _ => format!("it was stopped {strikes} times: its handlers {}", offence.text()),
+        };
+        self.struck_out(number, &why);
     }
 }

@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_io::TrustedKey;
 use spine_os::policy::Policy;
 
+use crate::asks::Asks;
 use crate::cli::{Configuration, Misuse, Options};
 use crate::clients::Clients;
 use crate::confine;
@@ -21,6 +22,7 @@ use crate::job::{Jobs, Tools};
 use crate::mail::{self, Bell};
 use crate::notify::Notify;
 use crate::place::Place;
+use crate::requests::KnownMail;
 use crate::server::Server;
 use crate::wires::Wires;
 use crate::{key, place, server, wires};
@@ -86,6 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let wires = Wires::open(&configuration, trusted)?;
     let bell = Bell::new()?;
     let mail = mail::collect(&wires.machine, &bell)?;
+    let asks = Asks::start(&wires.machine, &bell)?;
     let machine = Arc::clone(&wires.machine);
     let tools = Tools { key: secret, compatibility, machine, bell: bell.clone() };
     let mut server = Server {
@@ -97,6 +100,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         clients: Clients::default(),
         extensions: Extensions::default(),
         jobs: Jobs::new(tools),
+        asks,
+        listings: Vec::new(),
+        listed: 0,
+        mail_known: KnownMail::default(),
         policy: Arc::new(policy),
         policy_file,
         notify,

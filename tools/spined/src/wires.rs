@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use spine_abi::HandlerNumber;
 use spine_io::buffer::Frame;
@@ -39,6 +40,8 @@ const UNSTAMPED: HandlerNumber = HandlerNumber(1);
 /// An interface, its classifier, and what that was told.
 pub(crate) struct Wire {
     pub(crate) name: String,
+    /// How packets reach its adapter.
+    pub(crate) mode: String,
     pub(crate) classifier: Classifier,
     pub(crate) ifindex: u32,
     pub(crate) port: Port,
@@ -102,9 +105,11 @@ impl Wires {
         confine::drop_capabilities()?;
         let kernel = KernelEndpoint::start()?;
         let (mut wires, mut setups) = (Vec::new(), Vec::new());
-        for (index, Opened { wire, sockets, frames }) in opened.into_iter().enumerate() {
+        for (index, Opened { mut wire, sockets, frames }) in opened.into_iter().enumerate() {
+            let nic = stack(sockets, &wire.name)?;
+            nic.mode().clone_into(&mut wire.mode);
             setups.push(AdapterSetup {
-                nic: stack(sockets, &wire.name)?,
+                nic,
                 frames,
                 kernel: Some(Box::new(kernel.sender(wire.ifindex))),
                 unstamped: UNSTAMPED,
@@ -113,7 +118,9 @@ impl Wires {
             });
             wires.push(wire);
         }
-        let machine = Machine::start(setups, &memory, &configuration.cores, key)?;
+        let mut machine = Machine::start(setups, &memory, &configuration.cores, key)?;
+        // Who asks them has a thread for it, and undoes what nobody waited for.
+        machine.set_patience(Duration::MAX);
         for wire in &mut wires {
             wire.classifier.set_enabled(true)?;
         }
@@ -161,8 +168,8 @@ fn attach_all(
             unfinished_checksums: is_virtual(name),
         };
         classifier.set_port(ifindex, port)?;
-        let (name, addresses) = (name.clone(), BTreeSet::new());
-        let wire = Wire { name, classifier, ifindex, port, addresses };
+        let (name, mode, addresses) = (name.clone(), String::new(), BTreeSet::new());
+        let wire = Wire { name, mode, classifier, ifindex, port, addresses };
         opened.push(Opened { wire, sockets, frames });
     }
     Ok((opened, memory))

@@ -1,0 +1,135 @@
+//! What clients may see: adapters, extensions, what was counted.
+//!
+//! The list of extensions says what each has sent and received, which only its adapter knows. Every adapter
+//! concerned is asked; one that does not answer at once ([`GLANCE`]) is not waited for, and its extensions are
+//! shown with what it said last.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use spine_io::stats::{Mail, Statistics};
+use spine_io::{ExtensionId, LoadError};
+use spine_os::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
+
+use crate::asks::Caller;
+use crate::server::Server;
+use crate::statistics;
+
+/// How long a list waits for adapters.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A list of extensions that waits for adapters.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    number: u64,
+    caller: Caller,
+    after: ExtensionNumber,
+    /// The adapters that have not answered.
+    missing: BTreeSet<usize>,
+    until: Instant,
+}
+
+/// What extensions and their applications have sent each other, as an adapter said last.
+pub(crate) type KnownMail = HashMap<(usize, ExtensionId), Mail>;
+
+impl Server {
+    pub(super) fn adapters(&self) -> Answer {
+        let describe = |(position, wire): (usize, &crate::wires::Wire)| AdapterInfo {
+            interface: wire.name.clone(),
+            index: u16::try_from(position).unwrap_or(u16::MAX),
+            mode: wire.mode.clone(),
+            extensions: u32::try_from(self.extensions.on(position)).unwrap_or(u32::MAX),
+        };
+        Answer::Adapters(self.wires.wires.iter().enumerate().map(describe).collect())
+    }
+
+    pub(super) fn statistics(&mut self, caller: Caller, interface: &str) -> Result<(), String> {
+        let wire = self.position(interface)?;
+        self.ask_for(
+            caller,
+            wire,
+            |adapter| adapter.statistics(),
+            move |server, caller, counted| {
+                let answer = server.translate(wire, counted);
+                server.answer_caller(caller, answer.map(|answer| (answer, Vec::new())));
+            },
+        )
+    }
+
+    fn translate(
+        &mut self,
+        position: usize,
+        counted: Result<Statistics, LoadError>,
+    ) -> Result<Answer, String> {
+        let counted = counted.map_err(|error| error.to_string())?;
+        let classified = match self.wires.wires.get(position) {
+            Some(wire) => wire.classifier.counters().map_err(|error| error.to_string())?,
+            None => Vec::new(),
+        };
+        let user_of = |fifo| self.clients.user_of(position, fifo);
+        Ok(Answer::Statistics(Box::new(statistics::translate(&counted, &classified, user_of))))
+    }
+
+    /// Begins a list of extensions.
+    pub(super) fn list(&mut self, caller: Caller, after: ExtensionNumber) {
+        self.listed += 1;
+        let number = self.listed;
+        let page = self.extensions.after(after).take(PAGE);
+        let wires: BTreeSet<usize> = page.map(|(_, extension)| extension.wire).collect();
+        let mut missing = BTreeSet::new();
+        for wire in wires {
+            let hear = move |server: &mut Self, _, counted| server.hear_mail(number, wire, counted);
+            let asked = !self.asks.is_crowded(wire)
+                && self.asks.ask(wire, None, |adapter| adapter.statistics(), hear).is_ok();
+            if asked {
+                missing.insert(wire);
+            }
+        }
+        if let Some(client) = self.clients.all.get_mut(&caller.client) {
+            client.busy = true;
+        }
+        let until = Instant::now() + GLANCE;
+        self.listings.push(Listing { number, caller, after, missing, until });
+        self.finish_listings(Instant::now());
+    }
+
+    fn hear_mail(&mut self, listing: u64, wire: usize, counted: Result<Statistics, LoadError>) {
+        if let Ok(counted) = counted {
+            self.mail_known.retain(|(of, _), _| *of != wire);
+            let mail = counted.mail.into_iter().map(|(extension, mail)| ((wire, extension), mail));
+            self.mail_known.extend(mail);
+        }
+        let waits = self.listings.iter_mut().find(|waits| waits.number == listing);
+        if let Some(waits) = waits {
+            waits.missing.remove(&wire);
+        }
+        self.finish_listings(Instant::now());
+    }
+
+    /// Answers the lists that every adapter has answered, and those that have waited long enough.
+    pub(crate) fn finish_listings(&mut self, now: Instant) {
+        let ready = |listing: &mut Listing| listing.missing.is_empty() || listing.until <= now;
+        let ready: Vec<Listing> = self.listings.extract_if(.., ready).collect();
+        for Listing { caller, after, .. } in ready {
+            let Some(client) = self.clients.all.get_mut(&caller.client) else { continue };
+            client.busy = false;
+            let page = self.page(after);
+            self.answer(caller.client, caller.call, Ok(page));
+        }
+    }
+
+    /// When the next list has waited long enough.
+    pub(crate) fn listing_due(&self) -> Option<Instant> {
+        self.listings.iter().map(|listing| listing.until).min()
+    }
+
+    fn page(&self, after: ExtensionNumber) -> Answer {
+        let mut all = self.extensions.after(after);
+        let extensions = all.by_ref().take(PAGE).map(|(number, extension)| {
+            let known = self.mail_known.get(&(extension.wire, extension.place));
+            extension.describe(number, known.copied().unwrap_or_default())
+        });
+        let extensions = extensions.collect();
+        Answer::Extensions { extensions, more: all.next().is_some() }
+    }
+}

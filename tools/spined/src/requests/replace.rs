@@ -1,0 +1,102 @@
+//! Putting another version in an extension's place.
+
+use std::os::fd::OwnedFd;
+
+use spine_io::stats::Mail;
+use spine_os::daemon::protocol::{Answer, ExtensionNumber};
+
+use super::load::first;
+use crate::asks::Caller;
+use crate::clients::Who;
+use crate::extensions::Usage;
+use crate::job::{Order, Prepared, Then};
+use crate::server::Server;
+
+impl Server {
+    pub(super) fn replace_order(
+        &mut self,
+        caller: Caller,
+        who: Who,
+        number: ExtensionNumber,
+        signature: Option<String>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Order, String> {
+        let (wasm, more) = first(descriptors)?;
+        if !more.is_empty() {
+            return Err("a replacement brings no regions: it is given those there are".to_owned());
+        }
+        let extension = self.commanded(&who, number)?;
+        let regions = extension.regions.iter().map(|(file, bytes)| Ok((file.try_clone()?, *bytes)));
+        let regions = regions.collect::<std::io::Result<_>>().map_err(|error| error.to_string())?;
+        let wire = extension.wire;
+        let mut order = Order {
+            client: caller.client,
+            call: caller.call,
+            who,
+            wasm,
+            signature,
+            wire,
+            interface: extension.interface.clone(),
+            claims: extension.claims.clone(),
+            shown: Vec::new(),
+            domains: None,
+            fuel: Some(extension.fuel),
+            regions,
+            then: Then::Replace(number),
+        };
+        order.shown = self.extensions.shown(wire);
+        Ok(order)
+    }
+
+    /// Has the adapter put what a job has made in an extension's place.
+    ///
+    /// # Errors
+    /// A sentence; the old version stays.
+    pub(super) fn replace(
+        &mut self,
+        caller: Caller,
+        order: Order,
+        number: ExtensionNumber,
+        mut made: Prepared,
+    ) -> Result<(), String> {
+        self.extensions.still(order.wire, &order.shown, &made.linkage.links)?;
+        let user = self.commanded(&order.who, number)?.user;
+        let mut usage = self.extensions.usage(user);
+        let extension = self.commanded(&order.who, number)?;
+        usage.memory -= extension.memory;
+        let more = Usage { memory: made.memory, ..Usage::default() };
+        if let Some(over) = usage.over(more, &made.limits) {
+            return Err(over);
+        }
+        let (wire, place) = (extension.wire, extension.place);
+        // What the classifier stamps on claimed packets must find a handler still.
+        let stamped = extension.receiver.0;
+        if !extension.claims.is_empty() && !made.handlers.contains(&stamped) {
+            return Err(format!(
+                "the packets this extension claimed are for its handler {stamped}, which the new version lacks"
+            ));
+        }
+        let loaded = made.loaded.take().ok_or("there is no instance")?;
+        self.ask_for(
+            caller,
+            wire,
+            move |adapter| adapter.replace(place, loaded).map_err(|error| error.to_string()),
+            move |server, caller, replaced| {
+                let answer = replaced.and_then(|()| server.replaced(number, made));
+                server.answer_caller(caller, answer.map(|answer| (answer, Vec::new())));
+            },
+        )
+    }
+
+    /// Notes what is in an extension's place now, whoever still waits to hear of it.
+    fn replaced(&mut self, number: ExtensionNumber, made: Prepared) -> Result<Answer, String> {
+        let extension = self.extensions.get_mut(number);
+        let extension =
+            extension.ok_or_else(|| format!("there is no extension {number} any more"))?;
+        extension.version += 1;
+        (extension.name, extension.handlers) = (made.name, made.handlers);
+        (extension.domains, extension.memory) = (made.domains, made.memory);
+        (extension.linkage, extension.signer) = (made.linkage, made.signer);
+        Ok(Answer::Loaded(extension.describe(number, Mail::default())))
+    }
+}
