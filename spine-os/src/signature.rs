@@ -17,21 +17,20 @@
 //! | word | digits | in a file |
 //! |---|---|---|
 //! | `spine-secret-key` | 64 | once, mode 0600 |
+//! | `spine-pair-key` | 64 | once, mode 0600: see [`pair_key`](crate::pair_key) |
 //! | `spine-public-key` | 64 | as often as there are keys to trust |
 //! | `spine-signature` | 128 | once |
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 use spine_abi::image::SIGNATURE_BYTES;
 use thiserror::Error;
 
-use crate::hex;
+use crate::{hex, secret};
 
 const SECRET: &str = "spine-secret-key";
 const PUBLIC: &str = "spine-public-key";
@@ -94,9 +93,7 @@ impl SecretKey {
     /// # Errors
     /// [`KeyError::Random`].
     pub fn generate() -> Result<Self, KeyError> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(KeyError::Random)?;
-        Ok(Self(SigningKey::from_bytes(&seed)))
+        Ok(Self(SigningKey::from_bytes(&secret::generate()?)))
     }
 
     /// The key made from 32 secret bytes.
@@ -110,13 +107,7 @@ impl SecretKey {
     /// [`KeyError`]; a file that exists is not touched.
     pub fn create_file(path: &Path) -> Result<Self, KeyError> {
         let key = Self::generate()?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).custom_flags(O_CLOEXEC);
-        let line = format!("{SECRET} {}\n", hex::encode(key.0.as_bytes()));
-        options
-            .open(path)
-            .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
-            .map_err(|error| KeyError::File { path: path.to_owned(), error })?;
+        secret::write_new(path, SECRET, key.0.as_bytes())?;
         Ok(key)
     }
 
@@ -125,27 +116,7 @@ impl SecretKey {
     /// # Errors
     /// [`KeyError`].
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
-        let io = |error| KeyError::File { path: path.to_owned(), error };
-        let mut options = OpenOptions::new();
-        let file =
-            options.read(true).custom_flags(O_CLOEXEC | O_NOFOLLOW).open(path).map_err(io)?;
-        // Asked of the open file, not of the path: nobody can change it in between.
-        let about = file.metadata().map_err(io)?;
-        let user = nix::unistd::geteuid().as_raw();
-        let exposed = |found| Err(KeyError::Exposed { path: path.to_owned(), found });
-        if !about.is_file() {
-            return exposed("it is no regular file".to_owned());
-        } else if about.uid() != user {
-            return exposed(format!("it belongs to user {}, not {user}", about.uid()));
-        } else if about.mode() & 0o077 != 0 {
-            return exposed(format!("its mode is {:04o}", about.mode() & 0o7777));
-        }
-        let text = read_text(&file).map_err(io)?;
-        let seeds: Vec<Option<[u8; 32]>> = values(&text, SECRET).collect();
-        match seeds.as_slice() {
-            [Some(seed)] => Ok(Self::from_seed(seed)),
-            _ => Err(KeyError::Format { path: path.to_owned(), word: SECRET, digits: 64 }),
-        }
+        Ok(Self::from_seed(&secret::read(path, SECRET)?))
     }
 
     /// The other half.
@@ -267,7 +238,10 @@ pub(crate) fn read_text(file: &File) -> io::Result<String> {
 }
 
 /// The values of all lines that mean anything, each `None` where it is not `word` and the digits.
-fn values<const N: usize>(text: &str, word: &str) -> impl Iterator<Item = Option<[u8; N]>> {
+pub(crate) fn values<const N: usize>(
+    text: &str,
+    word: &str,
+) -> impl Iterator<Item = Option<[u8; N]>> {
     let lines = text.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(move |line| {
         let (first, digits) = line.split_once(' ')?;
@@ -282,7 +256,7 @@ fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     #[test]
     fn a_key_survives_its_file_and_nothing_overwrites_it() {
