@@ -243,13 +243,21 @@ impl Outlets {
         })
     }
 
-    /// Takes a packet that another machine's endpoint sent; any other comes back.
+    /// Takes a packet that another machine's endpoint sent; any other comes back, but for those of a stranger
+    /// that look like one: they are nobody's.
     #[inline]
     pub(crate) fn take_remote(&mut self, frame: Frame, now: Nanos) -> Option<Frame> {
-        if self.remotes.is_empty() || !self.remotes.receive(self.memory.packet(&frame), now) {
+        if self.remotes.is_empty() {
             return Some(frame);
         }
-        self.consume(frame);
+        let packet = self.memory.packet(&frame);
+        if self.remotes.receive(packet, now) {
+            self.consume(frame);
+        } else if self.remotes.is_stray(packet) {
+            self.drop(frame, Reason::NoPeer);
+        } else {
+            return Some(frame);
+        }
         None
     }
 
@@ -351,7 +359,12 @@ impl Outlets {
             self.message_to_host(extension, instance, &message);
         }
         for (peer, message) in to_peer {
-            self.message_to_peer(extension, peer, message);
+            let remote = usize::from(peer).checked_sub(self.peers.len());
+            if remote.is_some_and(|remote| !instance.may_reach(remote)) {
+                self.counters.messages_dropped.add(Reason::NoPeer, 1);
+            } else {
+                self.message_to_peer(extension, peer, message);
+            }
         }
         self.counters.messages_dropped.add(Reason::OverShare, instance.take_refused());
         let mut released = std::mem::take(&mut self.scratch);

@@ -184,6 +184,8 @@ pub struct Instance {
     budget: Budget,
     /// Whose extension it is: where its messages to the host go, and who may send it some.
     applications: Vec<FifoId>,
+    /// The endpoints on other machines it may send to, a bit each; `None`: all of them.
+    remotes: Option<u64>,
     mail: Mail,
     card_bytes: usize,
     /// The declaration of the domain it exports.
@@ -262,6 +264,7 @@ impl Instance {
             run,
             budget,
             applications,
+            remotes: None,
             mail,
             card_bytes,
             exports,
@@ -343,6 +346,18 @@ impl Instance {
     /// Gives it to the application behind another FIFO, and to no other.
     pub fn set_application(&mut self, application: FifoId) {
         self.applications = vec![application];
+    }
+
+    /// Lets it send to these endpoints on other machines and to no others: bit `i` is the adapter's remote
+    /// endpoint `i`. Unless this is said it may send to all.
+    pub fn set_remotes(&mut self, remotes: u64) {
+        self.remotes = Some(remotes);
+    }
+
+    /// Whether it may send to the adapter's remote endpoint of this number.
+    pub(crate) fn may_reach(&self, remote: usize) -> bool {
+        let bit = u32::try_from(remote).ok().and_then(|remote| 1_u64.checked_shl(remote));
+        self.remotes.is_none_or(|remotes| bit.is_some_and(|bit| remotes & bit != 0))
     }
 
     /// Who hears it, to be added to and taken from.

@@ -87,6 +87,11 @@ impl Remotes {
         false
     }
 
+    /// Whether a packet that none of them [sent](Self::receive) is of the kind that only they send here.
+    pub fn is_stray(&self, packet: &[u8]) -> bool {
+        self.0.iter().any(|remote| remote.address.is_alike(packet))
+    }
+
     /// Hands over what has arrived: the endpoint's number and the message, in order for each, until
     /// `deliver` answers that it can take no more of that one. Says whether anything was.
     pub fn deliver(&mut self, mut deliver: impl FnMut(usize, &Message) -> bool) -> bool {

@@ -66,17 +66,19 @@ impl RemoteAddress {
                 packet.get(ETHERNET + LENGTH..)?.get(..length)
             }
             Self::Udp { from, to, .. } => {
-                let ip = packet.get(ETHERNET..).filter(|_| kind == ETHERTYPE_IPV4)?;
-                let whole = word(ip, 6)? & 0x3fff == 0;
-                let mine = *ip.first()? == 0x45 && *ip.get(9)? == UDP_PROTOCOL && whole;
-                let addresses = ip.get(12..20).filter(|_| mine)?;
-                let right =
-                    addresses[..4] == to.ip().octets() && addresses[4..] == from.ip().octets();
-                let udp = ip.get(IPV4..).filter(|_| right)?;
-                let ports = word(udp, 0)? == to.port() && word(udp, 2)? == from.port();
-                let length = usize::from(word(udp, 4).filter(|_| ports)?);
+                let (ip, udp) = udp_to(packet, *from)?;
+                let theirs = ip.get(12..16)? == to.ip().octets() && word(udp, 0)? == to.port();
+                let length = usize::from(word(udp, 4).filter(|_| theirs)?);
                 udp.get(UDP..length)
             }
+        }
+    }
+
+    /// Whether a packet goes where this endpoint's go, whoever it is from.
+    pub(super) fn is_alike(&self, packet: &[u8]) -> bool {
+        match self {
+            Self::Link { .. } => word(packet, 12) == Some(ETHERTYPE),
+            Self::Udp { from, .. } => udp_to(packet, *from).is_some(),
         }
     }
 
@@ -100,6 +102,16 @@ impl RemoteAddress {
         place.copy_from_slice(frame);
         emit(&packet[..(at + frame.len()).max(60)])
     }
+}
+
+/// The IPv4 header and all from the UDP header on, of a whole packet to this address and port.
+fn udp_to(packet: &[u8], to: SocketAddrV4) -> Option<(&[u8], &[u8])> {
+    let ip = packet.get(ETHERNET..).filter(|_| word(packet, 12) == Some(ETHERTYPE_IPV4))?;
+    let whole = word(ip, 6)? & 0x3fff == 0;
+    let udp = *ip.first()? == 0x45 && *ip.get(9)? == UDP_PROTOCOL && whole;
+    let ours = ip.get(16..20).filter(|_| udp)? == to.ip().octets();
+    let rest = ip.get(IPV4..).filter(|_| ours)?;
+    (word(rest, 2)? == to.port()).then_some((ip, rest))
 }
 
 fn ethernet(packet: &mut [u8], destination: [u8; 6], source: [u8; 6], kind: u16) {

@@ -54,6 +54,8 @@ pub struct PeeringStatistics {
     pub received: u64,
     /// Messages taken for sending.
     pub sent: u64,
+    /// Messages taken that the other side has not acknowledged yet.
+    pub waiting: u64,
     /// Frames that were not authentic, not new, or made no sense.
     pub refused: u64,
     /// Messages sent a second time or more.
@@ -323,6 +325,7 @@ impl Peering {
     /// What was counted.
     pub(super) fn statistics(&self) -> PeeringStatistics {
         PeeringStatistics {
+            waiting: self.stream.unacknowledged() as u64,
             resent: self.counted.resent + self.stream.resent,
             duplicates: self.counted.duplicates + self.stream.duplicates,
             ..self.counted

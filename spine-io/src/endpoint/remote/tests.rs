@@ -285,3 +285,35 @@ fn nonsense_from_the_wire_does_no_harm() {
     }
     world.exchange(10);
 }
+
+#[test]
+fn a_strangers_packets_look_like_a_peers_and_are_told_from_other_peoples() {
+    let packet_of = |setups: [RemoteSetup; 2], source: [u8; 6], port: u16| {
+        let mut sender = Remotes::new(setups[..1].to_vec());
+        let mut packet = Vec::new();
+        sender.send(0, numbered(0));
+        sender.poll(Nanos(0), |bytes| {
+            packet = bytes.to_vec();
+            true
+        });
+        packet[6..12].copy_from_slice(&source);
+        if packet[12..14] == [8, 0] {
+            packet[34..36].copy_from_slice(&port.to_be_bytes());
+        }
+        packet
+    };
+    for (setups, stranger) in [
+        (link(KEY), packet_of(link(KEY), [2, 0, 0, 0, 0, 9], 0)),
+        (udp(KEY), packet_of(udp(KEY), [2, 0, 0, 0, 0, 1], 4041)),
+    ] {
+        let mut receiver = Remotes::new(setups[1..].to_vec());
+        assert!(!receiver.receive(&stranger, Nanos(0)));
+        assert!(receiver.is_stray(&stranger));
+        let mut elsewhere = stranger;
+        // Another EtherType; another port.
+        let at = if elsewhere[12..14] == [8, 0] { 37 } else { 13 };
+        elsewhere[at] ^= 1;
+        assert!(!receiver.is_stray(&elsewhere));
+        assert!(!receiver.is_stray(&elsewhere[..20]));
+    }
+}
