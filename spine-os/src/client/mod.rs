@@ -34,6 +34,7 @@
 mod channels;
 mod error;
 mod messages;
+mod relay;
 mod requests;
 mod wait;
 
@@ -44,10 +45,12 @@ use spine_ring::Waiter;
 
 use self::channels::Channels;
 pub use self::error::ClientError;
+pub use self::relay::TAKEN;
 pub use self::wait::Means;
 
 pub use crate::daemon::protocol::{
     AdapterInfo, AdapterStatistics, ClaimChange, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
+    PeerInfo,
 };
 use crate::daemon::protocol::{Answer, FromDaemon, Request, VERSION};
 use crate::daemon::socket::Connection;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     AdapterInfo, AdapterStatistics, ClaimChange, Client, ClientError, ExtensionInfo,
-    ExtensionNumber, Load,
+    ExtensionNumber, Load, PeerInfo,
 };
 use crate::daemon::file;
 use crate::daemon::protocol::{
@@ -49,6 +49,17 @@ impl Client {
                 }
                 answer => return Err(ClientError::unexpected(&answer)),
             }
+        }
+    }
+
+    /// All endpoints on other machines, and the messages to and from each.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn peers(&mut self) -> Result<Vec<PeerInfo>, ClientError> {
+        match self.call(Request::Peers, &[])? {
+            Answer::Peers(peers) => Ok(peers),
+            answer => Err(ClientError::unexpected(&answer)),
         }
     }
 
@@ -108,7 +119,7 @@ impl Client {
         beside: &[BorrowedFd<'_>],
     ) -> Result<(ExtensionInfo, Vec<OwnedFd>), ClientError> {
         match self.call_for(request, beside)? {
-            (Answer::Loaded(extension), came) => Ok((extension, came)),
+            (Answer::Loaded(extension), came) => Ok((*extension, came)),
             (answer, _) => Err(ClientError::unexpected(&answer)),
         }
     }

@@ -53,6 +53,9 @@ pub const CLAIM_CHANGES: usize = 1024;
 /// Prefixes of an extension that are named in an answer, at most.
 pub const PREFIXES_NAMED: usize = 8;
 
+/// Endpoints on other machines that one daemon has, and that one adapter has.
+pub const PEERS: usize = 64;
+
 /// The number of an extension on a daemon: never given twice while it runs.
 pub type ExtensionNumber = u64;
 
@@ -112,6 +115,8 @@ pub enum Request {
         /// Which.
         interface: String,
     },
+    /// All endpoints on other machines.
+    Peers,
 }
 
 /// What an extension claims from now on: one's own, or one of the same user. With each of these the daemon also
@@ -168,6 +173,9 @@ pub struct Load {
     /// UDP ports whose packets it wants to have, at any unicast address.
     #[serde(default)]
     pub ports: Vec<u16>,
+    /// Endpoints on other machines that it may send messages to, by name.
+    #[serde(default)]
+    pub peers: Vec<String>,
     /// Which of its handlers gets what it claims; without it, the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<u16>,
@@ -230,13 +238,15 @@ pub enum Answer {
         more: bool,
     },
     /// It is loaded, or replaced. Perhaps with a FIFO beside it.
-    Loaded(ExtensionInfo),
+    Loaded(Box<ExtensionInfo>),
     /// Its messages are heard from now on. Perhaps with a FIFO beside it.
-    Attached(ExtensionInfo),
+    Attached(Box<ExtensionInfo>),
     /// Done; there is nothing to say about it.
     Done,
     /// What an adapter counted.
     Statistics(Box<AdapterStatistics>),
+    /// All endpoints on other machines.
+    Peers(Vec<PeerInfo>),
 }
 
 /// An adapter.
@@ -281,6 +291,8 @@ pub struct ExtensionInfo {
     pub paused: bool,
     /// UDP ports whose packets it has claimed.
     pub ports: Vec<u16>,
+    /// Endpoints on other machines that it may send messages to.
+    pub peers: Vec<String>,
     /// Bytes of each of its regions.
     pub regions: Vec<u64>,
     /// Versions so far, with replacements: 1 at first.
@@ -313,6 +325,36 @@ pub struct AdapterStatistics {
     pub classifier: BTreeMap<String, u64>,
     /// Its FIFOs to clients.
     pub fifos: Vec<FifoInfo>,
+}
+
+/// An endpoint on another machine, and the messages to and from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerInfo {
+    /// Its name, as the daemon's configuration has it.
+    pub name: String,
+    /// The interface it is reached by.
+    pub interface: String,
+    /// Its number to extensions on that interface's adapter: what they send to, and hear from.
+    pub number: u16,
+    /// Its link-layer address, or its address and UDP port.
+    pub address: String,
+    /// Messages taken for it.
+    pub sent: u64,
+    /// Messages from it, handed over.
+    pub received: u64,
+    /// Messages to it that it has not acknowledged yet.
+    pub waiting: u64,
+    /// Frames from its address that were not sealed with the shared key, not new, or made no sense.
+    pub refused: u64,
+    /// Messages sent a second time or more.
+    pub resent: u64,
+    /// Messages that came a second time or more; handed over once.
+    pub duplicates: u64,
+    /// Messages that it had not acknowledged when it was started anew: it may or may not have had them.
+    pub lost: u64,
+    /// Sessions begun: more than one, and one of both sides was started anew.
+    pub sessions: u64,
 }
 
 /// A client's FIFO to an adapter, as the adapter sees it.
@@ -414,11 +456,14 @@ fn check(request: &Request) -> Result<(), ProtocolError> {
             at_most("regions", load.regions.len(), REGIONS)?;
             at_most("prefixes", load.prefixes.len(), CLAIMS)?;
             at_most("ports", load.ports.len(), CLAIMS)?;
+            at_most("peers", load.peers.len(), PEERS)?;
+            load.peers.iter().try_for_each(|peer| name(peer))?;
             at_most("domains", load.domains.as_ref().map_or(0, Vec::len), 32)?;
             load.domains.iter().flatten().try_for_each(|domain| name(domain))?;
             signed(&load.signature)
         }
         Request::Adapters
+        | Request::Peers
         | Request::Extensions { .. }
         | Request::Unload { .. }
         | Request::Attach { .. } => Ok(()),

@@ -70,6 +70,8 @@ struct RawGrant {
     #[serde(default)]
     ports: Vec<Spanned<String>>,
     #[serde(default)]
+    peers: Vec<Spanned<String>>,
+    #[serde(default)]
     exports: Vec<Spanned<String>>,
     #[serde(default)]
     links: Vec<Spanned<String>>,
@@ -185,6 +187,7 @@ fn grant(text: &str, at: usize, raw: RawGrant) -> Result<Grant, Fault> {
         ports: each(raw.ports, |text| {
             ports(text).ok_or_else(|| format!("{text:?} is no port or range such as \"5000-5999\""))
         })?,
+        peers: peers(raw.peers)?,
         exports: each(raw.exports, |text| match exportable(text) {
             true => Ok(text.to_owned()),
             false => Err(format!(
@@ -281,6 +284,19 @@ fn interfaces(raw: Spanned<Vec<Spanned<String>>>) -> Result<Option<Vec<String>>,
         }
         several if several.len() > ADAPTERS => {
             Err((at, format!("at most {ADAPTERS} interfaces in one grant")))
+        }
+        _ => Ok(Some(names)),
+    }
+}
+
+/// Machines that may be sent messages to, `None` for all of them.
+fn peers(raw: Vec<Spanned<String>>) -> Result<Option<Vec<String>>, Fault> {
+    let at = raw.first().map_or(0, |first| first.span().start);
+    let names = each(raw, |name| Ok(name.to_owned()))?;
+    match names.as_slice() {
+        [all] if all == "*" => Ok(None),
+        several if several.iter().any(|name| name == "*") => {
+            Err((at, "\"*\" means all peers and stands alone".to_owned()))
         }
         _ => Ok(Some(names)),
     }

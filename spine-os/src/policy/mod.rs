@@ -11,6 +11,7 @@
 //! domains = ["host", "net"]   # core is always granted
 //! prefixes = ["10.1.0.0/16"]  # destinations whose packets may be claimed; without it, none
 //! ports = ["5000-5999"]       # UDP ports that may be claimed; without it, none
+//! peers = ["vienna"]          # machines that may be sent messages to, or ["*"]; without it, none
 //! extensions = 4
 //! fuel_per_message = 8000
 //!
@@ -58,6 +59,8 @@ struct Grant {
     domains: Domains,
     prefixes: Vec<Ipv4Net>,
     ports: Vec<(u16, u16)>,
+    /// Endpoints on other machines that may be sent messages to; `None`: all of them.
+    peers: Option<Vec<String>>,
     /// Domains that may be exported to other extensions.
     exports: Vec<String>,
     /// Domains of other users' extensions that may be linked against: the user, and the name.
@@ -99,6 +102,8 @@ pub struct Wish<'a> {
     pub prefixes: &'a [Ipv4Net],
     /// UDP ports it wants to claim.
     pub ports: &'a [u16],
+    /// Endpoints on other machines it wants to send messages to, by name.
+    pub peers: &'a [String],
     /// The domain it exports to other extensions.
     pub exports: Option<&'a str>,
     /// The domains of other extensions it calls: the user each belongs to, and its name. A user's own are
@@ -168,6 +173,20 @@ pub enum Refusal {
         domain: String,
         /// The number of the user it belongs to.
         owner: u32,
+        /// The grant's line in the file.
+        line: usize,
+    },
+    /// It would send messages to another machine, and may not.
+    #[error(
+        "the policy does not let {user} send messages to the peer {peer} on {interface} (line {line} is the grant that comes closest)"
+    )]
+    Peer {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// The machine.
+        peer: String,
         /// The grant's line in the file.
         line: usize,
     },
@@ -283,6 +302,10 @@ impl Grant {
         if let Some((owner, domain)) = foreign.into_iter().find(listed) {
             let (owner, domain) = (*owner, (*domain).to_owned());
             return Some((2, Refusal::Link { user, interface, domain, owner, line }));
+        }
+        let named = |peer: &&String| self.peers.as_ref().is_some_and(|ours| !ours.contains(*peer));
+        if let Some(peer) = wish.peers.iter().find(named) {
+            return Some((2, Refusal::Peer { user, interface, peer: peer.clone(), line }));
         }
         let inside = |wanted: &&Ipv4Net| !self.prefixes.iter().any(|ours| ours.contains(*wanted));
         let among =

@@ -28,6 +28,7 @@ fn wish(domains: &[Domain]) -> Wish<'_> {
         domains,
         prefixes: &[],
         ports: &[],
+        peers: &[],
         exports: None,
         links: &[],
     }
@@ -116,6 +117,30 @@ fn packets_are_claimed_only_where_the_grant_says() {
     assert!(too_wide.contains("claim packets to 10.0.0.0/8 on left"), "{too_wide}");
     let port = ask(&[], &[6000]).unwrap_err();
     assert!(port.contains("claim packets to UDP port 6000"), "{port}");
+}
+
+#[test]
+fn messages_go_only_to_the_machines_that_the_grant_names() {
+    let grant = |peers: &str| {
+        format!("[[grant]]\nuser = 5\ninterfaces = [\"left\"]\ndomains = [\"peer\"]\n{peers}\n")
+    };
+    let ask = |peers: &str, wanted: &[&str]| {
+        let wanted: Vec<String> = wanted.iter().map(|&peer| peer.to_owned()).collect();
+        let wish = Wish { peers: &wanted, ..wish(&[Domain::Peer]) };
+        policy(&grant(peers)).decide(&asker(5, &[]), &wish).map_err(|refusal| refusal.to_string())
+    };
+    assert!(ask("peers = [\"graz\", \"vienna\"]", &["vienna", "graz"]).is_ok());
+    assert!(ask("peers = [\"*\"]", &["anywhere"]).is_ok());
+    assert!(ask("", &[]).is_ok());
+    for (peers, wanted) in [("", "vienna"), ("peers = [\"graz\"]", "vienna")] {
+        let refused = ask(peers, &[wanted]).unwrap_err();
+        assert!(
+            refused.contains("let somebody send messages to the peer vienna on left (line 1"),
+            "{refused}"
+        );
+    }
+    let (line, what) = wrong(&grant("peers = [\"graz\", \"*\"]"));
+    assert_eq!((line, what.as_str()), (5, "\"*\" means all peers and stands alone"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use spine_os::daemon::socket_path;
         spinectl adapters\n  \
         spinectl load hello.wasm --iface eth1 --keep\n  \
         spinectl send 1 2 --text 'how many?' --wait 1\n  \
+        spinectl send vienna 2 --text 'how many?' --wait 1\n  \
         spinectl replace 1 hello-2.wasm\n  \
         spinectl stats eth1 --json\n  \
         spinectl policy check /etc/spine/policy.toml"
@@ -93,11 +94,33 @@ pub(crate) enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Sends an active message to a handler of an extension of yours
+    /// Lists the endpoints on other machines, and the messages to and from each
+    ///
+    /// They are in spined's configuration ([[peer]]). NUMBER is what extensions on that interface call one. WAITING
+    /// are messages it has not acknowledged yet; REFUSED are frames that were not sealed with the shared key, or
+    /// that had been seen before; LOST are messages that it may or may not have had when it was started anew.
+    Peers {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes a key for two machines to share, in a new file that only you can read
+    ///
+    /// Copy it to the other machine by a way that you trust (scp), keep its mode, 0600, and name it in
+    /// the configuration of both spined ([[peer]], key = "FILE").
+    Key {
+        /// The new file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Sends an active message to a handler of an extension of yours, or of one on another machine
+    ///
+    /// To a peer it goes by a small extension that is loaded on its adapter for as long as this command runs. The
+    /// policy must let you have the domains peer and host there, and send to that peer.
     Send {
-        /// The extension's number (see `spinectl extensions`)
-        #[arg(value_name = "NUMBER")]
-        extension: ExtensionNumber,
+        /// The extension's number (see `spinectl extensions`), or the peer's name (see `spinectl peers`)
+        #[arg(value_name = "NUMBER|PEER", value_parser = target)]
+        target: Target,
         /// The handler's number
         handler: u16,
         /// The arguments as hexadecimal digits, up to 240 bytes
@@ -112,6 +135,9 @@ pub(crate) enum Command {
         /// With --wait: ends after so many answers
         #[arg(long, value_name = "N", default_value_t = 1, requires = "wait")]
         count: usize,
+        /// Of a peer: the handler here that it sends its answers to; no extension on that adapter may have it
+        #[arg(long, value_name = "HANDLER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..1024))]
+        answer: u16,
     },
     /// Looks at policy files
     #[command(subcommand)]
@@ -150,6 +176,9 @@ pub(crate) struct LoadOptions {
     /// A UDP port whose packets it gets, at any address; goes before --claim
     #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) ports: Vec<u16>,
+    /// Another machine that it may send messages to (see `spinectl peers`)
+    #[arg(long = "peer", value_name = "NAME")]
+    pub(crate) peers: Vec<String>,
     /// The handler that gets the packets it claims (default: its first)
     #[arg(long, value_name = "NUMBER")]
     pub(crate) handler: Option<u16>,
@@ -184,6 +213,21 @@ pub(crate) struct ClaimOptions {
     /// Gives it its destinations again; one that had none before begins paused
     #[arg(long, conflicts_with = "pause")]
     pub(crate) resume: bool,
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// An extension here.
+    Extension(ExtensionNumber),
+    /// An endpoint on another machine.
+    Peer(String),
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
+fn target(text: &str) -> Result<Target, String> {
+    let number = text.parse().map(Target::Extension);
+    Ok(number.unwrap_or_else(|_| Target::Peer(text.to_owned())))
 }
 
 /// Arguments of a message.
@@ -230,9 +274,25 @@ mod tests {
             "unload one",
             "claim 1 --take 10.0.0.1/40",
             "claim 1 --pause --resume",
+            "send vienna 2 --answer 0",
+            "send vienna 2 --answer 1024",
+            "key",
         ] {
             let words = ["spinectl"].into_iter().chain(line.split_whitespace());
             assert!(Options::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_for_an_extension_by_number_or_a_peer_by_name() {
+        for (text, expected) in [
+            ("17", Target::Extension(17)),
+            ("vienna", Target::Peer("vienna".to_owned())),
+            ("17b", Target::Peer("17b".to_owned())),
+        ] {
+            let options = Options::try_parse_from(["spinectl", "send", text, "2"]).expect("fine");
+            let Command::Send { target, .. } = options.command else { panic!("a message") };
+            assert_eq!(target, expected);
         }
     }
 }

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory as _;
 use spine_os::client::{
-    AdapterStatistics, ClaimChange, Client, ClientError, Event, ExtensionNumber, Load,
+    AdapterStatistics, ClaimChange, Client, ClientError, Event, ExtensionNumber, Load, TAKEN,
 };
 use spine_os::memory::{Region, RegionError};
+use spine_os::pair_key;
 use spine_os::policy::{Policy, PolicyError};
-use spine_os::signature::signature_path;
+use spine_os::signature::{KeyError, signature_path};
 
-use crate::cli::{ClaimOptions, Command, LoadOptions, Options, PolicyCommand};
+use crate::cli::{ClaimOptions, Command, LoadOptions, Options, PolicyCommand, Target};
 use crate::{print, top};
+
+/// How long an adapter may take to take a message for another machine.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a command was not followed: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,10 @@ pub(crate) enum Failure {
     Print(#[from] io::Error),
     #[error("cannot print as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the adapter has not taken the message to {0}")]
+    NotTaken(String),
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
     #[error("extension {number} has ended: {why}")]
@@ -39,7 +47,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Whether a file or the command line is to blame.
     pub(crate) fn is_misuse(&self) -> bool {
-        matches!(self, Self::Policy(_) | Self::File { .. })
+        matches!(self, Self::Policy(_) | Self::File { .. } | Self::Key(_))
     }
 }
 
@@ -71,15 +79,30 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             print::out(*json, &all, || print::statistics(&all))
         }
         Command::Top { interval, once } => top::run(&mut open()?, *interval, *once),
-        Command::Send { extension, handler, arguments, text, wait, count } => {
+        Command::Peers { json } => {
+            let peers = open()?.peers()?;
+            print::out(*json, &peers, || print::peers(&peers))
+        }
+        Command::Key { file } => Ok(pair_key::create_file(file)?),
+        Command::Send { target, handler, arguments, text, wait, count, answer } => {
             let arguments = text.as_ref().map_or(arguments.0.as_slice(), |text| text.as_bytes());
             let mut client = open()?;
-            if let Some(patience) = wait {
-                client.attach(*extension)?;
-                client.send(*extension, *handler, arguments)?;
-                return answers(&mut client, *extension, *patience, *count);
+            let extension = match target {
+                Target::Extension(extension) => {
+                    if wait.is_some() {
+                        client.attach(*extension)?;
+                    }
+                    client.send(*extension, *handler, arguments)?;
+                    *extension
+                }
+                Target::Peer(peer) => {
+                    send_to_peer(&mut client, peer, (*handler, *answer), arguments)?
+                }
+            };
+            match wait {
+                Some(patience) => answers(&mut client, extension, *patience, *count),
+                None => Ok(()),
             }
-            Ok(client.send(*extension, *handler, arguments)?)
         }
         Command::Policy(PolicyCommand::Check { file }) => {
             let policy = Policy::read(file)?;
@@ -89,6 +112,22 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             clap_complete::generate(*shell, &mut Options::command(), "spinectl", &mut io::stdout());
             Ok(())
         }
+    }
+}
+
+/// Sends a message to another machine; answers what its answers come from.
+fn send_to_peer(
+    client: &mut Client,
+    peer: &str,
+    (handler, answer): (u16, u16),
+    arguments: &[u8],
+) -> Result<ExtensionNumber, Failure> {
+    let relay = client.reach(peer, handler, answer)?;
+    client.send(relay, answer, arguments)?;
+    // Until then the relay must stay.
+    match client.wait_for(relay, TAKEN, TAKEN_WITHIN)?.as_slice() {
+        [0, 0, 0, 0] => Ok(relay),
+        _ => Err(Failure::NotTaken(peer.to_owned())),
     }
 }
 
@@ -127,6 +166,7 @@ fn load(client: &mut Client, options: &LoadOptions) -> Result<(), Failure> {
         keep: options.keep,
         prefixes: options.prefixes.clone(),
         ports: options.ports.clone(),
+        peers: options.peers.clone(),
         handler: options.handler,
         domains: (!options.domains.is_empty()).then(|| options.domains.clone()),
         fuel: options.fuel,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde::Serialize;
-use spine_os::client::{AdapterInfo, AdapterStatistics, ExtensionInfo};
+use spine_os::client::{AdapterInfo, AdapterStatistics, ExtensionInfo, PeerInfo};
 
 use crate::commands::Failure;
 
@@ -71,6 +71,45 @@ pub(crate) fn extensions(extensions: &[ExtensionInfo]) -> String {
         "DOMAINS",
         "CLAIMS",
         "TO/FROM",
+    ];
+    table(&head, rows.collect())
+}
+
+/// The endpoints on other machines as a table.
+pub(crate) fn peers(peers: &[PeerInfo]) -> String {
+    let rows = peers.iter().map(|peer| {
+        let numbers = [
+            peer.sent,
+            peer.received,
+            peer.waiting,
+            peer.refused,
+            peer.resent,
+            peer.duplicates,
+            peer.lost,
+            peer.sessions,
+        ];
+        let mut row = vec![
+            peer.name.clone(),
+            peer.interface.clone(),
+            peer.number.to_string(),
+            peer.address.clone(),
+        ];
+        row.extend(numbers.map(|number| number.to_string()));
+        row
+    });
+    let head = [
+        "PEER",
+        "INTERFACE",
+        "NUMBER",
+        "ADDRESS",
+        "SENT",
+        "RECEIVED",
+        "WAITING",
+        "REFUSED",
+        "RESENT",
+        "DUPLICATES",
+        "LOST",
+        "SESSIONS",
     ];
     table(&head, rows.collect())
 }

@@ -84,6 +84,7 @@ impl Server {
             domains: extension.domains.with(Domain::Core),
             prefixes: &prefixes,
             ports: &extension.claims.ports,
+            peers: &extension.peers,
             exports: domain.as_ref().map(|domain| domain.name()),
             links: &links,
         };

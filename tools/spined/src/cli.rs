@@ -11,6 +11,8 @@ use serde::Deserialize;
 use spine_abi::limits::ADAPTERS;
 use spine_os::daemon::SOCKET;
 
+use crate::peers::{Configured, config};
+
 /// Where the policy is unless told otherwise; without a file there, only root may load anything.
 const POLICY: &str = "/etc/spine/policy.toml";
 /// Where the linker's key is unless told otherwise.
@@ -24,7 +26,8 @@ pub(crate) struct Options {
     /// An interface to own; several may be given (default: those of the configuration)
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
-    /// Configuration, TOML: interfaces, socket, policy, key, cores, frames, xdp_mode
+    /// Configuration, TOML: interfaces, socket, policy, key, cores, frames, xdp_mode, and peers on other
+    /// machines ([[peer]]: name, interface, address, key)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen [default: /run/spine/spined.sock]
@@ -78,6 +81,8 @@ struct File {
     cores: Vec<usize>,
     frames: Option<u32>,
     xdp_mode: Option<XdpMode>,
+    #[serde(default)]
+    peer: Vec<config::Raw>,
 }
 
 /// What the daemon is to do.
@@ -92,6 +97,8 @@ pub(crate) struct Configuration {
     pub(crate) cores: Vec<Option<usize>>,
     pub(crate) frames: Option<u32>,
     pub(crate) xdp_mode: XdpMode,
+    /// Endpoints on other machines.
+    pub(crate) peers: Vec<Configured>,
 }
 
 /// A command line or configuration that cannot be followed.
@@ -114,11 +121,12 @@ pub(crate) enum Misuse {
 impl Options {
     /// What is to be done, by both.
     pub(crate) fn configuration(&self) -> Result<Configuration, Misuse> {
-        let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let (text, mut file) = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let peers = std::mem::take(&mut file.peer);
         let given = |ours: &Option<PathBuf>, theirs: Option<PathBuf>| ours.clone().or(theirs);
         let policy = given(&self.policy, file.policy);
         let cores = if self.cores.is_empty() { file.cores } else { self.cores.clone() };
-        let configuration = Configuration {
+        let mut configuration = Configuration {
             interfaces: if self.interfaces.is_empty() {
                 file.interfaces
             } else {
@@ -135,22 +143,34 @@ impl Options {
             },
             frames: self.frames.or(file.frames),
             xdp_mode: self.xdp_mode.or(file.xdp_mode).unwrap_or_default(),
+            peers: Vec::new(),
         };
         check(&configuration.interfaces)?;
+        let peers = config::peers(peers, &configuration.interfaces);
+        configuration.peers = peers.map_err(|(at, what)| {
+            let path = self.config.clone().unwrap_or_default();
+            Misuse::Wrong { path, line: line_of(&text, at), what }
+        })?;
         Ok(configuration)
     }
 }
 
-fn read(path: &Path) -> Result<File, Misuse> {
+/// The file's text, and what it says.
+fn read(path: &Path) -> Result<(String, File), Misuse> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Misuse::Unreadable { path: path.to_owned(), error })?;
-    toml::from_str(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let before = text.as_bytes().get(..at).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let file = toml::from_str(&text).map_err(|error| {
+        let line = line_of(&text, error.span().map_or(0, |span| span.start));
         let what = error.message().replace('\n', " ");
         Misuse::Wrong { path: path.to_owned(), line, what }
-    })
+    })?;
+    Ok((text, file))
+}
+
+/// The line that a byte of a text is on, from 1.
+pub(crate) fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn check(interfaces: &[String]) -> Result<(), Misuse> {

@@ -33,6 +33,8 @@ pub(crate) struct Extension {
     pub(crate) domains: Domains,
     pub(crate) linkage: Linkage,
     pub(crate) claims: Claims,
+    /// The endpoints on other machines it may send to.
+    pub(crate) peers: Vec<String>,
     /// The handler that gets what it claims.
     pub(crate) receiver: HandlerNumber,
     /// The regions' files, to be handed over to its next version, and their bytes.
@@ -119,6 +121,7 @@ impl Extension {
             claimed: u32::try_from(self.claims.prefixes.len()).unwrap_or(u32::MAX),
             paused: self.claims.paused,
             ports: self.claims.ports.clone(),
+            peers: self.peers.clone(),
             regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),
             version: self.version,
             sent: mail.from_host,

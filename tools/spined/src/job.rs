@@ -49,6 +49,8 @@ pub(crate) struct Order {
     pub(crate) wire: usize,
     pub(crate) interface: String,
     pub(crate) claims: Claims,
+    /// The peers it may send to.
+    pub(crate) peers: Vec<String>,
     /// What the extensions there export, as it was when this was asked for.
     pub(crate) shown: Vec<Shown>,
     /// The only domains it may have, if the client said so.
@@ -286,6 +288,7 @@ fn permit(
         domains: wanted,
         prefixes: &prefixes,
         ports: &order.claims.ports,
+        peers: &order.peers,
         exports: exported.as_deref(),
         links: &links,
     };
@@ -328,6 +331,7 @@ mod tests {
             wire: 0,
             interface: "a".to_owned(),
             claims: Claims::default(),
+            peers: Vec::new(),
             domains: None,
             fuel: None,
             regions: Vec::new(),

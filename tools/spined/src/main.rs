@@ -16,12 +16,12 @@ mod clients;
 mod confine;
 mod domains;
 mod extensions;
-
 mod job;
 mod key;
 mod link;
 mod mail;
 mod notify;
+mod peers;
 mod place;
 mod requests;
 mod server;

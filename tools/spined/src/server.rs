@@ -27,7 +27,7 @@ use crate::job::Jobs;
 use crate::mail::Bell;
 use crate::notify::Notify;
 use crate::place::Place;
-use crate::requests::{KnownMail, Listing};
+use crate::requests::{Heard, Listing};
 use crate::wires::Wires;
 
 /// How often it looks around when nothing happens.
@@ -48,10 +48,10 @@ pub(crate) struct Server {
     pub(crate) extensions: Extensions,
     pub(crate) jobs: Jobs,
     pub(crate) asks: Asks,
-    /// Lists of extensions that wait for adapters, and how many there have been.
+    /// Lists that wait for adapters, and how many there have been.
     pub(crate) listings: Vec<Listing>,
     pub(crate) listed: u64,
-    pub(crate) mail_known: KnownMail,
+    pub(crate) heard: Heard,
     pub(crate) policy: Arc<Policy>,
     /// The file to read the policy from again.
     pub(crate) policy_file: Option<PathBuf>,

@@ -22,7 +22,7 @@ use crate::job::{Jobs, Tools};
 use crate::mail::{self, Bell};
 use crate::notify::Notify;
 use crate::place::Place;
-use crate::requests::KnownMail;
+use crate::requests::Heard;
 use crate::server::Server;
 use crate::wires::Wires;
 use crate::{key, place, server, wires};
@@ -103,7 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         asks,
         listings: Vec::new(),
         listed: 0,
-        mail_known: KnownMail::default(),
+        heard: Heard::default(),
         policy: Arc::new(policy),
         policy_file,
         notify,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use spine_abi::HandlerNumber;
 use spine_io::buffer::Frame;
 use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
+use spine_io::endpoint::remote::RemoteSetup;
 use spine_io::nic::Nic;
 use spine_io::nic::multiqueue::MultiQueue;
 use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier};
@@ -25,6 +26,7 @@ use spine_xdp_progs::Port;
 
 use crate::cli::{Configuration, XdpMode};
 use crate::confine;
+use crate::peers::{self, Peer, PeerError};
 
 /// Bytes an Ethernet frame has beyond its MTU: header and one VLAN tag.
 const LINK_BYTES: u32 = 14 + 4;
@@ -47,12 +49,16 @@ pub(crate) struct Wire {
     pub(crate) port: Port,
     /// Addresses of this machine that the daemon found, and the classifier knows.
     pub(crate) addresses: BTreeSet<Ipv4Addr>,
+    /// UDP ports of messages between machines: nobody else's.
+    pub(crate) peer_ports: Vec<u16>,
 }
 
 /// All of them. The order of the fields is the order in which they end: first nothing is claimed any more.
 pub(crate) struct Wires {
     pub(crate) wires: Vec<Wire>,
     pub(crate) machine: Arc<Machine>,
+    /// Endpoints on other machines.
+    pub(crate) peers: Vec<Peer>,
     _kernel: KernelEndpoint,
 }
 
@@ -67,6 +73,8 @@ pub(crate) enum WireError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     #[error("cannot give up capabilities: {0}")]
     Capabilities(#[from] caps::errors::CapsError),
     #[error("interface {0} is not an Ethernet interface")]
@@ -108,12 +116,14 @@ impl Wires {
         for (index, Opened { mut wire, sockets, frames }) in opened.into_iter().enumerate() {
             let nic = stack(sockets, &wire.name)?;
             nic.mode().clone_into(&mut wire.mode);
+            let remotes = remotes(configuration, index, &wire)?;
+            wire.peer_ports = peers::claim(&mut wire.classifier, &remotes)?;
             setups.push(AdapterSetup {
                 nic,
                 frames,
                 kernel: Some(Box::new(kernel.sender(wire.ifindex))),
                 unstamped: UNSTAMPED,
-                remotes: Vec::new(),
+                remotes,
                 processor: index % configuration.cores.len().max(1),
             });
             wires.push(wire);
@@ -124,7 +134,8 @@ impl Wires {
         for wire in &mut wires {
             wire.classifier.set_enabled(true)?;
         }
-        Ok(Self { wires, machine: Arc::new(machine), _kernel: kernel })
+        let peers = configuration.peers.iter().map(|configured| configured.peer.clone()).collect();
+        Ok(Self { wires, machine: Arc::new(machine), peers, _kernel: kernel })
     }
 
     /// The position of an interface.
@@ -140,6 +151,16 @@ impl Wires {
             }
         }
     }
+}
+
+/// The endpoints on other machines that are reached by an interface.
+fn remotes(
+    configuration: &Configuration,
+    index: usize,
+    wire: &Wire,
+) -> Result<Vec<RemoteSetup>, PeerError> {
+    let here = configuration.peers.iter().filter(|configured| configured.peer.wire == index);
+    here.map(|configured| configured.setup(&wire.name, wire.port.mac)).collect()
 }
 
 fn attach_all(
@@ -169,7 +190,8 @@ fn attach_all(
         };
         classifier.set_port(ifindex, port)?;
         let (name, mode, addresses) = (name.clone(), String::new(), BTreeSet::new());
-        let wire = Wire { name, mode, classifier, ifindex, port, addresses };
+        let peer_ports = Vec::new();
+        let wire = Wire { name, mode, classifier, ifindex, port, addresses, peer_ports };
         opened.push(Opened { wire, sockets, frames });
     }
     Ok((opened, memory))

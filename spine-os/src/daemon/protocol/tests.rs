@@ -34,6 +34,7 @@ fn requests() -> Vec<Request> {
         Request::Attach { extension: 1 },
         Request::Statistics { interface: "left".to_owned() },
         claim(),
+        Request::Peers,
     ]
 }
 
@@ -51,7 +52,7 @@ fn answers_survive_the_wire() {
         FromDaemon::Answer { id: 1, answer: Answer::Done },
         FromDaemon::Answer { id: 2, answer: Answer::Statistics(Box::default()) },
         FromDaemon::Refused { id: 3, why: "no".to_owned() },
-        FromDaemon::Answer { id: 4, answer: Answer::Attached(ExtensionInfo::default()) },
+        FromDaemon::Answer { id: 4, answer: Answer::Attached(Box::default()) },
         FromDaemon::Ended { extension: 1, why: "strikes".to_owned() },
     ];
     for said in said {
@@ -107,6 +108,8 @@ fn what_is_over_its_limit_is_named() {
             }),
             "changes of 1025: at most 1024",
         ),
+        (Request::Load(Load { peers: vec![String::new(); 65], ..load() }), "peers of 65"),
+        (Request::Load(Load { peers: vec![long.clone()], ..load() }), "bytes of a name"),
         (Request::Load(Load { domains: Some(vec![long]), ..load() }), "bytes of a name"),
         (
             Request::Load(Load { signature: Some("0".repeat(4097)), ..load() }),

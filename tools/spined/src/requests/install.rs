@@ -15,6 +15,7 @@ use crate::asks::Caller;
 use crate::clients::ClientId;
 use crate::extensions::{Extension, Usage};
 use crate::job::{Order, Prepared};
+use crate::peers;
 use crate::server::Server;
 
 /// What is to be installed, without the instance itself.
@@ -42,9 +43,9 @@ impl Server {
         let wire = order.wire;
         self.may_arrive(&order, &made)?;
         let opening = self.open_fifo(caller.client, wire, made.limits.messages_per_second)?;
-        let loaded = made.loaded.take();
+        let mut loaded = made.loaded.take().ok_or("there is no instance")?;
+        loaded.set_remotes(peers::places(&self.wires.peers, wire, &order.peers)?);
         let question = move |adapter: &AdapterHandle| {
-            let mut loaded = loaded.ok_or("there is no instance")?;
             let opened = opening.open(adapter)?;
             loaded.set_application(opened.fifo());
             match adapter.install(loaded) {
@@ -131,7 +132,7 @@ impl Server {
         beside: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), String> {
         let extension = self.extensions.get(number).ok_or("it is gone again")?;
-        Ok((Answer::Loaded(extension.describe(number, Mail::default())), beside))
+        Ok((Answer::Loaded(Box::new(extension.describe(number, Mail::default()))), beside))
     }
 
     /// Closes a FIFO that its client has not been given.
@@ -171,6 +172,7 @@ impl Arrival {
             domains: made.domains,
             linkage: made.linkage,
             claims: order.claims,
+            peers: order.peers,
             receiver,
             regions: order.regions,
             memory: made.memory,

@@ -9,6 +9,7 @@ use crate::asks::Caller;
 use crate::claims::Claims;
 use crate::clients::Who;
 use crate::job::{Done, Order, Then};
+use crate::peers;
 use crate::server::Server;
 
 impl Server {
@@ -30,6 +31,7 @@ impl Server {
         }
         let claims = Claims::new(&load.prefixes, load.ports, load.claimant);
         self.may_claim(wire, &claims)?;
+        peers::places(&self.wires.peers, wire, &load.peers)?;
         Ok(Order {
             client: caller.client,
             call: caller.call,
@@ -39,6 +41,7 @@ impl Server {
             wire,
             interface: load.interface,
             claims,
+            peers: load.peers,
             shown: self.extensions.shown(wire),
             domains: load.domains.map(|names| domains(&names)).transpose()?,
             fuel: load.fuel,
@@ -49,6 +52,12 @@ impl Server {
 
     /// Refuses claims that cannot be had beside another's.
     pub(super) fn may_claim(&self, wire: usize, claims: &Claims) -> Result<(), String> {
+        let ports = self.wires.wires.get(wire).map_or(&[][..], |wire| &wire.peer_ports);
+        if let Some(port) = claims.ports.iter().find(|port| ports.contains(port)) {
+            return Err(format!(
+                "messages between machines come to UDP port {port}: nobody else's"
+            ));
+        }
         self.extensions.no_rival(wire, claims)
     }
 

@@ -1,12 +1,13 @@
 //! What clients may see: adapters, extensions, what was counted.
 //!
-//! The list of extensions says what each has sent and received, which only its adapter knows. Every adapter
-//! concerned is asked; one that does not answer at once ([`GLANCE`]) is not waited for, and its extensions are
+//! The lists of extensions and of peers say what each has sent and received, which only its adapter knows. Every
+//! adapter concerned is asked; one that does not answer at once ([`GLANCE`]) is not waited for, and what is on it is
 //! shown with what it said last.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use spine_io::endpoint::remote::PeeringStatistics;
 use spine_io::stats::{Mail, Statistics};
 use spine_io::{ExtensionId, LoadError};
 use spine_os::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
@@ -18,19 +19,32 @@ use crate::statistics;
 /// How long a list waits for adapters.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// A list of extensions that waits for adapters.
+/// What a list is of.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Extensions { after: ExtensionNumber },
+    Peers,
+}
+
+/// What adapters said last.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// What extensions and their applications have sent each other.
+    mail: HashMap<(usize, ExtensionId), Mail>,
+    /// What endpoints on other machines and we have sent each other, in their order on each adapter.
+    peers: HashMap<usize, Vec<PeeringStatistics>>,
+}
+
+/// A list that waits for adapters.
 #[derive(Debug)]
 pub(crate) struct Listing {
     number: u64,
     caller: Caller,
-    after: ExtensionNumber,
+    wanted: Wanted,
     /// The adapters that have not answered.
     missing: BTreeSet<usize>,
     until: Instant,
 }
-
-/// What extensions and their applications have sent each other, as an adapter said last.
-pub(crate) type KnownMail = HashMap<(usize, ExtensionId), Mail>;
 
 impl Server {
     pub(super) fn adapters(&self) -> Answer {
@@ -71,14 +85,24 @@ impl Server {
     }
 
     /// Begins a list of extensions.
-    pub(super) fn list(&mut self, caller: Caller, after: ExtensionNumber) {
+    pub(super) fn list_extensions(&mut self, caller: Caller, after: ExtensionNumber) {
+        let page = self.extensions.after(after).take(PAGE);
+        let wires = page.map(|(_, extension)| extension.wire).collect();
+        self.list(caller, Wanted::Extensions { after }, wires);
+    }
+
+    /// Begins a list of endpoints on other machines.
+    pub(super) fn list_peers(&mut self, caller: Caller) {
+        let wires = self.wires.peers.iter().map(|peer| peer.wire).collect();
+        self.list(caller, Wanted::Peers, wires);
+    }
+
+    fn list(&mut self, caller: Caller, wanted: Wanted, wires: BTreeSet<usize>) {
         self.listed += 1;
         let number = self.listed;
-        let page = self.extensions.after(after).take(PAGE);
-        let wires: BTreeSet<usize> = page.map(|(_, extension)| extension.wire).collect();
         let mut missing = BTreeSet::new();
         for wire in wires {
-            let hear = move |server: &mut Self, _, counted| server.hear_mail(number, wire, counted);
+            let hear = move |server: &mut Self, _, counted| server.hear(number, wire, counted);
             let asked = !self.asks.is_crowded(wire)
                 && self.asks.ask(wire, None, |adapter| adapter.statistics(), hear).is_ok();
             if asked {
@@ -89,15 +113,16 @@ impl Server {
             client.busy = true;
         }
         let until = Instant::now() + GLANCE;
-        self.listings.push(Listing { number, caller, after, missing, until });
+        self.listings.push(Listing { number, caller, wanted, missing, until });
         self.finish_listings(Instant::now());
     }
 
-    fn hear_mail(&mut self, listing: u64, wire: usize, counted: Result<Statistics, LoadError>) {
+    fn hear(&mut self, listing: u64, wire: usize, counted: Result<Statistics, LoadError>) {
         if let Ok(counted) = counted {
-            self.mail_known.retain(|(of, _), _| *of != wire);
-            let mail = counted.mail.into_iter().map(|(extension, mail)| ((wire, extension), mail));
-            self.mail_known.extend(mail);
+            let Heard { mail, peers } = &mut self.heard;
+            mail.retain(|(of, _), _| *of != wire);
+            mail.extend(counted.mail.into_iter().map(|(place, mail)| ((wire, place), mail)));
+            peers.insert(wire, counted.remotes);
         }
         let waits = self.listings.iter_mut().find(|waits| waits.number == listing);
         if let Some(waits) = waits {
@@ -110,11 +135,14 @@ impl Server {
     pub(crate) fn finish_listings(&mut self, now: Instant) {
         let ready = |listing: &mut Listing| listing.missing.is_empty() || listing.until <= now;
         let ready: Vec<Listing> = self.listings.extract_if(.., ready).collect();
-        for Listing { caller, after, .. } in ready {
+        for Listing { caller, wanted, .. } in ready {
             let Some(client) = self.clients.all.get_mut(&caller.client) else { continue };
             client.busy = false;
-            let page = self.page(after);
-            self.answer(caller.client, caller.call, Ok(page));
+            let answer = match wanted {
+                Wanted::Extensions { after } => self.page(after),
+                Wanted::Peers => self.peers(),
+            };
+            self.answer(caller.client, caller.call, Ok(answer));
         }
     }
 
@@ -126,10 +154,20 @@ impl Server {
     fn page(&self, after: ExtensionNumber) -> Answer {
         let mut all = self.extensions.after(after);
         let extensions = all.by_ref().take(PAGE).map(|(number, extension)| {
-            let known = self.mail_known.get(&(extension.wire, extension.place));
+            let known = self.heard.mail.get(&(extension.wire, extension.place));
             extension.describe(number, known.copied().unwrap_or_default())
         });
         let extensions = extensions.collect();
         Answer::Extensions { extensions, more: all.next().is_some() }
+    }
+
+    fn peers(&self) -> Answer {
+        let peers = self.wires.peers.iter().filter_map(|peer| {
+            let wire = self.wires.wires.get(peer.wire)?;
+            let counted = self.heard.peers.get(&peer.wire).and_then(|all| all.get(peer.place));
+            let adapters = self.wires.wires.len();
+            Some(peer.describe(&wire.name, adapters, counted.copied().unwrap_or_default()))
+        });
+        Answer::Peers(peers.collect())
     }
 }

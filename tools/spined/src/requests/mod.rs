@@ -28,7 +28,7 @@ use crate::clients::{ClientId, Who};
 use crate::extensions::Extension;
 use crate::server::Server;
 
-pub(crate) use self::look::{KnownMail, Listing};
+pub(crate) use self::look::{Heard, Listing};
 
 /// An answer, and what goes beside it.
 type Answered = Result<(Answer, Vec<OwnedFd>), String>;
@@ -49,7 +49,11 @@ impl Server {
                 return self.answer(id, call.id, Ok(adapters));
             }
             Request::Extensions { after } => {
-                self.list(caller, after);
+                self.list_extensions(caller, after);
+                Ok(())
+            }
+            Request::Peers => {
+                self.list_peers(caller);
                 Ok(())
             }
             Request::Load(load) => {

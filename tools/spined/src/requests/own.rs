@@ -91,7 +91,7 @@ impl Server {
                 extension.listeners.push(client);
             }
             let info = extension.describe(number, Mail::default());
-            self.answer_caller(caller, Ok((Answer::Attached(info), beside)));
+            self.answer_caller(caller, Ok((Answer::Attached(Box::new(info)), beside)));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::asks::Caller;
 use crate::clients::Who;
 use crate::extensions::Usage;
 use crate::job::{Order, Prepared, Then};
+use crate::peers;
 use crate::server::Server;
 
 impl Server {
@@ -38,6 +39,7 @@ impl Server {
             wire,
             interface: extension.interface.clone(),
             claims: extension.claims.clone(),
+            peers: extension.peers.clone(),
             shown: Vec::new(),
             domains: None,
             fuel: Some(extension.fuel),
@@ -76,7 +78,8 @@ impl Server {
                 "the packets this extension claimed are for its handler {stamped}, which the new version lacks"
             ));
         }
-        let loaded = made.loaded.take().ok_or("there is no instance")?;
+        let mut loaded = made.loaded.take().ok_or("there is no instance")?;
+        loaded.set_remotes(peers::places(&self.wires.peers, wire, &order.peers)?);
         self.ask_for(
             caller,
             wire,
@@ -97,6 +100,6 @@ impl Server {
         (extension.name, extension.handlers) = (made.name, made.handlers);
         (extension.domains, extension.memory) = (made.domains, made.memory);
         (extension.linkage, extension.signer) = (made.linkage, made.signer);
-        Ok(Answer::Loaded(extension.describe(number, Mail::default())))
+        Ok(Answer::Loaded(Box::new(extension.describe(number, Mail::default()))))
     }
 }
