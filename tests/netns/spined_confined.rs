@@ -103,3 +103,21 @@ fn the_service_manager_is_told_when_it_is_ready_that_it_lives_and_that_it_ends()
     daemon.stop().expect_success("spined");
     assert!((0..100).any(|_| hear() == "STOPPING=1"));
 }
+
+#[test]
+fn the_unit_is_one_that_the_service_manager_understands() {
+    let unit = include_str!("../../tools/spined/systemd/spined.service");
+    let program = daemon::program("spined");
+    let here = unit.replace("/usr/sbin/spined", &program.to_string_lossy());
+    assert_ne!(here, unit, "it starts spined");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("spined.service");
+    std::fs::write(&file, here).expect("written");
+    let Ok(verified) = Command::new("systemd-analyze").arg("verify").arg(&file).output() else {
+        return println!("skipped: there is no systemd-analyze");
+    };
+    // What it says of other units on this machine is none of our business.
+    let said = String::from_utf8_lossy(&verified.stderr);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("spined.service")).collect();
+    assert!(ours.is_empty(), "{ours:#?}");
+}

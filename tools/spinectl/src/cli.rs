@@ -295,4 +295,55 @@ mod tests {
             assert_eq!(target, expected);
         }
     }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is_for() {
+        fn look(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {} says nothing",
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|inner| look(inner, &path));
+        }
+        let mut command = Options::command();
+        look(&command, "");
+        let help = command.render_long_help().to_string();
+        for inner in Options::command().get_subcommands() {
+            assert!(help.contains(inner.get_name()), "{} is missing in {help}", inner.get_name());
+        }
+        assert!(help.contains("Examples:") && help.contains("policy grants"), "{help}");
+    }
+
+    #[test]
+    fn a_shell_that_reads_the_completions_completes_commands_and_options() {
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut Options::command(), "spinectl", &mut script);
+        let script = String::from_utf8(script).expect("text");
+        let complete = |words: &str| {
+            let try_it = format!(
+                "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+                 _spinectl spinectl \"${{COMP_WORDS[COMP_CWORD]}}\" '' && echo \"${{COMPREPLY[@]}}\""
+            );
+            let shell = std::process::Command::new("bash").args(["--norc", "-c", &try_it]).output();
+            let Ok(shell) = shell else { return None };
+            assert!(shell.stderr.is_empty(), "{}", String::from_utf8_lossy(&shell.stderr));
+            Some(String::from_utf8_lossy(&shell.stdout).trim().to_owned())
+        };
+        let Some(commands) = complete("spinectl pe") else {
+            return println!("skipped: there is no bash");
+        };
+        assert_eq!(commands, "peers");
+        assert_eq!(complete("spinectl load --ke").as_deref(), Some("--keep"));
+        for shell in [Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Options::command(), "spinectl", &mut script);
+            let script = String::from_utf8(script).expect("text");
+            assert!(script.contains("replace") && script.contains("peers"), "{shell}");
+        }
+    }
 }
