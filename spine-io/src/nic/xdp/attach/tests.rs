@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
-use std::{env, str};
+use std::{env, io, str};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::net::{AddressFamily, SocketType, sockopt};
