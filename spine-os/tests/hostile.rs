@@ -186,3 +186,32 @@ fn a_module_that_names_a_hundred_thousand_domains_is_refused_at_the_ninth() {
     let text = error.to_string();
     assert!(matches!(error, LinkError::OverLimit { found: 9, limit: 8, .. }), "{text}");
 }
+
+#[test]
+fn a_module_with_more_of_anything_than_an_adapter_should_keep_is_refused() {
+    use spine_abi::limits::{ITEMS, SEGMENT_ELEMENTS};
+    let memory = r#"(memory (export "memory") 1)"#;
+    let each = |line: &dyn Fn(usize) -> String| (0..=ITEMS).map(line).collect::<String>();
+    let segment = "$f ".repeat(SEGMENT_ELEMENTS / 2 + 1);
+    let cases = [
+        ("types", each(&|at| format!("(type (func (param {})))", "i32 i64 ".repeat(at % 9)))),
+        ("imports", each(&|_| r#"(import "spine:core" "next" (func))"#.to_owned())),
+        ("globals", each(&|_| "(global i32 (i32.const 0))".to_owned())),
+        ("exports", format!("(func $f){}", each(&|at| format!(r#"(export "e{at}" (func $f))"#)))),
+        ("segments of data", each(&|_| r#"(data "")"#.to_owned())),
+        ("segments of elements", format!("(func $f){}", each(&|_| "(elem func)".to_owned()))),
+        (
+            "elements of segments",
+            format!("(func $f){}", format!("(elem func {segment})").repeat(2)),
+        ),
+    ];
+    for (what, items) in cases {
+        // Imports come before everything else.
+        let text = match what {
+            "imports" => format!("(module {items} {memory})"),
+            _ => format!("(module {memory} {items})"),
+        };
+        let error = linker().link(&common::module(&text, Domains::CORE)).unwrap_err().to_string();
+        assert!(error.contains(&format!("{what}: ")), "{what}: {error}");
+    }
+}

@@ -69,6 +69,11 @@ pub const BLOCKS: usize = 1024;
 /// Locals times blocks (a loop counts as 16), of all functions together: what each block may have to merge.
 /// Measured, a compiler takes about a second for a million of the worst.
 pub const LOCALS_TIMES_BLOCKS: usize = 8_000_000;
+/// Types in it, and imports, globals, exports, segments of data and of elements: an adapter keeps something of
+/// each for as long as the extension is there.
+pub const ITEMS: usize = 10_000;
+/// Elements of all its segments, whether they are ever put into a table or not.
+pub const SEGMENT_ELEMENTS: usize = 65_536;
 /// Elements of its table.
 pub const TABLE_ELEMENTS: usize = 4096;
 /// Bytes of an image, at most.

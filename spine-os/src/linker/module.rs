@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use spine_abi::limits::{
-    BLOCKS, CODE_BYTES, FUNCTION_BYTES, FUNCTIONS, LOCALS, LOCALS_TIMES_BLOCKS, MODULE_BYTES,
+    BLOCKS, CODE_BYTES, FUNCTION_BYTES, FUNCTIONS, ITEMS, LOCALS, LOCALS_TIMES_BLOCKS,
+    MODULE_BYTES, SEGMENT_ELEMENTS,
 };
 use spine_abi::manifest::SECTION;
 use wasmparser::{
@@ -127,6 +128,7 @@ impl<'a> Module<'a> {
 
     /// Takes what is needed out of a payload that was validated.
     fn take(&mut self, payload: &Payload<'a>) -> Result<(), LinkError> {
+        count(payload)?;
         match payload {
             Payload::CodeSectionStart { count, size, .. } => {
                 limit("bytes of code", *size as usize, CODE_BYTES)?;
@@ -340,6 +342,30 @@ impl<'a> Module<'a> {
             None => format!("function {function}"),
         }
     }
+}
+
+/// Limits what a section may have.
+fn count(payload: &Payload<'_>) -> Result<(), LinkError> {
+    let (what, items) = match payload {
+        Payload::TypeSection(section) => ("types", section.count()),
+        Payload::ImportSection(section) => ("imports", section.count()),
+        Payload::GlobalSection(section) => ("globals", section.count()),
+        Payload::ExportSection(section) => ("exports", section.count()),
+        Payload::DataSection(section) => ("segments of data", section.count()),
+        Payload::ElementSection(section) => {
+            let mut elements = 0;
+            for segment in section.clone() {
+                elements += match segment.map_err(malformed)?.items {
+                    ElementItems::Functions(items) => items.count() as usize,
+                    ElementItems::Expressions(_, items) => items.count() as usize,
+                };
+                limit("elements of segments", elements, SEGMENT_ELEMENTS)?;
+            }
+            ("segments of elements", section.count())
+        }
+        _ => return Ok(()),
+    };
+    limit(what, items as usize, ITEMS)
 }
 
 fn locals(function: &FunctionBody<'_>) -> wasmparser::Result<usize> {
