@@ -15,8 +15,10 @@ use spine_abi::event::Stage;
 use spine_abi::interface::Domain;
 use spine_io::buffer::FrameMemory;
 use spine_io::clock::Nanos;
+use spine_io::nic::Nic as _;
 use spine_io::nic::lanai::{Card, Live, Speed};
 use spine_io::nic::loopback::{Loopback, Wire};
+use spine_io::nic::multiqueue::MultiQueue;
 use spine_io::runtime::Adapter;
 use spine_io::stats::Statistics;
 use spine_io::{AdapterSetup, Budget, Machine};
@@ -162,6 +164,39 @@ fn what_came_while_the_machine_did_something_else_came_when_its_stamp_says() {
     // Without stamps all of it comes at the end of the stall, and a card has room for eight.
     let (out, _) = rate_with_stalls(false);
     assert!(out < 8_000, "{out} packets/s");
+}
+
+#[test]
+fn the_times_of_several_queues_stand_in_the_order_of_their_packets() {
+    let (memory, mut dealt) = FrameMemory::anonymous(64, 2048, 1).expect("memory");
+    let mut frames = dealt.pop().expect("frames");
+    let mut queue = |stamps: &[u64]| {
+        let (wire, mut far) = Loopback::wire("queue", Arc::clone(&memory), 8).expect("a wire");
+        let times = Stamps::default();
+        stamps.iter().for_each(|at| times.push(Nanos(*at)));
+        let mut wire = Stamped::new(wire, times);
+        wire.refill(&mut frames);
+        (wire, move |tag| assert!(far.inject(&[tag; 60])))
+    };
+    // The second queue says of its first packet only when it came.
+    let (mut first, mut second) = (queue(&[10, 11, 12]), queue(&[20]));
+    (10..13).for_each(&mut first.1);
+    (20..23).for_each(&mut second.1);
+    let mut nic = MultiQueue::new(first.0, vec![second.0]);
+    let (mut got, mut seen) = (Vec::new(), 0);
+    for _ in 0..4 {
+        let count = nic.receive(&mut got, 2);
+        let mut arrivals = Vec::new();
+        nic.arrivals(&mut arrivals);
+        assert_eq!(arrivals.len(), count);
+        let new = got.iter().rev().take(count).rev().map(|frame| memory.packet(frame)[0]);
+        for (tag, at) in new.zip(&arrivals) {
+            let said = !(21..23).contains(&tag);
+            assert_eq!(*at, said.then_some(Nanos(tag.into())));
+        }
+        seen += count;
+    }
+    assert_eq!(seen, 6);
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Real traffic, through the adapters.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use spine_tests::iperf::{self, Direction};
+use spine_tests::packet::{self, Port, Udp};
 use spine_tests::ping::ping;
 use spine_tests::router::Report;
-use spine_tests::{Link, Router, Topology, need_namespaces, on_each_wire, on_the_model};
+use spine_tests::{Link, Router, Topology, flow, need_namespaces, on_each_wire, on_the_model};
 
 on_each_wire! {
     ping_tcp_and_udp_pass_both_ways_through_the_adapters
@@ -11,6 +17,7 @@ on_each_wire! {
     three_interfaces_forward_between_all_pairs
     interfaces_that_are_not_ours_stay_with_the_kernel
     the_router_itself_stays_reachable_on_all_its_addresses
+    the_flows_of_a_multipath_route_take_all_its_ways_and_each_flow_one
 }
 
 on_the_model! {
@@ -19,6 +26,7 @@ on_the_model! {
     three_interfaces_forward_between_all_pairs
     interfaces_that_are_not_ours_stay_with_the_kernel
     the_router_itself_stays_reachable_on_all_its_addresses
+    the_flows_of_a_multipath_route_take_all_its_ways_and_each_flow_one
 }
 
 /// Panics unless the adapters forwarded at least `packets`, and at least 99 of 100 of all.
@@ -99,6 +107,54 @@ fn interfaces_that_are_not_ours_stay_with_the_kernel(nic: &[&str]) {
     let report = router.stop();
     let by_kernel = net.router().kernel_forwarded() - before;
     assert!(by_kernel >= 120, "{by_kernel} by the kernel: {report:?}");
+}
+
+fn the_flows_of_a_multipath_route_take_all_its_ways_and_each_flow_one(nic: &[&str]) {
+    /// Flows, and packets of each.
+    const FLOWS: u8 = 120;
+    const PACKETS: usize = 3;
+    let _alone = need_namespaces!();
+    let net = Topology::star(&[Link::to("client", 1), Link::to("east", 2), Link::to("west", 3)]);
+    let ways = "nexthop via 10.9.2.2 dev east nexthop via 10.9.3.2 dev west";
+    net.router().ip(&format!("route add 10.99.0.0/24 {ways}"));
+    let before = net.router().kernel_forwarded();
+    let router = Router::start_with(net.router(), &net.interfaces(), nic);
+    let sender = Port::open(net.host("client"), "eth");
+    let done = AtomicBool::new(false);
+    let arrived = thread::scope(|scope| {
+        let collectors = ["east", "west"].map(|way| {
+            let (port, done) = (Port::open(net.host(way), "eth"), &done);
+            scope.spawn(move || port.collect_until(done))
+        });
+        for flow in 0..PACKETS * usize::from(FLOWS) {
+            let last = u8::try_from(flow % usize::from(FLOWS)).expect("few");
+            let to = Ipv4Addr::new(10, 99, 0, last);
+            sender.send(&Udp { payload: b"flow", ..flow::from_client(&net, to) }.frame());
+        }
+        done.store(true, Ordering::Release);
+        collectors.map(|collector| collector.join().expect("a collector"))
+    });
+    let report = router.stop();
+
+    let by_way = arrived.map(|frames| {
+        let mut flows = BTreeMap::new();
+        for frame in frames {
+            let packet = packet::ip_packet(&frame.frame);
+            if let Some([10, 99, 0, flow]) = packet.and_then(|packet| packet.get(16..20)) {
+                *flows.entry(*flow).or_default() += 1;
+            }
+        }
+        flows
+    });
+    let [east, west] = &by_way;
+    for flow in 0..FLOWS {
+        let counts = [east, west].map(|way| way.get(&flow).copied().unwrap_or(0));
+        let one_way = counts == [PACKETS, 0] || counts == [0, PACKETS];
+        assert!(one_way, "packets of flow {flow} to east and west: {counts:?}: {report:?}");
+    }
+    // Evenly, by a hash: with one chance in a million fewer than 33 of 120.
+    assert!(east.len() >= 33 && west.len() >= 33, "{} to east, {} to west", east.len(), west.len());
+    assert_eq!(net.router().kernel_forwarded(), before, "{report:?}");
 }
 
 fn the_router_itself_stays_reachable_on_all_its_addresses(nic: &[&str]) {

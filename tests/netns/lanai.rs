@@ -121,13 +121,22 @@ fn over_af_packet_the_card_forwards_large_packets_at_the_published_rate() {
 }
 
 #[test]
-fn a_ping_through_two_cards_takes_what_it_took_in_1998() {
+fn over_af_xdp_a_ping_through_two_cards_takes_what_it_took_in_1998() {
+    expect_pings("xdp");
+}
+
+#[test]
+fn over_af_packet_a_ping_through_two_cards_takes_what_it_took_in_1998() {
+    expect_pings("packet");
+}
+
+fn expect_pings(wire: &str) {
     let _alone = need_namespaces!();
     let net = Topology::pair();
-    let options = ["--nic", "lanai", "--lanai-wire", "xdp"];
+    let options = ["--nic", "lanai", "--lanai-wire", wire];
     let router = Router::start_with(net.router(), &net.interfaces(), &options);
     let ping = ping(net.host("client"), &net.link("server").host_address(), 50);
-    println!("ping through the card, there and back: {:.3} ms", ping.mean);
+    println!("{wire}: ping through the card, there and back: {:.3} ms", ping.mean);
     assert_eq!(ping.answered, ping.sent);
     // Each way some 70 us of events and transfers; how much later the machine ran them is the machine's.
     assert!(ping.mean >= 0.14, "{} ms", ping.mean);
@@ -136,5 +145,24 @@ fn a_ping_through_two_cards_takes_what_it_took_in_1998() {
     for interface in net.interfaces() {
         let mode = report.mode(interface);
         assert!(mode.starts_with("lanai model over"), "{interface}: {mode}");
+    }
+}
+
+#[test]
+fn a_card_with_nothing_to_do_sleeps() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    for wire in ["xdp", "packet"] {
+        let options = ["--nic", "lanai", "--lanai-wire", wire];
+        let router = Router::start_with(net.router(), &net.interfaces(), &options);
+        let ping = ping(net.host("client"), &net.link("server").host_address(), 5);
+        assert_eq!(ping.answered, ping.sent, "{wire}");
+        let (before, start) = (router.processor_time(), Instant::now());
+        std::thread::sleep(Duration::from_secs(1));
+        let used = (router.processor_time() - before).as_secs_f64() / start.elapsed().as_secs_f64();
+        println!("{wire}: an idle card takes {:.1} % of a processor", used * 100.0);
+        // Its host half looks after routes and neighbours meanwhile.
+        assert!(used < 0.2, "{wire}: {:.1} % of a processor", used * 100.0);
+        assert_eq!(router.stop().late("client"), 0, "{wire}");
     }
 }

@@ -94,9 +94,21 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 #[test]
 fn each_packet_arrives_exactly_once_and_the_kernel_forwards_none() {
+    expect_each_packet_once(&NIC, "af_packet");
+}
+
+#[test]
+fn under_the_model_each_packet_arrives_exactly_once_too() {
+    let model = ["--nic", "lanai", "--lanai-speed", "max", "--lanai-wire", "packet"];
+    expect_each_packet_once(&model, "lanai model at full speed over af_packet");
+}
+
+/// Panics unless, with these options and in this mode, each packet of two streams arrives once and no packet
+/// by way of the kernel.
+fn expect_each_packet_once(options: &[&str], mode: &str) {
     let _alone = need_namespaces!();
     let net = Topology::pair();
-    let router = start(&net);
+    let router = Router::start_with(net.router(), &net.interfaces(), options);
     let before = net.router().kernel_forwarded();
     let streams = both_ways(&net, Duration::from_secs(2));
     let by_kernel = net.router().kernel_forwarded() - before;
@@ -113,7 +125,7 @@ fn each_packet_arrives_exactly_once_and_the_kernel_forwards_none() {
     let sent: u32 = streams.iter().map(|(sent, _)| sent).sum();
     // And what the hosts had to say of a port that nobody listens on.
     assert!(report.forwarded() >= u64::from(sent), "{report:?}");
-    assert_eq!(report.mode("client"), "af_packet");
+    assert_eq!(report.mode("client"), mode);
 }
 
 #[test]
