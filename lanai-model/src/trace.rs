@@ -109,7 +109,13 @@ impl fmt::Display for Event {
                 }
             }
             Self::Isr { set, cleared } => {
-                write!(f, "isr +{} -{}", isr::describe(set), isr::describe(cleared))
+                f.write_str("isr")?;
+                for (sign, bits) in [('+', set), ('-', cleared)] {
+                    if bits != 0 {
+                        write!(f, " {sign}{}", isr::describe(bits))?;
+                    }
+                }
+                Ok(())
             }
             Self::DmaStart { from_host, ear, lar, length } => {
                 let way = if from_host { "E2L" } else { "L2E" };
@@ -251,6 +257,6 @@ mod tests {
         );
         trace.push(Time::from_us(2), Event::Isr { set: 0x10, cleared: 0 });
         let lines: Vec<String> = trace.entries().map(ToString::to_string).collect();
-        assert_eq!(lines, ["1.000 us lanai DMA_CTR = 0x00000008", "2.000 us isr +DMA_INT -0"]);
+        assert_eq!(lines, ["1.000 us lanai DMA_CTR = 0x00000008", "2.000 us isr +DMA_INT"]);
     }
 }

@@ -4,7 +4,7 @@ use lanai_model::config::Config;
 use lanai_model::cpu::Width;
 use lanai_model::time::Time;
 
-use super::super::statement::{Check, Relation, Statement};
+use super::super::statement::{Check, Relation, Space, Statement};
 use super::super::value;
 use super::{Reader, access, fitting};
 
@@ -15,6 +15,15 @@ const RUN_UNTIL: &str = "run until needs the longest time, as in `run 100 until 
 impl Reader<'_> {
     /// `expect PLACE [RELATION] VALUE [mask MASK] [within TIME]`.
     pub(super) fn expect(&self, width: Width, words: &[&str]) -> Result<Statement, String> {
+        // `expect hostmem ADDR BYTES` is `hostmem expect ADDR BYTES`.
+        let space = words.first().and_then(|word| match word.to_ascii_lowercase().as_str() {
+            "hostmem" | "host" => Some(Space::Host),
+            "sram" => Some(Space::Sram),
+            _ => None,
+        });
+        if let (Some(space), Some(rest)) = (space, words.get(1..)) {
+            return self.memory(space, &[&["expect"], rest].concat());
+        }
         let (check, within) = self.check_within(width, words)?;
         Ok(match within {
             Some(within) => Statement::Wait { within, check },

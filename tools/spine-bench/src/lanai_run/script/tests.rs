@@ -85,6 +85,17 @@ fn echo_keeps_its_text_as_it_is() {
 }
 
 #[test]
+fn bytes_may_be_expected_with_the_words_in_either_order() {
+    for (a, b) in [
+        ("expect hostmem 0x100 01 02", "hostmem expect 0x100 0102"),
+        ("expect sram 4 ff", "sram expect 4 ff"),
+    ] {
+        assert_eq!(one(a), one(b), "{a}");
+        assert!(one(a).is_ok());
+    }
+}
+
+#[test]
 fn a_wait_may_be_written_in_several_ways() {
     let lines = [
         "wait 20 us ISR has DMA_INT",
