@@ -222,6 +222,25 @@ fn a_run_in_pieces_is_the_same_run() {
 }
 
 #[test]
+fn a_run_instruction_by_instruction_is_the_same_run() {
+    let mut whole = dma_board(Isa::Lanai4);
+    let mut steps = dma_board(Isa::Lanai4);
+    for board in [&mut whole, &mut steps] {
+        board.set_trace(Trace::ring(256));
+        board.write_register(registers::offset::IT, 7);
+    }
+    whole.run_until(us(10));
+    while steps.now() < us(10) {
+        steps.step();
+    }
+    let trace = |board: &TestBoard| board.trace().entries().copied().collect::<Vec<_>>();
+    assert!(trace(&whole).len() > 8);
+    assert_eq!(trace(&steps), trace(&whole));
+    assert_eq!(steps.instructions(), whole.instructions());
+    assert_eq!(steps.cpu().pc(), whole.cpu().pc());
+}
+
+#[test]
 fn a_callback_sees_what_the_ring_sees() {
     let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let into = seen.clone();

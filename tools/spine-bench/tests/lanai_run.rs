@@ -243,7 +243,51 @@ fn an_illegal_word_and_a_forgotten_reset_show_in_the_summary() {
     run.file("bad.bin", &words("00000001 f003ff47"));
     let output = run.script(&["bad.bin", "--isa", "v11"], "ctrl reset off\nrun 100\n");
     assert!(out(&output).contains("state=illegal:0xf003ff47@0x00000004"), "{}", out(&output));
+    let note = "note: the processor stopped at 0x00000004: 0xf003ff47 is no instruction of v11; with --isa lanai4 it is `punt`\n";
+    assert_eq!(err(&output), note);
     let output = run.script(&["bad.bin", "--isa", "lanai4"], "run 100\n");
     assert!(err(&output).contains("executed nothing"));
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// A clang that compiles for the Lanai; without one the test that wants it says so and ends.
+fn clang() -> Option<&'static str> {
+    let found = ["clang-19", "clang-16", "clang-14", "clang"].into_iter().find(|clang| {
+        let arguments = ["--target=lanai", "-x", "c", "-c", "-o", "/dev/null", "/dev/null"];
+        Command::new(clang).args(arguments).output().is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        println!("skipped: no clang with the lanai target (apt-get install clang-14)");
+    }
+    found
+}
+
+#[test]
+fn firmware_in_c_is_compiled_linked_and_run() {
+    let Some(clang) = clang() else { return };
+    let run = Run::new();
+    let source = "
+        #define LED (*(volatile unsigned *)0xffffff94)
+        #define RTC (*(volatile unsigned *)0xffffff34)
+        void start(void) {
+            volatile unsigned *result = (unsigned *)0x1000;
+            unsigned sum = 0, last = result[3];
+            for (unsigned i = 1; i <= last; i++) sum += (i + sum) * i;
+            result[0] = sum;
+            result[1] = sum / last;
+            result[2] = RTC;
+            LED = 1;
+            for (;;) {}
+        }";
+    let source = run.file("sum.c", source.as_bytes());
+    let object = run.dir.path().join("sum.o").display().to_string();
+    let flags = ["--target=lanai", "-ffreestanding", "-O2", "-mllvm", "-disable-peephole", "-c"];
+    let compiled = Command::new(clang).args(flags).args([&source, "-o", &object]).output().unwrap();
+    assert!(compiled.status.success(), "{}", err(&compiled));
+    let script = "w32 cpu:r4 0x3f000 # the stack\nw32 0x100c 10\nctrl reset off\nrun until LED 1 within 1 ms\n\
+                  expect 0x1000 68588301\nexpect 0x1004 6858830\nexpect 0x1008 > 0\n";
+    let output = run.script(&[&object, "--sram", "256K", "--isa", "v11"], script);
+    assert_eq!((err(&output).as_str(), output.status.code()), ("", Some(0)), "{}", out(&output));
+    let output = run.script(&[&object, "--sram", "256K"], "run 1\n");
+    assert!(err(&output).contains("is an object file, and clang compiles for --isa v11"));
 }

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use lanai_model::cpu::Isa;
 use lanai_model::object::{assemble, link};
 
 use super::value;
@@ -35,10 +36,13 @@ impl FromStr for Image {
 
 impl Image {
     /// Its bytes, if they fit into `size` bytes of memory where it goes.
-    pub(super) fn read(&self, size: u32) -> Result<Vec<u8>, String> {
+    pub(super) fn read(&self, size: u32, isa: Isa) -> Result<Vec<u8>, String> {
         let name = self.path.display();
         let bytes = std::fs::read(&self.path).map_err(|e| format!("image {name}: {e}"))?;
         let bytes = if bytes.starts_with(b"\x7fELF") {
+            if isa == Isa::Lanai4 {
+                eprintln!("note: {name} is an object file, and clang compiles for --isa v11");
+            }
             link(&[(&name.to_string(), &bytes)], self.address)
                 .map_err(|e| format!("image {name}: {e}"))?
                 .bytes

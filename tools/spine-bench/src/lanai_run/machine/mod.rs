@@ -11,7 +11,7 @@ use lanai_model::Board;
 use lanai_model::board::Counters;
 use lanai_model::bus::HostMemory;
 use lanai_model::config::Config;
-use lanai_model::cpu::State;
+use lanai_model::cpu::{Isa, State, disassemble};
 use lanai_model::link::Cable;
 use lanai_model::registers::isr;
 use lanai_model::trace::Trace;
@@ -41,7 +41,8 @@ impl Machine {
 
     /// Puts an image into memory.
     pub(super) fn load(&mut self, image: &Image) -> Result<(), String> {
-        let bytes = image.read(self.board.config().sram.bytes())?;
+        let config = self.board.config();
+        let bytes = image.read(config.sram.bytes(), config.isa)?;
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         match self.board.sram_mut().slice_mut(image.address, length) {
             Some(to) => to.copy_from_slice(&bytes),
@@ -64,6 +65,9 @@ impl Machine {
         }
         if self.ran && self.board.instructions() == 0 {
             eprintln!("note: the processor executed nothing; `ctrl reset off` starts it");
+        }
+        if let State::Illegal { address, word } = self.board.cpu().state() {
+            eprintln!("note: {}", stopped(address, word, self.board.config().isa));
         }
         let summary = self.summary();
         self.say(&summary);
@@ -158,6 +162,23 @@ impl Machine {
             self.say(&format!("trace: {lost} older events are lost; `trace on EVENTS` keeps more"));
         }
     }
+}
+
+/// Why the processor stopped, and what may help.
+fn stopped(address: u32, word: u32, isa: Isa) -> String {
+    let (name, other, other_name) = match isa {
+        Isa::Lanai4 => ("lanai4", Isa::V11, "v11"),
+        Isa::V11 => ("v11", Isa::Lanai4, "lanai4"),
+    };
+    let text = disassemble(word, other).replace('\t', " ");
+    let hint = if text == "<unknown>" {
+        "`trace on` and `step show` say how it came there".to_owned()
+    } else {
+        format!("with --isa {other_name} it is `{text}`")
+    };
+    format!(
+        "the processor stopped at {address:#010x}: {word:#010x} is no instruction of {name}; {hint}"
+    )
 }
 
 fn counters(c: Counters) -> String {
