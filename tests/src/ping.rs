@@ -1,64 +1,155 @@
 //! Echo requests, and what came of them.
+//!
+//! Why not the program `ping`? Once it has had an answer it waits for the last ones no longer than an interval (or
+//! twice the longest round trip), whatever it is told: on busy cores, where an adapter may wait for a processor for
+//! half a second, it reported as lost what was forwarded and answered a moment later.
 
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use spine_abi::verdict::ChecksumRequest;
+use spine_io::endpoint::network::complete_checksum;
 
 use crate::namespace::Namespace;
 
-/// What `ping` counted.
+/// Between two requests.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// How long the last answers may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of a request, its header included (RFC 792).
+const BYTES: usize = 64;
+const REQUEST: u8 = 8;
+const REPLY: u8 = 0;
+
+/// What became of some requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ping {
     /// Requests sent.
     pub sent: u32,
-    /// Answers received.
+    /// Requests answered, each counted once.
     pub answered: u32,
     /// Mean time to the answer in milliseconds; 0 if there was none.
     pub mean: f64,
 }
 
-/// Sends `count` requests to `address`, 20 ms apart, and waits 1 s for the last answer.
+/// Sends `count` requests to `address`, 20 ms apart, and waits up to 2 s for the last answers.
 pub fn ping(from: &Namespace, address: &str, count: u32) -> Ping {
-    let line = format!("ping -n -q -c {count} -i 0.02 -W 1 {address}");
-    // Its exit status only says whether all were answered, which the numbers say as well.
-    let said = from.try_run(&line, Duration::from_secs(30 + u64::from(count) / 50)).stdout;
-    parse(&said).unwrap_or_else(|| panic!("{line}: no summary in {said:?}"))
+    let to: Ipv4Addr = address.parse().unwrap_or_else(|error| panic!("{address}: {error}"));
+    from.inside(|| Pinger::new(to, count).run())
 }
 
-fn parse(text: &str) -> Option<Ping> {
-    let summary = text.lines().find(|line| line.contains("packets transmitted"))?;
-    let mut words = summary.split_whitespace();
-    let sent = words.next()?.parse().ok()?;
-    let answered = words.nth(2)?.parse().ok()?;
-    let mean = text
-        .lines()
-        .find_map(|line| line.strip_prefix("rtt ")?.split_once(" = "))
-        .and_then(|(_, times)| times.split('/').nth(1)?.parse().ok())
-        .unwrap_or_default();
-    Some(Ping { sent, answered, mean })
+struct Pinger {
+    socket: UdpSocket,
+    to: SocketAddrV4,
+    identifier: u16,
+    /// When each request left, and how long its answer took.
+    requests: Vec<(Instant, Option<Duration>)>,
+    count: usize,
+}
+
+impl Pinger {
+    fn new(to: Ipv4Addr, count: u32) -> Self {
+        let raw =
+            socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp);
+        // Raw, and used by the same calls.
+        let socket = UdpSocket::from(raw.unwrap_or_else(|error| panic!("a raw socket: {error}")));
+        let identifier = u16::try_from(std::process::id() & 0xffff).unwrap_or(1);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Self { socket, to: SocketAddrV4::new(to, 0), identifier, requests: Vec::new(), count }
+    }
+
+    fn run(mut self) -> Ping {
+        let start = Instant::now();
+        for number in 0..self.count {
+            self.listen(start + INTERVAL * u32::try_from(number).unwrap_or(u32::MAX));
+            let request = request(self.identifier, u16::try_from(number).unwrap_or(u16::MAX));
+            self.requests.push((Instant::now(), None));
+            // One that cannot be sent is one that is not answered.
+            let _ = self.socket.send_to(&request, self.to);
+        }
+        self.listen(Instant::now() + PATIENCE);
+        let times: Vec<Duration> = self.requests.iter().filter_map(|(_, took)| *took).collect();
+        let answered = u32::try_from(times.len()).unwrap_or(u32::MAX);
+        let mean =
+            times.iter().sum::<Duration>().as_secs_f64() * 1000.0 / f64::from(answered.max(1));
+        Ping { sent: u32::try_from(self.count).unwrap_or(u32::MAX), answered, mean }
+    }
+
+    /// Takes answers until then, or until all are there.
+    fn listen(&mut self, until: Instant) {
+        let mut packet = [0; 2048];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let complete = self.requests.len() == self.count
+                && self.requests.iter().all(|(_, at)| at.is_some());
+            if left.is_zero() || complete {
+                return;
+            }
+            let set = self.socket.set_read_timeout(Some(left));
+            set.unwrap_or_else(|error| panic!("a timeout: {error}"));
+            // An error is a timeout, or an ICMP error about a request.
+            let Ok((length, _)) = self.socket.recv_from(&mut packet) else { continue };
+            let Some(number) = reply(packet.get(..length).unwrap_or_default(), self.identifier)
+            else {
+                continue;
+            };
+            if let Some((left, took)) = self.requests.get_mut(usize::from(number)) {
+                took.get_or_insert(left.elapsed());
+            }
+        }
+    }
+}
+
+/// An echo request.
+fn request(identifier: u16, number: u16) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    bytes[0] = REQUEST;
+    bytes[4..6].copy_from_slice(&identifier.to_be_bytes());
+    bytes[6..8].copy_from_slice(&number.to_be_bytes());
+    let summed = complete_checksum(&mut bytes, ChecksumRequest { start: 0, offset: 2 });
+    debug_assert!(summed);
+    bytes
+}
+
+/// The number of the request that an IPv4 packet answers, if it answers one of ours.
+fn reply(packet: &[u8], identifier: u16) -> Option<u16> {
+    let header = usize::from(packet.first()? & 0xf) * 4;
+    let icmp = packet.get(header..)?;
+    let word = |at: usize| Some(u16::from_be_bytes(*icmp.get(at..)?.first_chunk()?));
+    (*icmp.first()? == REPLY && word(4)? == identifier).then(|| word(6)).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ANSWERED: &str = "PING 10.9.2.2 (10.9.2.2) 56(84) bytes of data.\n\n\
-        --- 10.9.2.2 ping statistics ---\n\
-        20 packets transmitted, 19 received, 5% packet loss, time 380ms\n\
-        rtt min/avg/max/mdev = 0.036/0.051/0.120/0.018 ms\n";
-    const SILENT: &str = "--- 10.9.2.2 ping statistics ---\n\
-        3 packets transmitted, 0 received, +3 errors, 100% packet loss, time 2041ms\n";
-
-    #[test]
-    fn a_summary_gives_counts_and_the_mean() {
-        assert_eq!(parse(ANSWERED), Some(Ping { sent: 20, answered: 19, mean: 0.051 }));
+    /// As the kernel gives a raw socket a packet: its IPv4 header in front.
+    fn received(kind: u8, identifier: u16, number: u16) -> Vec<u8> {
+        let mut packet = vec![0; 20];
+        packet[0] = 0x45;
+        packet.extend(request(identifier, number));
+        packet[20] = kind;
+        packet
     }
 
     #[test]
-    fn without_answers_there_is_no_mean() {
-        assert_eq!(parse(SILENT), Some(Ping { sent: 3, answered: 0, mean: 0.0 }));
+    fn only_replies_to_ones_own_requests_count() {
+        assert_eq!(reply(&received(REPLY, 7, 300), 7), Some(300));
+        assert_eq!(reply(&received(REPLY, 8, 300), 7), None, "somebody else's");
+        assert_eq!(reply(&received(REQUEST, 7, 300), 7), None, "the request itself");
+        let packet = received(REPLY, 7, 300);
+        for length in 0..28 {
+            assert_eq!(reply(&packet[..length], 7), None, "{length} bytes");
+        }
     }
 
     #[test]
-    fn other_text_is_not_a_summary() {
-        assert_eq!(parse("ping: unknown host"), None);
+    fn a_request_has_a_checksum_that_verifies() {
+        let sum = request(0xbeef, 9).chunks(2).fold(0_u32, |sum, word| {
+            let sum = sum + u32::from(word[0]) * 256 + u32::from(word[1]);
+            (sum & 0xffff) + (sum >> 16)
+        });
+        assert_eq!(sum, 0xffff);
     }
 }
