@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use spine_os::client::{Client, ClientError, Load};
-use spine_tests::daemon::{self, ANSWER, ASK, Daemon, echo};
+use spine_tests::daemon::{self, ANSWER, ASK, Daemon, echo, wait_until};
 use spine_tests::{Namespace, Topology, need_namespaces};
 
 /// Who owns nothing.
@@ -20,15 +20,6 @@ fn ask(client: &mut Client, extension: u64) -> (u8, u32) {
     let answer = answer.unwrap_or_else(|error| panic!("{error}"));
     let count = answer.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
     (answer[0], count.expect("five bytes"))
-}
-
-/// Waits until something holds, ten seconds at most.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn has_xdp(namespace: &Namespace) -> bool {

@@ -2,12 +2,12 @@
 //! them from it, and they are the kernel's at once when it ends.
 
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use nix::sys::signal::Signal;
 use spine_os::client::{ClaimChange, Load};
-use spine_tests::daemon::{Daemon, echo, echo_at};
+use spine_tests::daemon::{Daemon, echo, echo_at, wait_until};
 use spine_tests::{Running, Topology, need_namespaces};
 
 /// Who owns nothing.
@@ -41,14 +41,6 @@ impl Probe {
             return false;
         };
         &bytes[..length] == b"mine?" && from.to_string() == address
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

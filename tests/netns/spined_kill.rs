@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use spine_os::client::Load;
-use spine_tests::daemon::{Daemon, echo};
+use spine_tests::daemon::{Daemon, echo, wait_until};
 use spine_tests::{Namespace, Running, Topology, need_namespaces};
 
 fn number(variable: &str, otherwise: u64) -> u64 {
@@ -28,14 +28,6 @@ impl Moments {
     fn sleep(&mut self, most: Duration) {
         let most = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         std::thread::sleep(Duration::from_micros(self.next(most)));
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

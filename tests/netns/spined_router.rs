@@ -2,10 +2,10 @@
 //! killed, the kernel forwards on.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use spine_tests::daemon::Daemon;
+use spine_tests::daemon::{Daemon, wait_until};
 use spine_tests::iperf::{self, Direction};
 use spine_tests::ping::ping;
 use spine_tests::process::Finished;
@@ -50,14 +50,6 @@ fn forwarded(daemon: &Daemon) -> u64 {
     let mut client = daemon.client();
     let of = |name: &str| client.statistics(name).expect("statistics").counters["forwarded"];
     ["client", "server"].map(of).into_iter().sum()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -156,6 +156,15 @@ impl Daemon {
     pub fn stop(self) -> Finished {
         self.running.signal(Signal::SIGTERM);
         self.running.finish(PATIENCE)
+    }
+}
+
+/// Waits until something holds, ten seconds at most.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -37,6 +37,9 @@ impl Server {
 
         let extension = self.extensions.get_mut(*number).ok_or("it is gone already")?;
         let wire = self.wires.wires.get_mut(extension.wire).ok_or("its interface is gone")?;
+        if !extension.claims.claimant {
+            wire.become_claimants().map_err(|error| error.to_string())?;
+        }
         let changed = wire.change(&mut extension.claims, changes);
         changed.map_err(|error| error.to_string())?;
         if !extension.claims.claimant {
@@ -48,6 +51,20 @@ impl Server {
             extension.claims.paused = !enabled;
         }
         Ok(Answer::Done)
+    }
+
+    /// Goes on forgetting what extensions claimed that have ended, a little in each turn.
+    pub(crate) fn forget_claims(&mut self) {
+        for wire in &mut self.wires.wires {
+            match wire.forget_some() {
+                Ok(false) => {}
+                // To be woken at once for the rest.
+                Ok(true) => self.bell.ring(),
+                Err(error) => {
+                    tracing::error!(interface = wire.name, %error, "cannot forget what was claimed");
+                }
+            }
+        }
     }
 
     /// Whether the policy lets the user claim what the changes take; answers his limits.

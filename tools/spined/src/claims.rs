@@ -27,6 +27,9 @@ use crate::wires::{self, Wire};
 /// always room for those that the daemon finds.
 pub(crate) const ADDRESSES: usize = spine_xdp_progs::ADDRESSES as usize / 2;
 
+/// Prefixes of extensions that have ended which are forgotten at a time: some milliseconds' worth.
+const FORGOTTEN: usize = 4096;
+
 /// What the classifier was told on an extension's behalf.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Claims {
@@ -114,12 +117,35 @@ impl Wire {
         if !claims.claimant {
             return Ok(());
         }
+        self.become_claimants()?;
         self.look(claims)?;
         for (prefix, taken) in &claims.prefixes {
             self.classifier.set_claim(prefix.network(), prefix.prefix_len(), *taken)?;
         }
         self.port.handler = handler;
         self.give(!claims.paused)
+    }
+
+    /// Makes an interface ready for a claimant: nothing is left of those before.
+    ///
+    /// # Errors
+    /// [`AttachError`].
+    pub(crate) fn become_claimants(&mut self) -> Result<(), AttachError> {
+        while self.forget_some()? {}
+        Ok(())
+    }
+
+    /// Forgets some prefixes of extensions that have ended, so that a full table keeps nobody waiting; says whether
+    /// there are more.
+    ///
+    /// # Errors
+    /// [`AttachError`]; the others stay to be forgotten.
+    pub(crate) fn forget_some(&mut self) -> Result<bool, AttachError> {
+        for _ in 0..FORGOTTEN {
+            let Some(prefix) = self.leaving.pop() else { return Ok(false) };
+            self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?;
+        }
+        Ok(true)
     }
 
     /// Makes these changes to what an extension claims, and brings what the classifier knows of this machine up
@@ -213,18 +239,16 @@ impl Wire {
         told
     }
 
-    /// Gives packets back to the kernel: all that prefixes claimed at once, before these are forgotten one by one.
-    /// What is refused stays claimed, and its adapter gives it to the kernel; the log says so.
+    /// Gives packets back to the kernel: all that prefixes claimed at once, before these are
+    /// [forgotten](Self::forget_some) one by one. What is refused stays claimed, and its adapter gives it to the
+    /// kernel; the log says so.
     pub(crate) fn release(&mut self, claims: &Claims) {
         let mut refused = if claims.claimant { self.give(false).err() } else { None };
         for port in &claims.ports {
             let removed = self.classifier.release_port(Ipv4Addr::UNSPECIFIED, *port);
             refused = removed.err().or(refused);
         }
-        for prefix in claims.prefixes.keys() {
-            let removed = self.classifier.remove_claim(prefix.network(), prefix.prefix_len());
-            refused = removed.err().or(refused);
-        }
+        self.leaving.extend(claims.prefixes.keys());
         for address in &claims.addresses {
             if !self.addresses.contains(address) {
                 refused = self.classifier.remove_address(*address).err().or(refused);

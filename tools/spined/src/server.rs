@@ -107,6 +107,7 @@ impl Server {
             if ready.listener && !self.accept() {
                 not_before = Instant::now() + PAUSE;
             }
+            self.forget_claims();
             if !self.wires.machine.is_running() {
                 return Err(ServerError::Processor);
             }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
 use spine_io::buffer::Frame;
 use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
@@ -51,6 +52,8 @@ pub(crate) struct Wire {
     pub(crate) addresses: BTreeSet<Ipv4Addr>,
     /// UDP ports of messages between machines: nobody else's.
     pub(crate) peer_ports: Vec<u16>,
+    /// Prefixes in the classifier that nobody claims any more, while nobody else does.
+    pub(crate) leaving: Vec<Ipv4Net>,
 }
 
 /// All of them. The order of the fields is the order in which they end: first nothing is claimed any more.
@@ -189,9 +192,16 @@ fn attach_all(
             unfinished_checksums: is_virtual(name),
         };
         classifier.set_port(ifindex, port)?;
-        let (name, mode, addresses) = (name.clone(), String::new(), BTreeSet::new());
-        let peer_ports = Vec::new();
-        let wire = Wire { name, mode, classifier, ifindex, port, addresses, peer_ports };
+        let wire = Wire {
+            name: name.clone(),
+            mode: String::new(),
+            classifier,
+            ifindex,
+            port,
+            addresses: BTreeSet::new(),
+            peer_ports: Vec::new(),
+            leaving: Vec::new(),
+        };
         opened.push(Opened { wire, sockets, frames });
     }
     Ok((opened, memory))
