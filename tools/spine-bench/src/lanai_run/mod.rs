@@ -32,7 +32,8 @@ const WRONG: u8 = 2;
 
 /// Runs a LANai 4 board in virtual time, driven by a script.
 #[derive(clap::Args)]
-#[command(after_help = include_str!("help.txt"))]
+// As wide as the text below it, which must not be broken in other places than it is.
+#[command(after_help = include_str!("help.txt"), term_width = 128)]
 pub(crate) struct Args {
     /// Raw big-endian words and where they go: FILE@ADDRESS, several with commas or blanks between; without an address, 0.
     /// An object file of `clang --target=lanai -c` is linked, and assembly text (FILE.s) is assembled, to run there.
