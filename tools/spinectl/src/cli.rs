@@ -96,7 +96,7 @@ pub(crate) enum Command {
     },
     /// Lists the endpoints on other machines, and the messages to and from each
     ///
-    /// They are in spined's configuration ([[peer]]). NUMBER is what extensions on that interface call one. WAITING
+    /// They are in spined's configuration (`[[peer]]`). NUMBER is what extensions on that interface call one. WAITING
     /// are messages it has not acknowledged yet; REFUSED are frames that were not sealed with the shared key, or
     /// that had been seen before; LOST are messages that it may or may not have had when it was started anew.
     Peers {
@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Makes a key for two machines to share, in a new file that only you can read
     ///
     /// Copy it to the other machine by a way that you trust (scp), keep its mode, 0600, and name it in
-    /// the configuration of both spined ([[peer]], key = "FILE").
+    /// the configuration of both spined (`[[peer]]`, key = "FILE").
     Key {
         /// The new file
         #[arg(value_hint = ValueHint::FilePath)]

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
     /// Configuration, TOML: interfaces, socket, policy, key, cores, frames, xdp_mode, and peers on other
-    /// machines ([[peer]]: name, interface, address, key)
+    /// machines (`[[peer]]`: name, interface, address, key)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen [default: /run/spine/spined.sock]
