@@ -3,15 +3,13 @@
 //! Opened closed: while the router starts the kernel forwards as before. What fails undoes everything
 //! before it, because everything here ends when it is dropped.
 
+mod handles;
+
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ipnet::Ipv4Net;
-use spine_abi::{Message, Notice, Reason};
 use spine_fib::protocol::FORWARD;
 use spine_io::buffer::FrameMemory;
 use spine_io::endpoint::kernel::{KernelCounts, KernelEndpoint};
@@ -22,9 +20,9 @@ use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, Trusted
 use spine_os::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
-use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
-use crate::claims::{Classifier, ClassifierError};
-use crate::netlink::state::IfIndex;
+use self::handles::{GateHandle, Handle};
+use crate::adapters::Adapter;
+use crate::claims::Classifier;
 use crate::wire::{self, Gate, NicKind, PortClaim, WireError, Wires};
 
 /// How to open the data path.
@@ -253,113 +251,4 @@ fn capture_path(path: &Path, interface: &str) -> PathBuf {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let extension = if extension.is_empty() { "pcap".into() } else { extension };
     path.with_extension(format!("{interface}.{extension}"))
-}
-
-/// One adapter, as the host half sees it.
-struct Handle {
-    machine: Arc<Machine>,
-    index: usize,
-    name: String,
-    extension: Option<ExtensionId>,
-}
-
-impl Handle {
-    fn new(machine: Arc<Machine>, index: usize, extension: Option<ExtensionId>) -> Self {
-        let name = machine.adapters()[index].name().to_owned();
-        Self { machine, index, name, extension }
-    }
-
-    fn error(&self, what: impl ToString) -> AdapterError {
-        AdapterError { name: self.name.clone(), what: what.to_string() }
-    }
-}
-
-impl Adapter for Handle {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn send(&mut self, message: Message) -> Result<(), AdapterError> {
-        let sent = self.machine.adapters()[self.index].send(message);
-        sent.map_err(|error| self.error(error))
-    }
-
-    fn receive(&mut self, timeout: Duration) -> Result<Option<Message>, AdapterError> {
-        let machine = &self.machine;
-        match machine.adapters()[self.index].receive(timeout) {
-            None if !machine.is_running() => Err(self.error("its processor has ended")),
-            None => Ok(None),
-            Some(message) => match Notice::from_message(&message) {
-                // Of an application that shares the adapter.
-                Some(Notice::Unloaded { extension, .. })
-                    if self.extension.is_some_and(|ours| ours.0 != extension) =>
-                {
-                    self.receive(timeout)
-                }
-                Some(Notice::Unloaded { offence, strikes, .. }) => Err(self.error(format!(
-                    "its extension was unloaded: its handlers {}, {strikes} times within a minute",
-                    offence.text()
-                ))),
-                Some(Notice::Removed { .. }) => Err(self.error("its extension was unloaded")),
-                None => Ok(Some(message)),
-            },
-        }
-    }
-
-    fn statistics(&self) -> Result<AdapterStatistics, AdapterError> {
-        let machine = &self.machine;
-        let asked = machine.adapters()[self.index].statistics();
-        let all = asked.map_err(|error| self.error(error))?;
-        let mut dropped: std::collections::BTreeMap<Reason, u64> =
-            all.counters.dropped.iter().collect();
-        for (reason, count) in [
-            (Reason::Oversized, all.nic.oversized),
-            (Reason::ReceiveLost, all.nic.receive_lost),
-            (Reason::TransmitFull, all.nic.transmit_failed),
-        ] {
-            if count > 0 {
-                *dropped.entry(reason).or_default() += count;
-            }
-        }
-        Ok(AdapterStatistics {
-            mode: all.mode,
-            received: all.nic.received,
-            transmitted: all.nic.transmitted,
-            forwarded: all.counters.forwarded,
-            to_kernel: all.counters.to_kernel.iter().collect(),
-            dropped,
-            syscalls: all.nic.syscalls,
-            late: all.nic.late,
-            left_out: Duration::from_nanos(all.nic.left_out),
-        })
-    }
-}
-
-/// The gate, as the control loop sees it.
-struct GateHandle(Rc<RefCell<Box<dyn Gate>>>);
-
-impl Classifier for GateHandle {
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_claim(prefix, ours)
-    }
-
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().remove_claim(prefix)
-    }
-
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_address(address)
-    }
-
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().remove_address(address)
-    }
-
-    fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_enabled(interface, enabled)
-    }
-
-    fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_mac(interface, mac)
-    }
 }

@@ -4,6 +4,8 @@
 //! nothing (linking the extension), then the data path, which claims nothing before the router has
 //! written the table. Whatever fails undoes the rest by being dropped.
 
+mod failure;
+
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
@@ -19,14 +21,14 @@ use spine_os::memory::Region;
 use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
-use crate::cli::{Misuse, Options, XdpMode};
+pub use self::failure::Failure;
+use crate::cli::{Options, XdpMode};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::fib::Layout;
-use crate::guest::{Begin, Guest, GuestError};
+use crate::guest::{Begin, Guest};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
-use crate::netlink::socket::NetlinkError;
 use crate::netlink::state::IfIndex;
 use crate::path::Path;
 use crate::policy::{self, Obstacle};
@@ -34,71 +36,11 @@ use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
-use crate::spined::{Owner, SpinedError};
+use crate::spined::Owner;
 use crate::wire::{self, NicKind, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
-
-/// Why there is no router, or none any more: one sentence each.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The command line cannot be followed.
-    #[error(transparent)]
-    Misuse(#[from] Misuse),
-    /// The process may not do it.
-    #[error("the capabilities {0} are missing: run as root, or grant them with setcap")]
-    Capabilities(String),
-    /// The kernel's forwarding path has what adapters cannot honour.
-    #[error(
-        "refusing to forward past the kernel's policy: {0} (--bypass-kernel-policy overrides this)"
-    )]
-    Obstacles(String),
-    /// The kernel does not tell.
-    #[error(transparent)]
-    Netlink(#[from] NetlinkError),
-    /// The extension in a file.
-    #[error(transparent)]
-    Extension(#[from] spine_os::extension::ExtensionError),
-    /// A key.
-    #[error(transparent)]
-    Key(#[from] spine_os::signature::KeyError),
-    /// The extension is refused.
-    #[error("the extension is refused: {0}")]
-    Link(#[from] spine_os::linker::LinkError),
-    /// The linker's key.
-    #[error(transparent)]
-    Image(#[from] spine_io::extension::ImageError),
-    /// The table's memory.
-    #[error(transparent)]
-    Region(#[from] spine_os::memory::RegionError),
-    /// The table's memory is too small; ours never is.
-    #[error("the table's region is smaller than the table")]
-    TableRegion,
-    /// The daemon is there first, and its adapters cannot be used.
-    #[error(transparent)]
-    Spined(#[from] SpinedError),
-    /// The daemon's adapters are not what is wanted.
-    #[error("spined owns the interface {interface}, and {what} needs adapters of one's own")]
-    Owned {
-        /// The interface.
-        interface: String,
-        /// What cannot be had there.
-        what: &'static str,
-    },
-    /// The data path.
-    #[error(transparent)]
-    DataPath(#[from] DataPathError),
-    /// The control loop.
-    #[error(transparent)]
-    Router(#[from] RouterError),
-    /// Who shares the adapters.
-    #[error(transparent)]
-    Guest(#[from] GuestError),
-    /// Signals.
-    #[error("cannot wait for signals: {0}")]
-    Signals(#[from] nix::Error),
-}
 
 /// A router that ran.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The kernel's forwarding state, mirrored over netlink.
 //!
-//! Reading order: [`state`] (the data), [`decode`] (a message to a change), [`mirror`] (snapshot,
+//! Reading order: [`objects`] and [`state`] (the data), [`decode`] (a message to a change), [`mirror`] (snapshot,
 //! subscription, resynchronisation), [`socket`] and [`wire`] below them.
 //!
 //! Why sockets of our own and not `rtnetlink`'s connection? One socket must carry links, routes,
@@ -15,6 +15,7 @@ pub mod decode;
 pub mod mirror;
 pub mod netconf;
 pub mod nexthop;
+pub mod objects;
 pub mod socket;
 pub mod state;
 pub mod wire;

@@ -9,10 +9,12 @@ use spine_fib::{Addresses, Half};
 use super::*;
 use crate::adapters::Adapter;
 use crate::claims::{ClaimChange, Claims};
-use crate::fib::{Fib, FibError, GROUPS, NEXT_HOPS};
+use crate::fib::{Action, Fib, FibError, GROUPS, NEXT_HOPS};
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
-use crate::netlink::state::{Change, Conf, Hop, NextHopObject, Origin, Placement, RouteKind, Via};
+use crate::netlink::state::{
+    Change, Conf, Hop, Neighbour, NextHopObject, Origin, Placement, RouteKind, Via,
+};
 use crate::testing::{Echo, HeapRegion, NEIGHBOURS, OURS, addresses, ordinary, prefix, step};
 
 /// What may happen to a packet, and whether the classifier should claim it.

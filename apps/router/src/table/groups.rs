@@ -1,0 +1,194 @@
+//! Groups and next hops: shared by all that mean the same, written when they change.
+
+use spine_abi::Reason;
+
+use super::{GroupKey, HopKey, Table};
+use crate::buckets;
+use crate::fib::{Action, Addresses, GROUP_KERNEL, NextHop, Operation};
+use crate::netlink::Dirty;
+use crate::netlink::state::Neighbour;
+use crate::rib::{Rib, Target, TargetHop};
+
+impl Table {
+    /// The group for a target, for a prefix that had another one; [`GROUP_KERNEL`] when there are no
+    /// numbers left.
+    pub(super) fn regroup(
+        &mut self,
+        rib: Rib<'_>,
+        old: Option<u16>,
+        target: &Target,
+        operations: &mut Vec<Operation>,
+    ) -> u16 {
+        let key = group_key(target);
+        if let Some(old) = old
+            && self.groups.rename(old, &key).is_some()
+        {
+            let members = self.members.remove(&old).unwrap_or_default();
+            let filled = self.fill_group(rib, old, &key, operations);
+            self.release_hops(&members);
+            // Its new key may be what another prefix waits for, or its old hops.
+            self.freed = true;
+            if filled {
+                return old;
+            }
+            self.groups.release(old);
+            return GROUP_KERNEL;
+        }
+        let acquired = self.groups.acquire(&key);
+        self.release_group(old);
+        match acquired {
+            Some((group, false)) => group,
+            Some((group, true)) if self.fill_group(rib, group, &key, operations) => group,
+            Some((group, true)) => {
+                self.groups.release(group);
+                GROUP_KERNEL
+            }
+            None => GROUP_KERNEL,
+        }
+    }
+
+    /// Finds the next hops of a group and writes it; false when there are no numbers left.
+    fn fill_group(
+        &mut self,
+        rib: Rib<'_>,
+        group: u16,
+        key: &GroupKey,
+        operations: &mut Vec<Operation>,
+    ) -> bool {
+        let mut members = Vec::with_capacity(key.len());
+        for (hop, _) in key {
+            let Some((number, new)) = self.hops.acquire(hop) else {
+                self.release_hops(&members);
+                return false;
+            };
+            members.push(number);
+            if new {
+                self.write_next_hop(number, next_hop(rib, hop), operations);
+            }
+        }
+        self.members.insert(group, members);
+        self.write_group(rib, group, key, operations);
+        true
+    }
+
+    pub(super) fn release_group(&mut self, group: Option<u16>) {
+        let Some(group) = group else { return };
+        if self.groups.release(group).is_some() {
+            self.freed = true;
+            let members = self.members.remove(&group).unwrap_or_default();
+            self.release_hops(&members);
+        }
+    }
+
+    fn release_hops(&mut self, members: &[u16]) {
+        for number in members {
+            self.hops.release(*number);
+        }
+    }
+
+    fn write_next_hop(&mut self, number: u16, hop: NextHop, operations: &mut Vec<Operation>) {
+        if self.written.insert(number, hop) != Some(hop) {
+            operations.push(Operation::SetNextHop(number, hop));
+        }
+    }
+
+    fn write_group(
+        &mut self,
+        rib: Rib<'_>,
+        group: u16,
+        key: &GroupKey,
+        operations: &mut Vec<Operation>,
+    ) {
+        let Some(members) = self.members.get(&group) else { return };
+        let alive: Vec<usize> = (0..key.len()).filter(|at| is_alive(rib, &key[*at].0)).collect();
+        // Without any that lives, all stand: each of them says by itself that it is unresolved.
+        let chosen = if alive.is_empty() { (0..key.len()).collect() } else { alive };
+        let weighted: Vec<(&HopKey, u32)> =
+            chosen.iter().map(|at| (&key[*at].0, key[*at].1)).collect();
+        let buckets: Vec<u16> =
+            buckets::spread(&weighted).into_iter().map(|at| members[chosen[at]]).collect();
+        if self.buckets.get(&group) != Some(&buckets) {
+            self.buckets.insert(group, buckets.clone());
+            operations.push(Operation::SetGroup(group, buckets));
+        }
+    }
+
+    pub(super) fn refresh_next_hops(
+        &mut self,
+        rib: Rib<'_>,
+        dirty: &Dirty,
+        into: &mut Vec<Operation>,
+    ) {
+        let touched = |hop: &TargetHop| {
+            dirty.links.contains(&hop.interface)
+                || hop.gateway.is_some_and(|at| dirty.neighbours.contains(&(at, hop.interface)))
+        };
+        let mut stale: Vec<(u16, NextHop)> = Vec::new();
+        for (number, key) in self.hops.iter() {
+            if matches!(key, HopKey::Via(hop) if touched(hop)) {
+                stale.push((number, next_hop(rib, key)));
+            }
+        }
+        stale.sort_unstable_by_key(|(number, _)| *number);
+        for (number, hop) in stale {
+            self.write_next_hop(number, hop, into);
+        }
+    }
+
+    pub(super) fn refresh_groups(&mut self, rib: Rib<'_>, operations: &mut Vec<Operation>) {
+        let several = self.groups.iter().filter(|(_, key)| key.len() > 1);
+        let mut several: Vec<(u16, GroupKey)> =
+            several.map(|(group, key)| (group, key.clone())).collect();
+        several.sort_unstable_by_key(|(group, _)| *group);
+        for (group, key) in several {
+            self.write_group(rib, group, &key, operations);
+        }
+    }
+}
+
+fn group_key(target: &Target) -> GroupKey {
+    match target {
+        Target::Forward(hops) => {
+            hops.iter().map(|(hop, weight)| (HopKey::Via(hop.clone()), *weight)).collect()
+        }
+        Target::Kernel(reason) => vec![(HopKey::Kernel(*reason), 1)],
+        Target::Drop(reason) => vec![(HopKey::Drop(*reason), 1)],
+    }
+}
+
+/// Whether the kernel would still choose this hop of a multipath route.
+fn is_alive(rib: Rib<'_>, key: &HopKey) -> bool {
+    match key {
+        HopKey::Via(hop) => {
+            rib.state.links.get(&hop.interface).is_some_and(|link| link.up)
+                && !rib.ignored(hop.interface)
+        }
+        HopKey::Kernel(_) | HopKey::Drop(_) => true,
+    }
+}
+
+fn next_hop(rib: Rib<'_>, key: &HopKey) -> NextHop {
+    match key {
+        HopKey::Via(hop) => {
+            forward(rib, hop).unwrap_or_else(|reason| NextHop::without_way(Action::Kernel(reason)))
+        }
+        HopKey::Kernel(reason) => NextHop::without_way(Action::Kernel(*reason)),
+        HopKey::Drop(reason) => NextHop::without_way(Action::Drop(*reason)),
+    }
+}
+
+fn forward(rib: Rib<'_>, hop: &TargetHop) -> Result<NextHop, Reason> {
+    let peer = rib.ours.adapter(hop.interface).ok_or(Reason::NotOurs)?;
+    let link = rib.state.links.get(&hop.interface).ok_or(Reason::Unresolved)?;
+    let source = link.mac.ok_or(Reason::NotOurs)?;
+    if !link.up || !link.carrier {
+        return Err(Reason::Unresolved);
+    }
+    let gateway = hop.gateway.ok_or(Reason::Unresolved)?;
+    let neighbour = rib.state.neighbours.get(&(gateway, hop.interface));
+    let destination = neighbour.and_then(Neighbour::usable).ok_or(Reason::Unresolved)?;
+    let limit = hop.mtu.filter(|mtu| *mtu != 0).unwrap_or(u32::MAX).min(link.mtu);
+    let mtu = u16::try_from(limit).unwrap_or(u16::MAX);
+    let addresses = Addresses::new(destination, source);
+    Ok(NextHop { action: Action::Forward, peer, mtu, addresses })
+}
