@@ -2,7 +2,7 @@
 //!
 //! The extension is loaded there by the communication library; the table's region is shared with it by its
 //! file, so routes go on being written by this process alone, swaps and their acknowledgements cross by the
-//! FIFOs, and what is claimed is told to the daemon ([`classifier`]). When this process ends, however it does,
+//! FIFOs, and what is claimed is told to the daemon (`classifier`). When this process ends, however it does,
 //! the daemon unloads the extension and the kernel forwards; when the daemon ends, the router does, too.
 //!
 //! The router takes those of the daemon's interfaces that it is given, and no others: a packet whose way out is
