@@ -28,9 +28,9 @@ fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+/// The shortest: on a busy machine the thread that takes instances apart may be given our core at once.
+fn least(times: &[Duration]) -> Duration {
+    times.iter().copied().min().unwrap_or_default()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn an_adapter_does_not_wait_while_an_extension_is_taken_apart() {
         assert!(matches!(error, LoadError::HandlerTaken { .. }), "{error}");
         assert!(timed(&mut unloaded, || scene.adapter(0).unload(extension)));
     }
-    let [here, unloaded, refused] = [&mut here, &mut unloaded, &mut refused].map(|it| median(it));
+    let [here, unloaded, refused] = [&here, &unloaded, &refused].map(|times| least(times));
     println!("taken apart in {here:?}, unloaded in {unloaded:?}, refused in {refused:?}");
     assert!(4 * unloaded < here, "unloaded in {unloaded:?}, taken apart in {here:?}");
     assert!(4 * refused < here, "refused in {refused:?}, taken apart in {here:?}");
