@@ -20,7 +20,7 @@ use spine_io::extension::Loaded;
 use spine_io::{Budget, Machine, RegionSource};
 use spine_os::daemon::file;
 use spine_os::daemon::protocol::ExtensionNumber;
-use spine_os::domain;
+use spine_os::domain::{self, Exports};
 use spine_os::linker::{UnsignedImage, imported_domains, manifest_of};
 use spine_os::policy::{Asker, Limits, Policy, Wish};
 use spine_os::signature::{PublicKey, SecretKey, verify_author};
@@ -222,14 +222,8 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
         ));
     }
 
-    let granted = domain::Policy::grant(manifest.domains());
     let exports = domains::exports(&order.shown, &wanted);
-    let linked =
-        link::link(&wasm, granted.granted(), &exports).map_err(|error| error.to_string())?;
-    let image = UnsignedImage::claimed(linked, &wasm, &granted, &exports, tools.compatibility)
-        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?
-        .sign(&tools.key)
-        .into_bytes();
+    let image = image(&wasm, manifest.domains(), &exports, tools)?;
     let parts = Image::parse(&image).map_err(|error| error.to_string())?;
     let adapter = tools.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
     let budget = Budget { message: fuel, entry: 8 * fuel, ..Budget::default() };
@@ -246,6 +240,20 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
         limits,
         signer,
     })
+}
+
+/// Has a module linked by another process, and signs what that says is its image.
+pub(crate) fn image(
+    wasm: &[u8],
+    granted: Domains,
+    exports: &Exports,
+    tools: &Tools,
+) -> Result<Vec<u8>, String> {
+    let granted = domain::Policy::grant(granted);
+    let linked = link::link(wasm, granted.granted(), exports).map_err(|error| error.to_string())?;
+    let image = UnsignedImage::claimed(linked, wasm, &granted, exports, tools.compatibility)
+        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?;
+    Ok(image.sign(&tools.key).into_bytes())
 }
 
 /// Whether the policy, and the client himself, allow it; the limits, and whose signature it carries.

@@ -9,6 +9,7 @@
 //! that claims and the linker's process need (`confine`).
 
 mod asks;
+mod budget;
 mod claim_requests;
 mod claims;
 mod cli;

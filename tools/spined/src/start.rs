@@ -25,7 +25,7 @@ use crate::place::Place;
 use crate::requests::Heard;
 use crate::server::Server;
 use crate::wires::Wires;
-use crate::{key, place, server, wires};
+use crate::{budget, key, place, server, wires};
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -91,6 +91,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let asks = Asks::start(&wires.machine, &bell)?;
     let machine = Arc::clone(&wires.machine);
     let tools = Tools { key: secret, compatibility, machine, bell: bell.clone() };
+    match budget::time(&tools) {
+        Ok(Some(times)) => eprintln!("spined: {times}"),
+        Ok(None) => {}
+        Err(why) => eprintln!("spined: cannot time what one budget takes: {why}"),
+    }
     let mut server = Server {
         place,
         signals,
