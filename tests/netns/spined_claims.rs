@@ -1,7 +1,7 @@
 //! Claims on a running `spined`: an extension has the destinations that its application says, nobody can take
 //! them from it, and they are the kernel's at once when it ends.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -197,47 +197,28 @@ fn a_full_table_is_claimed_in_batches_and_gone_at_once_when_its_owner_is_killed(
     let topology = Topology::pair();
     let daemon = Daemon::start(topology.router(), &["client", "server"]);
     let probe = Probe::new(&topology);
-    // An application of its own process, to be killed: this test, told to be it.
-    let name = "holds_a_full_table_until_it_is_killed";
-    let mut command = std::process::Command::new(std::env::current_exe().expect("a test"));
-    command.args(["--exact", name, "--ignored", "--nocapture"]);
-    command.env("SPINE_CLAIMS_SOCKET", daemon.socket());
-    let mut owner = Running::start(command);
-    owner.wait_for("claimed", Duration::from_secs(30));
+    // An application of its own process, to be killed; what it has is claimed for it by another of its user.
+    let module = daemon.file("echo.wasm", &echo(1, 0)).to_string_lossy().into_owned();
+    let words = ["load", &module, "--iface", "client", "--claim", "10.9.2.0/24"];
+    let owner = Running::start(daemon.ctl_command(None, &words));
+    let mut client = daemon.client();
+    wait_until("its extension", || client.extensions().is_ok_and(|all| all.len() == 1));
+    let number = client.extensions().expect("a list")[0].number;
+    let host = |number: u32| Ipv4Net::from(Ipv4Addr::from(0x0b00_0000 + number));
+    let more: Vec<ClaimChange> = (0..HELD).map(|it| ClaimChange::Take(host(it))).collect();
+    client.claim(number, &more).expect("claimed");
     wait_until("an echo", || probe.is_echoed("10.9.2.2:7777"));
-    let listed = daemon.client().extensions().expect("a list");
-    assert_eq!((listed[0].claimed, listed[0].prefixes.len()), (HELD_AND_TRIED, 8));
+    let listed = client.extensions().expect("a list");
+    assert_eq!((listed[0].claimed, listed[0].prefixes.len()), (HELD + 1, 8));
     owner.signal(Signal::SIGKILL);
     owner.finish(Duration::from_secs(10));
     wait_until("its end", || daemon.client().extensions().is_ok_and(|all| all.is_empty()));
     assert!(!probe.is_echoed("10.9.2.2:7777"), "the kernel's again");
     // Nothing is left in the classifier: somebody else's claim is just that.
-    let mut client = daemon.client();
     let echo = client.load(&claimant("client"), &echo(1, 0), &[]).expect("loaded").number;
     client.set_claiming(echo, true).expect("enabled");
     assert!(!probe.is_echoed("10.9.2.2:7777") && !probe.is_echoed("10.9.9.9:7777"));
 }
 
 /// Prefixes beside the one that is tried.
-const HELD: usize = 20_000;
-/// The same with that one.
-const HELD_AND_TRIED: u32 = 20_001;
-
-#[test]
-#[ignore = "started by another test, which kills it"]
-fn holds_a_full_table_until_it_is_killed() {
-    let Some(socket) = std::env::var_os("SPINE_CLAIMS_SOCKET") else { return };
-    let client = spine_os::client::Client::open_at(std::path::Path::new(&socket), "holder");
-    let mut client = client.expect("a daemon");
-    let echo = client.load(&claimant("client"), &echo(1, 0), &[]).expect("loaded").number;
-    let host = |number: usize| {
-        let number = u32::try_from(number).expect("small");
-        ClaimChange::Take(Ipv4Net::from(std::net::Ipv4Addr::from(0x0b00_0000 + number)))
-    };
-    let mut all: Vec<ClaimChange> = (0..HELD).map(host).collect();
-    all.push(ClaimChange::Take(net("10.9.2.0/24")));
-    client.claim(echo, &all).expect("claimed");
-    client.set_claiming(echo, true).expect("enabled");
-    eprintln!("claimed");
-    std::thread::sleep(Duration::from_secs(60));
-}
+const HELD: u32 = 20_000;

@@ -19,7 +19,7 @@ use spine_os::daemon::protocol::{
     Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer,
 };
 use spine_os::daemon::socket::{Connection, Packet, Received};
-use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at};
+use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at, wait_until};
 use spine_tests::{Running, Topology, need_namespaces};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,14 +28,6 @@ const ROLE: &str = "SPINE_STORM_SOCKET";
 
 fn load() -> Load {
     Load { interface: "client".to_owned(), ..Load::default() }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Sends so many messages, a window of them at a time, and takes every answer.

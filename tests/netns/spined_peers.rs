@@ -1,14 +1,14 @@
 //! Messages between the extensions of two `spined`, each on a machine of its own.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_os::client::{Client, Load, PeerInfo};
 use spine_os::pair_key;
-use spine_tests::daemon::{self, Daemon};
+use spine_tests::daemon::{self, Daemon, wait_until};
 use spine_tests::{Topology, need_namespaces};
 
 /// The handler that answers, and the one that answers go to.
@@ -121,14 +121,6 @@ impl Pair {
 
 fn peer(client: &mut Client) -> PeerInfo {
     client.peers().expect("a list").remove(0)
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Asks the far echo, by the command line.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use spine_os::client::{Client, ClientError, Load};
-use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at};
+use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at, wait_until};
 use spine_tests::{Held, Topology, need_namespaces};
 
 /// What others may be kept waiting, at most.
@@ -23,14 +23,6 @@ fn shortest(mut what: impl FnMut()) -> Duration {
         start.elapsed()
     };
     (0..5).map(time).min().unwrap_or_default()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
