@@ -39,6 +39,21 @@ pub struct AdapterSetup {
     pub remotes: Vec<RemoteSetup>,
 }
 
+impl AdapterSetup {
+    /// One without a way to the kernel and without other machines, on the first processor, whose packets
+    /// somebody stamps: what differs is said beside it.
+    pub fn new(nic: Box<dyn Nic>, frames: Vec<Frame>) -> Self {
+        Self {
+            nic,
+            frames,
+            kernel: None,
+            unstamped: HandlerNumber::NONE,
+            processor: 0,
+            remotes: Vec::new(),
+        }
+    }
+}
+
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {

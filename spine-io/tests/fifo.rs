@@ -280,14 +280,7 @@ fn an_adapter_that_sleeps_is_woken_by_any_of_its_applications() {
 fn by_hand() -> (Adapter, AdapterHandle) {
     let (memory, mut dealt) = FrameMemory::anonymous(256, 2048, 1).expect("memory");
     let (nic, _wire) = Loopback::wire("loop", Arc::clone(&memory), 64).expect("a wire");
-    let setup = AdapterSetup {
-        remotes: Vec::new(),
-        nic: Box::new(nic),
-        frames: dealt.remove(0),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.remove(0));
     let (mut adapters, mut handles) =
         Machine::by_hand(vec![setup], &memory, key()).expect("an adapter");
     (adapters.remove(0), handles.remove(0))

@@ -152,14 +152,7 @@ fn extensions_that_do_not_fit_in_the_cards_memory_are_refused_with_their_size() 
     let feed = Uniform::new(packets, 0, 1.0, 0.0, 1);
     // So many receive buffers that 100 KB are left: enough for one extension with a page of memory.
     let card = Lanai::new("lanai0", Arc::clone(&memory), Card::default(), feed).with_buffers(380);
-    let setup = AdapterSetup {
-        nic: Box::new(card),
-        frames: dealt.remove(0),
-        kernel: None,
-        remotes: Vec::new(),
-        unstamped: HandlerNumber::NONE,
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(card), dealt.remove(0));
     let (mut adapters, handles) = Machine::by_hand(vec![setup], &memory, key()).expect("adapters");
     let mut install = |handlers| {
         let image = extension_with(handlers, &[], "", "", "(local.set $verdict (i64.const 0))");

@@ -10,7 +10,6 @@ mod stamped;
 use std::sync::Arc;
 
 use common::{FORWARD, PACKET, extension, key};
-use spine_abi::HandlerNumber;
 use spine_abi::event::Stage;
 use spine_abi::interface::Domain;
 use spine_io::buffer::FrameMemory;
@@ -52,13 +51,8 @@ impl Cards {
         let ((left, ingress), (right, egress)) = (wire("left"), wire("right"));
         let stamps = Stamps::default();
         let ends = [Stamped::new(left, stamps.clone()), Stamped::new(right, Stamps::default())];
-        let setups = ends.into_iter().zip(dealt).map(|(wire, frames)| AdapterSetup {
-            nic: Box::new(Live::new(wire, card, speed)),
-            frames,
-            kernel: None,
-            remotes: Vec::new(),
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
+        let setups = ends.into_iter().zip(dealt).map(|(wire, frames)| {
+            AdapterSetup::new(Box::new(Live::new(wire, card, speed)), frames)
         });
         let (mut adapters, handles) =
             Machine::by_hand(setups.collect(), &memory, key()).expect("adapters");

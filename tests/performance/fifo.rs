@@ -144,14 +144,7 @@ impl Bench {
         let (image, key) = echo();
         let (memory, mut dealt) = FrameMemory::anonymous(256, 2048, 1).expect("memory");
         let (nic, _wire) = Loopback::wire("loop", Arc::clone(&memory), 64).expect("a wire");
-        let setup = AdapterSetup {
-            nic: Box::new(nic),
-            frames: dealt.remove(0),
-            kernel: None,
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
-            remotes: Vec::new(),
-        };
+        let setup = AdapterSetup::new(Box::new(nic), dealt.remove(0));
         let machine = Machine::start(vec![setup], &memory, &[None], key).expect("a machine");
         let handle = &machine.adapters()[0];
         let (id, fds) = handle.open_fifo(CAPACITY).expect("a FIFO");

@@ -76,12 +76,8 @@ fn machines() -> [Machine; 2] {
         let ((nic, image), side) = parts.next().expect("one for each");
         let address = RemoteAddress::Link { ours: MACS[side], theirs: MACS[1 - side] };
         let setup = AdapterSetup {
-            nic: Box::new(nic),
-            frames: dealt.pop().expect("one home"),
-            kernel: None,
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
             remotes: vec![RemoteSetup { address, key: PairKey([7; 32]) }],
+            ..AdapterSetup::new(Box::new(nic), dealt.pop().expect("one home"))
         };
         let machine = Machine::start(vec![setup], &memory, &[None], key).expect("a machine");
         let loaded = machine.adapters()[0].load(&image, Vec::new(), Budget::default());

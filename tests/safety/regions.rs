@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use spine_abi::HandlerNumber;
 use spine_abi::limits::{PAGE_BYTES, REGION_BYTES};
 use spine_io::buffer::FrameMemory;
 use spine_io::nic::loopback::Loopback;
@@ -38,14 +37,7 @@ fn read_only(file: &OwnedFd) -> OwnedFd {
 fn adapter() -> AdapterHandle {
     let (memory, mut dealt) = FrameMemory::anonymous(16, 2048, 1).expect("memory");
     let (nic, _wire) = Loopback::wire("wire", Arc::clone(&memory), 8).expect("a wire");
-    let setup = AdapterSetup {
-        nic: Box::new(nic),
-        frames: dealt.pop().expect("frames"),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        remotes: Vec::new(),
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.pop().expect("frames"));
     let (_, mut handles) =
         Machine::by_hand(vec![setup], &memory, suite::key()).expect("an adapter");
     handles.pop().expect("its handle")

@@ -30,12 +30,8 @@ pub(crate) fn setups(
         let name = format!("wire{index}");
         let (inner, wire) = Loopback::wire(&name, Arc::clone(&memory), WIRE).expect("a wire");
         setups.push(AdapterSetup {
-            nic: Box::new(Sorted { inner, memory: Arc::clone(&memory) }),
-            frames,
             kernel: kernel.take().map(|kernel| Box::new(kernel) as Box<dyn KernelPort>),
-            unstamped: HandlerNumber::NONE,
-            remotes: Vec::new(),
-            processor: 0,
+            ..AdapterSetup::new(Box::new(Sorted { inner, memory: Arc::clone(&memory) }), frames)
         });
         wires.push(wire);
     }

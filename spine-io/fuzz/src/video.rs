@@ -19,7 +19,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use spine_abi::frame_buffer::{Geometry, HEADER_BYTES, MAILBOX};
 use spine_abi::mailbox::{Reader, Word};
-use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_abi::{Endpoint, Message};
 use spine_io::buffer::FrameMemory;
 use spine_io::clock::Nanos;
 use spine_io::dma::{FrameBuffer, Grant, Start};
@@ -158,14 +158,7 @@ impl Rig {
         let (memory_of_frames, mut dealt) = FrameMemory::anonymous(256, 4096, 1).expect("memory");
         let (nic, wire) =
             Loopback::wire("wire", Arc::clone(&memory_of_frames), 128).expect("a wire");
-        let setup = AdapterSetup {
-            nic: Box::new(nic.stamped(BLIT)),
-            frames: dealt.pop().expect("frames"),
-            kernel: None,
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
-            remotes: Vec::new(),
-        };
+        let setup = AdapterSetup::new(Box::new(nic.stamped(BLIT)), dealt.pop().expect("frames"));
         let (mut adapters, mut handles) =
             Machine::by_hand(vec![setup], &memory_of_frames, key).expect("an adapter");
         let (mut adapter, handle) = (adapters.remove(0), handles.remove(0));

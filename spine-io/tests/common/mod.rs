@@ -107,14 +107,7 @@ pub(crate) fn module_of(
 
 /// An adapter without a kernel and other machines, on the first processor.
 pub(crate) fn setup(nic: Box<dyn Nic>, frames: Vec<Frame>) -> AdapterSetup {
-    AdapterSetup {
-        remotes: Vec::new(),
-        nic,
-        frames,
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        processor: 0,
-    }
+    AdapterSetup::new(nic, frames)
 }
 
 /// Collects what is handed to the kernel.
@@ -151,12 +144,9 @@ impl Rig {
             let (nic, wire) = Loopback::wire(&name, Arc::clone(&memory), WIRE).expect("a wire");
             let (kernel, given) = sync_channel(KERNEL_QUEUE);
             setups.push(AdapterSetup {
-                remotes: Vec::new(),
-                nic: Box::new(nic.stamped(PACKET)),
-                frames,
                 kernel: Some(Box::new(Kernel(kernel))),
-                unstamped: HandlerNumber::NONE,
                 processor: index % processors,
+                ..AdapterSetup::new(Box::new(nic.stamped(PACKET)), frames)
             });
             wires.push(wire);
             kernels.push(given);

@@ -123,12 +123,11 @@ fn machines(
         let remote = RemoteSetup { address: addressed(side), key: PairKey([keys[side]; 32]) };
         side += 1;
         let setup = AdapterSetup {
-            nic: Box::new(Fault::new(nic, Arc::clone(&memory), faults, side as u64)),
-            frames,
-            kernel: None,
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
             remotes: vec![remote],
+            ..AdapterSetup::new(
+                Box::new(Fault::new(nic, Arc::clone(&memory), faults, side as u64)),
+                frames,
+            )
         };
         let machine = Machine::start(vec![setup], &memory, &[None], key()).expect("a machine");
         let adapter = &machine.adapters()[0];

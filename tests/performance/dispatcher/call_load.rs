@@ -126,14 +126,7 @@ fn images() -> Images {
 fn adapter(key: TrustedKey, images: &[&[u8]]) -> Adapter {
     let (memory, mut dealt) = FrameMemory::anonymous(256, 2048, 1).expect("memory");
     let nic = Generator::new("generator", Arc::clone(&memory), [[0; 60]]).stamped(HANDLER);
-    let setup = AdapterSetup {
-        nic: Box::new(nic),
-        frames: dealt.pop().expect("frames"),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        remotes: Vec::new(),
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.pop().expect("frames"));
     let (mut adapters, handles) = Machine::by_hand(vec![setup], &memory, key).expect("an adapter");
     let mut adapter = adapters.pop().expect("one adapter");
     let budget = Budget { message: PLENTY, entry: PLENTY, strikes: 1 };
@@ -177,14 +170,7 @@ fn main() {
     let mut across = adapter(images.key, &[&images.service, &images.other]);
     let (memory, mut dealt) = FrameMemory::anonymous(64, 2048, 1).expect("memory");
     let (nic, _wire) = Loopback::wire("wire", Arc::clone(&memory), 16).expect("a wire");
-    let setup = AdapterSetup {
-        nic: Box::new(nic),
-        frames: dealt.pop().expect("frames"),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        remotes: Vec::new(),
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.pop().expect("frames"));
     let machine = Machine::start(vec![setup], &memory, &[None], images.key).expect("a machine");
     let region = probe::region().expect("memory");
     let (mut own, mut other, mut units) = (Vec::new(), Vec::new(), Vec::new());

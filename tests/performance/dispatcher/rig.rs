@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use spine_abi::{Endpoint, HandlerNumber, Message, Verdict};
+use spine_abi::{Endpoint, Message, Verdict};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer};
 use spine_io::buffer::FrameMemory;
@@ -89,14 +89,7 @@ impl Rig {
             if index == 1 {
                 nic.limit(0);
             }
-            AdapterSetup {
-                remotes: Vec::new(),
-                nic: Box::new(nic.stamped(FORWARD)),
-                frames,
-                kernel: None,
-                unstamped: HandlerNumber::NONE,
-                processor: 0,
-            }
+            AdapterSetup::new(Box::new(nic.stamped(FORWARD)), frames)
         });
         let (mut adapters, handles) =
             Machine::by_hand(setups.collect(), &memory, key).expect("adapters");

@@ -70,14 +70,7 @@ fn adapter(packets: [u8; 2], fuel: u64) -> Adapter {
     let (memory, mut dealt) = FrameMemory::anonymous(256, 2048, 1).expect("memory");
     let packets = packets.map(|first| [first; 60]);
     let nic = Generator::new("generator", Arc::clone(&memory), packets).stamped(HANDLER);
-    let setup = AdapterSetup {
-        nic: Box::new(nic),
-        frames: dealt.pop().expect("frames"),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        remotes: Vec::new(),
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.pop().expect("frames"));
     let (mut adapters, handles) = Machine::by_hand(vec![setup], &memory, key).expect("an adapter");
     let budget = Budget { message: fuel, entry: 64 * fuel, strikes: u32::MAX };
     let loaded = handles[0].prepare(image.as_bytes(), Vec::new(), budget).expect("it loads");
@@ -129,14 +122,7 @@ fn budgets() {
     let image = linker.link(&probe::module()).expect("the probe links");
     let (memory, mut dealt) = FrameMemory::anonymous(64, 2048, 1).expect("memory");
     let (nic, _wire) = Loopback::wire("wire", Arc::clone(&memory), 16).expect("a wire");
-    let setup = AdapterSetup {
-        nic: Box::new(nic),
-        frames: dealt.pop().expect("frames"),
-        kernel: None,
-        unstamped: HandlerNumber::NONE,
-        remotes: Vec::new(),
-        processor: 0,
-    };
+    let setup = AdapterSetup::new(Box::new(nic), dealt.pop().expect("frames"));
     let machine = Machine::start(vec![setup], &memory, &[None], key).expect("a machine");
     let region = probe::region().expect("memory");
     let file = region.file().try_clone().expect("a descriptor").into();

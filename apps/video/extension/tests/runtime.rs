@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use spine_abi::frame_buffer::{COMPLETE, Geometry, HEADER_BYTES, MAILBOX, counter, counters, slot};
 use spine_abi::mailbox::{Reader, Word};
-use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
+use spine_abi::{Endpoint, Message, Reason};
 use spine_io::buffer::FrameMemory;
 use spine_io::dma::{FrameBuffer, Grant, Start};
 use spine_io::nic::loopback::{Loopback, Wire};
@@ -79,14 +79,8 @@ impl Rig {
         let (key, image) = module();
         let (memory, mut dealt) = FrameMemory::anonymous(512, 4096, 1).unwrap();
         let (nic, wire) = Loopback::wire("loop", Arc::clone(&memory), 256).unwrap();
-        let setup = AdapterSetup {
-            remotes: Vec::new(),
-            nic: Box::new(nic.stamped(format.handler())),
-            frames: dealt.pop().unwrap(),
-            kernel: None,
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
-        };
+        let setup =
+            AdapterSetup::new(Box::new(nic.stamped(format.handler())), dealt.pop().unwrap());
         let machine = Machine::start(vec![setup], &memory, &[None], *key).unwrap();
         let counters = Region::create("counters", REGION_BYTES).unwrap();
         let source = RegionSource { file: fd(&counters), bytes: REGION_BYTES };

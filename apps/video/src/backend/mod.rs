@@ -476,12 +476,8 @@ fn wire(
 ) -> Wire {
     let (nic, measured) = Meter::new(nic, ring);
     let setup = AdapterSetup {
-        remotes: Vec::new(),
-        nic: Box::new(nic),
-        frames,
-        kernel: None,
         unstamped: unstamped(options.streams),
-        processor: 0,
+        ..AdapterSetup::new(Box::new(nic), frames)
     };
     Wire { classifier, setup, memory, measured }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rtrb::Consumer;
 use spine_abi::event::{EventPlan, TraceRecord};
-use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_abi::{Endpoint, Message};
 use spine_fib::lc_trie::{REGION_BYTES, Route, Trie};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop};
@@ -74,14 +74,8 @@ impl Laboratory {
         let mut sink = Generator::new("lanai1", Arc::clone(&memory), [[0; 60]]);
         sink.limit(0);
         let nics: [Box<dyn Nic>; 2] = [Box::new(card), Box::new(sink)];
-        let setups = nics.into_iter().zip(dealt).map(|(nic, frames)| AdapterSetup {
-            nic,
-            frames,
-            kernel: None,
-            remotes: Vec::new(),
-            unstamped: HandlerNumber::NONE,
-            processor: 0,
-        });
+        let setups =
+            nics.into_iter().zip(dealt).map(|(nic, frames)| AdapterSetup::new(nic, frames));
         let (adapters, handles) = Machine::by_hand(setups.collect(), &memory, self.key)?;
         let table = self.table()?;
         let mut station =
