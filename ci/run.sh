@@ -80,6 +80,10 @@ must_not_contain() {
 job_deps() {
     must_not_contain spine-io '^(cranelift-(codegen|frontend|native)|wasmtime-internal-(cranelift|winch)|spine-os)$' \
         "the adapter holds no compiler and never imports the host side"
+    must_not_contain spine-nic '^(wasmtime.*|cranelift.*|spine-(io|os))$' \
+        "network interfaces know neither extensions nor the host side"
+    must_not_contain spine-remote '^(wasmtime.*|xsk-rs|aya|libbpf-rs|spine-(nic|io|os))$' \
+        "messages between machines are made of bytes and time alone"
     must_not_contain spine-os '^(spine-io|xsk-rs|aya|libbpf-rs)$' \
         "the host side never imports the adapter"
     must_not_contain spine-abi '^(spine-(io|os|sdk).*|wasmtime.*)$' \

@@ -10,15 +10,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use spine_abi::HandlerNumber;
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory, Pool};
+use spine_nic::clock::Monotonic;
+use spine_nic::punt::KernelPort;
+use spine_remote::{RemoteSetup, Remotes};
 use wasmtime::Engine;
 
-use crate::buffer::{Frame, FrameMemory, Pool};
-use crate::clock::Monotonic;
-use crate::endpoint::host::{self, AdapterHandle};
-use crate::endpoint::remote::{RemoteSetup, Remotes};
-use crate::endpoint::{KernelPort, Outlets, peer};
+use crate::endpoint::{Outlets, peer};
 use crate::extension::{TrustedKey, ended};
-use crate::nic::Nic;
+use crate::handle::{self, AdapterHandle};
 use crate::processor::{Processor, ProcessorShared};
 use crate::runtime::Adapter;
 
@@ -225,7 +226,7 @@ fn assemble(
     let most = setups.iter().map(|setup| setup.frames.len()).max().unwrap_or(0);
     let (mut adapters, mut handles) = (Vec::new(), Vec::new());
     for (index, (setup, peers)) in (0..).zip(setups.into_iter().zip(peer::mesh(&bells, most))) {
-        let (handle, port) = host::endpoint(
+        let (handle, port) = handle::endpoint(
             setup.nic.name(),
             index,
             Arc::clone(&bells[usize::from(index)]),

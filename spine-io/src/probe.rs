@@ -4,11 +4,11 @@
 //! before there are packets, and is gone afterwards. It is never installed: no message finds it.
 
 use spine_abi::{Endpoint, Message};
+use spine_nic::clock::Clock;
 
-use crate::buffer::reference::Kept;
-use crate::clock::Clock;
-use crate::extension::outcome::{Body, Settle};
-use crate::extension::{Instance, Outcome, Pending};
+use crate::extension::Instance;
+use crate::message::{Body, Outcome, Pending, Settle};
+use crate::reference::Kept;
 
 /// Entries for each handler, of which the median counts: what the machine takes away in between is not
 /// the handler's.

@@ -21,27 +21,32 @@ mod linked;
 mod messages;
 mod modelled;
 mod replace;
+pub(crate) mod request;
 mod setup;
+mod statistics;
 mod status;
 mod timers;
+
+pub use statistics::Statistics;
 
 use std::sync::mpsc::Receiver;
 
 use spine_abi::event::{Cost, EventPlan, KINDS, STAGES, Stage, TraceRecord};
 use spine_abi::{HandlerNumber, Message};
 
-use crate::buffer::Frame;
-use crate::buffer::reference::Generations;
-use crate::clock::Nanos;
 use crate::dispatcher::share::{FrameShares, Share};
 use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable};
 use crate::endpoint::Outlets;
-use crate::endpoint::fifo::FifoId;
-use crate::endpoint::host::Control;
-use crate::extension::{Loaded, Pending};
+use crate::extension::Loaded;
+use crate::id::FifoId;
+use crate::message::Pending;
+use crate::reference::Generations;
+use crate::runtime::request::Control;
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
+use spine_abi::Nanos;
+use spine_nic::buffer::Frame;
 
 /// An extension as installed.
 struct Installed {

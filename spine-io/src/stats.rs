@@ -7,11 +7,6 @@
 use spine_abi::Reason;
 use spine_abi::event::STAGES;
 
-use crate::endpoint::fifo::FifoStatistics;
-use crate::endpoint::host::ExtensionId;
-use crate::endpoint::remote::PeeringStatistics;
-use crate::nic::NicStatistics;
-
 /// Counts by reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByReason(Box<[u64; 256]>);
@@ -96,27 +91,4 @@ pub struct Mail {
     pub to_host: u64,
     /// That an application had no room for, or nobody heard.
     pub lost: u64,
-}
-
-/// A copy of everything an adapter knows of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Statistics {
-    /// The interface.
-    pub name: String,
-    /// How packets reach it.
-    pub mode: String,
-    /// The adapter's counters.
-    pub counters: Counters,
-    /// The backend's counters.
-    pub nic: NicStatistics,
-    /// System calls of the processor it runs on, other than the backend's: sleeping and doorbells.
-    pub processor_syscalls: u64,
-    /// Endpoints on other machines, in the order they were set up.
-    pub remotes: Vec<PeeringStatistics>,
-    /// Its FIFOs to applications.
-    pub fifos: Vec<FifoStatistics>,
-    /// Its extensions' small messages, by the extensions' numbers.
-    pub mail: Vec<(ExtensionId, Mail)>,
-    /// Frames at home, and how many belong there.
-    pub frames: (usize, usize),
 }

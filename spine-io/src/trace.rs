@@ -5,9 +5,9 @@
 //! event, and no clock is read.
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use spine_abi::Nanos;
 use spine_abi::event::TraceRecord;
-
-use crate::clock::{Clock, Nanos};
+use spine_nic::clock::Clock;
 
 /// The adapter's end.
 pub struct Trace {
@@ -50,8 +50,9 @@ impl Trace {
 
 #[cfg(test)]
 mod tests {
+    use spine_nic::clock::Manual;
+
     use super::*;
-    use crate::clock::Manual;
 
     #[test]
     fn a_full_ring_drops_and_counts_and_kinds_not_asked_for_are_not_there() {

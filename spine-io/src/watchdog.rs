@@ -5,8 +5,9 @@
 //! to remember: an extension that was stopped too often within a window is unloaded, and all it held
 //! is taken back.
 
-use crate::clock::Nanos;
-use crate::extension::outcome::Ending;
+use spine_abi::Nanos;
+
+use crate::message::Ending;
 
 /// Strikes older than this are forgotten.
 pub const WINDOW: u64 = 60_000_000_000;

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use common::{Rig, extension_with, key, wait_until};
 use spine_abi::interface::Domain;
 use spine_abi::notice::Offence;
-use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Message, Notice, Reason};
-use spine_io::buffer::FrameMemory;
-use spine_io::clock::Nanos;
-use spine_io::nic::loopback::Loopback;
+use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Message, Nanos, Notice, Reason};
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterHandle, AdapterSetup, Allowance, Budget, ExtensionId, FifoId, Machine};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Loopback;
 use spine_ring::{Closed, Counts, End, Fds, Polled, SendError, Side};
 
 const LONG: Duration = Duration::from_secs(10);

@@ -8,18 +8,16 @@ mod common;
 use std::sync::Arc;
 
 use common::{FORWARD, MESSAGE, PACKET, extension, extension_with, key, setup};
-use spine_abi::HandlerNumber;
 use spine_abi::event::{Policy, TraceRecord};
 use spine_abi::interface::Domain;
-use spine_io::buffer::FrameMemory;
-use spine_io::clock::Nanos;
-use spine_io::dispatcher::policy;
-use spine_io::nic::Nic;
-use spine_io::nic::lanai::{Card, Lanai, Uniform, Way};
-use spine_io::nic::loopback::Generator;
+use spine_abi::{HandlerNumber, Nanos};
+use spine_io::lanai::{Card, Lanai, Uniform, Way};
 use spine_io::runtime::Adapter;
 use spine_io::trace::Trace;
 use spine_io::{AdapterSetup, Budget, Machine};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Generator;
+use spine_nic::{Nic, schedule};
 
 /// Fuel of the forwarder below for one packet of 576 bytes, copies included; the handler takes 4.0 us.
 const PICOSECONDS_PER_FUEL: u64 = 4_000_000 / FUEL;
@@ -102,14 +100,15 @@ fn with(policy: Policy) -> Card {
 
 #[test]
 fn strict_priority_of_the_network_makes_a_saturated_card_slow() {
-    let run = run(with(policy::PAPER), 2_000, 40_000.0);
+    let run = run(with(schedule::PAPER), 2_000, 40_000.0);
     near(run.period, 89_400, 1.0, "four transfers, each seen at the end of a poll");
     assert!(run.lost > 0);
 }
 
 #[test]
 fn in_order_of_readiness_or_with_the_bus_first_transfers_hide_under_the_next_packet() {
-    for policy in [policy::READINESS, policy::PCI_FIRST, policy::AGE, policy::OLDEST_FIRST] {
+    for policy in [schedule::READINESS, schedule::PCI_FIRST, schedule::AGE, schedule::OLDEST_FIRST]
+    {
         let run = run(with(policy), 2_000, 40_000.0);
         near(run.period, 55_000, 1.0, policy.name);
     }
@@ -117,7 +116,7 @@ fn in_order_of_readiness_or_with_the_bus_first_transfers_hide_under_the_next_pac
 
 #[test]
 fn the_best_case_has_the_published_period_and_latency() {
-    let run = run(with(policy::PCI_FIRST), 1_000, 55_000.0);
+    let run = run(with(schedule::PCI_FIRST), 1_000, 55_000.0);
     near(run.period, 55_000, 1.0, "period");
     near(run.latency, 100_000, 5.0, "latency");
     assert_eq!(run.lost, 0);
@@ -125,9 +124,9 @@ fn the_best_case_has_the_published_period_and_latency() {
 
 #[test]
 fn hardware_fifos_chained_dma_and_a_fast_processor_give_what_section_7_says() {
-    let best = with(policy::PCI_FIRST);
+    let best = with(schedule::PCI_FIRST);
     let period = |card, gap| run(card, 1_000, gap).period;
-    let wire = Card { way: Way::Wire, policy: policy::PAPER, ..best };
+    let wire = Card { way: Way::Wire, policy: schedule::PAPER, ..best };
     near(period(wire, 30_000.0), 70_800, 1.0, "wire");
     let chained = Card { chained_dma: true, ..best };
     near(period(chained, 30_000.0), 43_000, 1.0, "chained");
@@ -138,10 +137,10 @@ fn hardware_fifos_chained_dma_and_a_fast_processor_give_what_section_7_says() {
 
 #[test]
 fn each_packet_has_the_21_events_and_the_handler_and_a_run_repeats_to_the_record() {
-    let one = run(with(policy::PAPER), 100, 200_000.0);
+    let one = run(with(schedule::PAPER), 100, 200_000.0);
     let of_one = one.records.iter().filter(|record| record.message == 50).count();
     assert_eq!(of_one, 22);
-    let again = run(with(policy::PAPER), 100, 200_000.0);
+    let again = run(with(schedule::PAPER), 100, 200_000.0);
     assert!(one.records == again.records, "the same records");
 }
 

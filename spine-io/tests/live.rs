@@ -10,17 +10,16 @@ mod stamped;
 use std::sync::Arc;
 
 use common::{FORWARD, PACKET, extension, key};
+use spine_abi::Nanos;
 use spine_abi::event::Stage;
 use spine_abi::interface::Domain;
-use spine_io::buffer::FrameMemory;
-use spine_io::clock::Nanos;
-use spine_io::nic::Nic as _;
-use spine_io::nic::lanai::{Card, Live, Speed};
-use spine_io::nic::loopback::{Loopback, Wire};
-use spine_io::nic::multiqueue::MultiQueue;
-use spine_io::runtime::Adapter;
-use spine_io::stats::Statistics;
+use spine_io::lanai::{Card, Live, Speed};
+use spine_io::runtime::{Adapter, Statistics};
 use spine_io::{AdapterSetup, Budget, Machine};
+use spine_nic::Nic as _;
+use spine_nic::buffer::FrameMemory;
+use spine_nic::layer::multiqueue::MultiQueue;
+use spine_nic::loopback::{Loopback, Wire};
 use stamped::{Stamped, Stamps};
 
 /// Fuel of the forwarder for one packet, as in the experiments' test.

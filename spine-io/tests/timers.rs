@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use common::{MESSAGE, PACKET, Rig, extension, key, setup, wait_until};
 use spine_abi::interface::Domain;
 use spine_abi::limits::TIMERS;
-use spine_abi::{Endpoint, Message, Reason};
-use spine_io::buffer::{Frame, FrameMemory};
-use spine_io::clock::Nanos;
-use spine_io::endpoint::host::ExtensionId;
-use spine_io::nic::Nic;
-use spine_io::nic::lanai::{Card, Lanai, Uniform};
-use spine_io::nic::loopback::Loopback;
+use spine_abi::{Endpoint, Message, Nanos, Reason};
+use spine_io::lanai::{Card, Lanai, Uniform};
 use spine_io::runtime::Adapter;
-use spine_io::{AdapterHandle, Budget, Machine};
+use spine_io::{AdapterHandle, Budget, ExtensionId, Machine};
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory};
+use spine_nic::loopback::Loopback;
 
 const IMPORTS: &str = r#"
     (import "spine:timer" "arm" (func $arm (param i32 i32 i64) (result i32)))

@@ -2,7 +2,7 @@
 //!
 //! 32 random bytes in a file on each of them, which only its owner can read: one line, `spine-pair-key` and 64
 //! hexadecimal digits. Made on one machine ([`create_file`], `spinectl key`), and copied to the other by a way that
-//! both trust. What is done with it is the adapter's (`spine_io::endpoint::remote`).
+//! both trust. What is done with it is the adapter's (`spine_remote`).
 
 use std::path::Path;
 
@@ -29,9 +29,10 @@ pub fn from_file(path: &Path) -> Result<[u8; secret::BYTES], KeyError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
 
     #[test]
     fn a_key_is_made_once_kept_from_others_and_read_as_it_was() {

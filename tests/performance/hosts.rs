@@ -11,13 +11,13 @@ use clap::Parser;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{Endpoint, HandlerNumber, Message};
-use spine_io::buffer::FrameMemory;
-use spine_io::endpoint::remote::{PairKey, RemoteAddress, RemoteSetup};
-use spine_io::nic::loopback::Loopback;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, Machine, TrustedKey};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Loopback;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::signature::SecretKey;
+use spine_remote::{PairKey, RemoteAddress, RemoteSetup};
 
 const HANDLER: HandlerNumber = HandlerNumber(2);
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];

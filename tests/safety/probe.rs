@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use spine_abi::HandlerNumber;
-use spine_io::clock::Nanos;
+use spine_abi::{HandlerNumber, Nanos};
 use spine_io::{Budget, RegionSource};
 use spine_os::probe::{self, BudgetTimes, PROBES};
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use spine_abi::limits::{PAGE_BYTES, REGION_BYTES};
-use spine_io::buffer::FrameMemory;
-use spine_io::nic::loopback::Loopback;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, LoadError, Machine, RegionSource};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Loopback;
 
 use crate::suite;
 

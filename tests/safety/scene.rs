@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use spine_abi::limits::STRIKES;
-use spine_abi::{Endpoint, HandlerNumber, Message, Notice};
-use spine_io::clock::Nanos;
-use spine_io::nic::loopback::Wire;
+use spine_abi::{Endpoint, HandlerNumber, Message, Nanos, Notice};
 use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
 use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine, RegionSource};
+use spine_nic::loopback::Wire;
 use spine_os::memory::Region;
 
 use crate::suite;

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use spine_io::nic::loopback::Wire;
 use spine_io::{Budget, Machine};
+use spine_nic::loopback::Wire;
 
 use crate::scene::{NEIGHBOUR, OFFENDER, machine, packet, percentile};
 use crate::suite;

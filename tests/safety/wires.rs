@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use spine_abi::HandlerNumber;
 use spine_io::AdapterSetup;
-use spine_io::buffer::{Frame, FrameMemory};
-use spine_io::endpoint::{KernelPort, Queue};
-use spine_io::nic::loopback::{Loopback, Wire};
-use spine_io::nic::{Nic, NicStatistics};
+use spine_nic::buffer::{Frame, FrameMemory};
+use spine_nic::loopback::{Loopback, Wire};
+use spine_nic::punt::{KernelPort, Queue};
+use spine_nic::{Nic, NicStatistics};
 
 /// Frames of each adapter.
 const FRAMES: u32 = 1024;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use spine_abi::verdict::ChecksumRequest;
-use spine_io::endpoint::network::complete_checksum;
+use spine_nic::checksum::complete_checksum;
 
 use crate::namespace::Namespace;
 

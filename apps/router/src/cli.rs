@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use spine_abi::limits::ADAPTERS;
-use spine_io::nic::lanai::Speed;
+use spine_io::lanai::Speed;
 
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;

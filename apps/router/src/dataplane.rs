@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use spine_fib::protocol::FORWARD;
-use spine_io::buffer::FrameMemory;
-use spine_io::endpoint::kernel::{KernelCounts, KernelEndpoint};
-use spine_io::nic::Nic;
-use spine_io::nic::capture::{Capture, CaptureOptions, wall_clock};
-use spine_io::nic::lanai::{Card, Live, Speed};
+use spine_io::lanai::{Card, Live, Speed};
 use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey};
+use spine_nic::Nic;
+use spine_nic::buffer::FrameMemory;
+use spine_nic::layer::capture::{Capture, CaptureOptions, wall_clock};
+use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
 use spine_os::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
@@ -55,7 +55,7 @@ pub enum DataPathError {
     Machine(#[from] spine_io::MachineError),
     /// A capture file.
     #[error(transparent)]
-    Capture(#[from] spine_io::nic::capture::CaptureError),
+    Capture(#[from] spine_nic::layer::capture::CaptureError),
     /// An extension.
     #[error(transparent)]
     Load(#[from] spine_io::LoadError),

@@ -28,6 +28,7 @@ pub mod message;
 pub mod metadata;
 pub mod notice;
 pub mod reason;
+pub mod time;
 pub mod verdict;
 
 pub use buffer::BufferRef;
@@ -37,4 +38,5 @@ pub use handler::HandlerNumber;
 pub use message::{Header, Kind, Message};
 pub use notice::Notice;
 pub use reason::Reason;
+pub use time::Nanos;
 pub use verdict::Verdict;

@@ -19,15 +19,14 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use spine_abi::frame_buffer::{Geometry, HEADER_BYTES, MAILBOX};
 use spine_abi::mailbox::{Reader, Word};
-use spine_abi::{Endpoint, Message};
-use spine_io::buffer::FrameMemory;
-use spine_io::clock::Nanos;
+use spine_abi::{Endpoint, Message, Nanos};
 use spine_io::dma::{FrameBuffer, Grant, Start};
-use spine_io::nic::loopback::{Loopback, Wire};
 use spine_io::runtime::Adapter;
 use spine_io::{
     AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
 };
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::{Loopback, Wire};
 use spine_video_extension::protocol::{
     BLIT, CONFIGURE, Colour, Counter, Format, REGION_BYTES, Stream, UNKNOWN_STREAM, counter_at,
 };

@@ -11,9 +11,8 @@
 
 use std::collections::VecDeque;
 
+use spine_abi::Nanos;
 use spine_abi::event::{CLASSES, EventPlan, Gate, KINDS, Order, Policy};
-
-use crate::clock::Nanos;
 
 /// Something to be done: the messages it works on stand in the adapter's queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,10 +168,10 @@ fn insert(lane: &mut VecDeque<Event>, order: Order, event: Event) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dispatcher::policy;
-    use crate::nic::PACKET_PLAN;
     use spine_abi::event::{Class, Cost, EventKind, Stage};
+    use spine_nic::{PACKET_PLAN, schedule};
+
+    use super::*;
 
     fn event(kind: usize, message: u64, ready: u64) -> Event {
         Event { kind: u8::try_from(kind).unwrap(), extension: 0, message, ready: Nanos(ready) }
@@ -244,11 +243,11 @@ mod tests {
         // Two receptions, the return of an older message's buffer, and a message from the host.
         let posted = [(0, 7, 10), (2, 3, 20), (0, 5, 30), (6, 9, 5)];
         let cases = [
-            (policy::PAPER, [7, 5, 3, 9]),
-            (policy::READINESS, [9, 7, 3, 5]),
-            (policy::PCI_FIRST, [3, 7, 5, 9]),
-            (policy::AGE, [3, 5, 7, 9]),
-            (policy::OLDEST_FIRST, [3, 5, 7, 9]),
+            (schedule::PAPER, [7, 5, 3, 9]),
+            (schedule::READINESS, [9, 7, 3, 5]),
+            (schedule::PCI_FIRST, [3, 7, 5, 9]),
+            (schedule::AGE, [3, 5, 7, 9]),
+            (schedule::OLDEST_FIRST, [3, 5, 7, 9]),
         ];
         for (policy, expected) in cases {
             assert_eq!(order(policy, 40, &posted), expected, "{}", policy.name);
@@ -257,15 +256,15 @@ mod tests {
 
     #[test]
     fn an_event_that_waited_beyond_the_patience_runs_first() {
-        let patience = policy::OLDEST_FIRST.patience;
+        let patience = schedule::OLDEST_FIRST.patience;
         let posted = [(0, 1, patience), (6, 9, 0)];
-        assert_eq!(order(policy::OLDEST_FIRST, patience, &posted), [1, 9]);
-        assert_eq!(order(policy::OLDEST_FIRST, patience + 1, &posted), [9, 1]);
+        assert_eq!(order(schedule::OLDEST_FIRST, patience, &posted), [1, 9]);
+        assert_eq!(order(schedule::OLDEST_FIRST, patience + 1, &posted), [9, 1]);
     }
 
     #[test]
     fn one_message_at_a_time_goes_through_the_gate() {
-        let mut queue = EventQueue::new(&card(policy::READINESS));
+        let mut queue = EventQueue::new(&card(schedule::READINESS));
         queue.post(event(1, 1, 0));
         queue.post(event(1, 2, 0));
         assert_eq!(queue.pop(Nanos(0)).map(|event| event.message), Some(1));
@@ -280,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_is_done_is_noticed_late_but_was_ready_in_time() {
-        let mut queue = EventQueue::new(&card(policy::READINESS));
+        let mut queue = EventQueue::new(&card(schedule::READINESS));
         queue.wait(event(2, 1, 50));
         queue.notice(Nanos(49));
         assert_eq!(queue.pop(Nanos(49)), None);

@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 
 use spine_abi::limits::BURST;
 
-use crate::extension::outcome::Ending;
+use crate::message::Ending;
 
 /// What one extension may still spend in this round.
 #[derive(Debug, Clone, Copy, Default)]

@@ -10,8 +10,7 @@ use spine_abi::Endpoint;
 use spine_abi::limits::{BURST, HOST_FIFO};
 
 use super::share::{FrameShares, Threshold};
-use crate::extension::Pending;
-use crate::extension::outcome::Body;
+use crate::message::{Body, Pending};
 
 /// Packets that wait for one extension at most.
 const PACKETS: usize = 16 * BURST;
@@ -152,8 +151,9 @@ const fn peer_of(source: Endpoint) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use spine_abi::{HandlerNumber, Message};
+
+    use super::*;
 
     fn small(source: Endpoint, sender: u16) -> Pending {
         let message = Box::new(Message::small(HandlerNumber(1), source, &[]));

@@ -4,7 +4,7 @@
 //! and an incomplete one where it is. The count does not know which bytes came twice: an extension that
 //! does not throw duplicates away has holes in its own picture taken for filled, and harms nobody else.
 
-use crate::clock::Nanos;
+use spine_abi::Nanos;
 
 /// What is missing of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

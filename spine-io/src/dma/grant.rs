@@ -21,7 +21,7 @@ use spine_abi::limits::WINDOWS;
 
 use super::sys::Mapping;
 use super::window::Window;
-use crate::extension::{CheckedRegion, RegionSource};
+use crate::region::{CheckedRegion, RegionSource};
 
 /// A frame buffer: a sealed memory file of [`Geometry::bytes`] bytes, and what to ring when a frame is
 /// published in it.

@@ -30,7 +30,7 @@ use spine_abi::limits::WINDOWS;
 
 use self::counts::Counts;
 use self::window::Window;
-use crate::clock::Nanos;
+use spine_abi::Nanos;
 
 pub use grant::{Acknowledgement, FrameBuffer, Grant, GrantError, Start};
 pub(crate) use grant::{Answer, Prepared};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::extension::CheckedRegion;
+use crate::region::CheckedRegion;
 
 /// A frame buffer's file, mapped for as long as this lives.
 ///

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
+use spine_abi::Nanos;
 use spine_abi::dma::Element;
 use spine_abi::frame_buffer::{self, COMPLETE, REPAIRED, SCREEN_SLOTS, SLOTS_WITH_REPAIR, slot};
 use spine_abi::mailbox::{EMPTY, Writer};
@@ -20,7 +21,6 @@ use super::counts::Counts;
 use super::frame::{Frame, Missing};
 use super::sys::Mapping;
 use super::target::Target;
-use crate::clock::Nanos;
 
 /// Bytes a repair moves at a time.
 pub(super) const SLICE: usize = 64 << 10;

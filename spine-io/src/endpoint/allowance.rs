@@ -8,7 +8,7 @@
 //! Left out: time in which the adapter did not turn is time all the same, so who begins to send has a
 //! second's worth.
 
-use crate::clock::Nanos;
+use spine_abi::Nanos;
 
 /// How long a FIFO is left alone at the least when its allowance is used up, in nanoseconds.
 const HOLD: u64 = 1_000_000;

@@ -14,13 +14,13 @@ use std::collections::VecDeque;
 use std::io;
 
 use spine_abi::limits::EXTENSIONS;
-use spine_abi::{Kind, Message, Notice, Reason};
+use spine_abi::{Kind, Message, Nanos, Notice, Reason};
 use spine_ring::sleeper::Watch;
 use spine_ring::{Closed, Counts, End, OpenError, Polled, SendError, Sleeper};
 
 use super::allowance::{Allowance, Allowances};
-use crate::clock::Nanos;
 use crate::dispatcher::share::Ledger;
+use crate::id::FifoId;
 
 /// Notices that wait for a full FIFO at most: one for each extension there can be.
 const NOTICES: usize = EXTENSIONS;
@@ -32,18 +32,6 @@ pub const APPLICATIONS: usize = 8;
 const AGAIN: u64 = 500_000;
 /// The part of the time that a notice has waited, which it may wait on beside room for it.
 const LATENESS: u64 = 4;
-
-/// A FIFO of one adapter, and the application behind it. Not used again for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FifoId {
-    place: u16,
-    generation: u16,
-}
-
-impl FifoId {
-    /// That of the process the adapter runs in.
-    pub const OWN: Self = Self { place: 0, generation: 0 };
-}
 
 /// Why an application has no FIFO.
 #[derive(Debug, thiserror::Error)]

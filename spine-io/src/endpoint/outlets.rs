@@ -9,20 +9,20 @@ use std::sync::Arc;
 use rtrb::Producer;
 use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::verdict::Finish;
-use spine_abi::{Message, Reason, Verdict};
+use spine_abi::{Message, Nanos, Reason, Verdict};
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory, Pool};
+use spine_nic::checksum::complete_checksum;
+use spine_nic::punt::KernelPort;
+use spine_remote::Remotes;
 
-use super::fifo::FifoId;
-use super::network::complete_checksum;
+use super::Fifos;
 use super::peer::{PEER_MESSAGES, Peer, Peers};
-use super::remote::Remotes;
-use super::{Fifos, KernelPort};
-use crate::buffer::reference::Kept;
-use crate::buffer::{Frame, FrameMemory, Pool};
-use crate::clock::Nanos;
 use crate::dispatcher::share::Ledger;
-use crate::extension::outcome::{Body, Settle};
-use crate::extension::{Instance, Outcome, Pending};
-use crate::nic::Nic;
+use crate::extension::Instance;
+use crate::id::FifoId;
+use crate::message::{Body, Outcome, Pending, Settle};
+use crate::reference::Kept;
 use crate::stats::Counters;
 
 /// Packets that wait for a full transmit queue at most.
@@ -236,7 +236,7 @@ impl Outlets {
                 return false;
             };
             let length = u16::try_from(packet.len()).unwrap_or(0);
-            memory.set_packet(&mut frame, crate::buffer::HEADROOM, length);
+            memory.set_packet(&mut frame, spine_nic::buffer::HEADROOM, length);
             memory.packet_mut(&mut frame).copy_from_slice(packet);
             wire.push_back(frame);
             true

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use spine_abi::Message;
+use spine_nic::buffer::Frame;
 
-use crate::buffer::Frame;
-use crate::processor::doorbell::Doorbell;
+use crate::doorbell::Doorbell;
 
 /// Packets that wait between two adapters at most.
 pub const PEER_PACKETS: usize = 2048;

@@ -19,14 +19,14 @@ use wasmtime::{Store, Trap, TypedFunc};
 
 use super::judge::Judge;
 use super::link::{self, CalleeTrapped, Lent};
-use super::outcome::{Body, Ending, Outcome, Pending, Settle};
 use super::state::{Handler, State};
 use super::timer::Timers;
-use crate::buffer::reference::Kept;
-use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
-use crate::endpoint::fifo::FifoId;
+use crate::id::FifoId;
+use crate::message::{Body, Ending, Outcome, Pending, Settle};
+use crate::reference::Kept;
 use crate::stats::Mail;
+use spine_nic::buffer::{Frame, FrameMemory};
 
 pub use error::LoadError;
 pub(crate) use load::Ingredients;

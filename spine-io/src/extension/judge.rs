@@ -4,11 +4,11 @@ use spine_abi::Verdict;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::HEADER_BYTES;
 use spine_abi::verdict::Finish;
+use spine_nic::buffer::FrameMemory;
 
-use super::outcome::{Body, Outcome, Pending};
 use super::state::Handler;
 use super::sys::OwnMemory;
-use crate::buffer::FrameMemory;
+use crate::message::{Body, Outcome, Pending};
 
 /// How often one message may be passed on from handler to handler.
 const MAX_HOPS: u8 = 8;

@@ -6,16 +6,16 @@ use spine_abi::dma::{Source, Transfer};
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::{ARGUMENT_BYTES, BURST, HEADER_BYTES};
 use spine_abi::{BufferRef, ErrorCode, Message, Verdict};
+use spine_nic::buffer::{Frame, FrameMemory};
 use wasmtime::{Func, Global};
 
 use super::link::{Lent, Link};
-use super::outcome::{Body, Pending};
 use super::paging::Paging;
 use super::sys::OwnMemory;
 use super::timer::Timers;
-use crate::buffer::reference::Kept;
-use crate::buffer::{Frame, FrameMemory};
 use crate::dma::Windows;
+use crate::message::{Body, Pending};
+use crate::reference::Kept;
 
 /// Whether the extension is being initialised, runs a burst, or is called by another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,15 +5,13 @@ use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap};
-use nix::sys::stat::fstat;
 use spine_abi::ErrorCode;
-use spine_abi::limits::{PAGE_BYTES, REGION_BYTES};
+use spine_abi::limits::PAGE_BYTES;
 use wasmtime::{Engine, Memory, Module, Store};
 
 use super::image::Verified;
-use super::region::RegionSource;
+use crate::region::CheckedRegion;
 
 /// Makes the module of a verified image.
 ///
@@ -101,54 +99,6 @@ impl OwnMemory {
     }
 }
 
-/// A region whose file cannot shrink under us.
-#[derive(Debug)]
-pub(crate) struct CheckedRegion<'a>(&'a RegionSource);
-
-impl<'a> CheckedRegion<'a> {
-    /// Checks seals, access and size of the file: in this order, because what is asked before the seals
-    /// could change again.
-    ///
-    /// # Errors
-    /// A sentence saying what is wrong.
-    pub(crate) fn new(region: &'a RegionSource) -> Result<Self, String> {
-        if region.bytes == 0
-            || region.bytes > REGION_BYTES
-            || !region.bytes.is_multiple_of(PAGE_BYTES)
-        {
-            return Err(format!(
-                "{} bytes is not a multiple of {PAGE_BYTES} up to {REGION_BYTES}",
-                region.bytes
-            ));
-        }
-        let seals = fcntl(&region.file, FcntlArg::F_GET_SEALS)
-            .map_err(|_| "it is not a memory file that can be sealed".to_owned())?;
-        let seals = SealFlag::from_bits_truncate(seals);
-        if !seals.contains(SealFlag::F_SEAL_SHRINK) {
-            return Err("its file is not sealed against shrinking".into());
-        }
-        let mode = fcntl(&region.file, FcntlArg::F_GETFL).map_err(|error| error.to_string())?;
-        let writable = OFlag::from_bits_retain(mode) & OFlag::O_ACCMODE == OFlag::O_RDWR;
-        if !writable || seals.intersects(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_FUTURE_WRITE) {
-            return Err("its file is read-only".into());
-        }
-        let about = fstat(&region.file).map_err(|error| error.to_string())?;
-        if usize::try_from(about.st_blksize).is_ok_and(|page| page > PAGE_BYTES) {
-            return Err("its file has huge pages, which do not fit into linear memory".into());
-        }
-        if usize::try_from(about.st_size).is_ok_and(|size| size >= region.bytes) {
-            Ok(Self(region))
-        } else {
-            Err(format!("its file has {} bytes instead of {}", about.st_size, region.bytes))
-        }
-    }
-
-    /// What was checked.
-    pub(crate) fn source(&self) -> &RegionSource {
-        self.0
-    }
-}
-
 /// Where everything stands in a linear memory.
 pub(super) struct Layout {
     /// The extension's own part, slots included.
@@ -195,14 +145,14 @@ pub(super) fn lay_out<T: 'static>(
 ) -> Result<Layout, String> {
     let slots = memory.data_size(&*store);
     let own_bytes = slots + slot_bytes.next_multiple_of(PAGE_BYTES);
-    let shared: usize = regions.iter().map(|region| region.0.bytes).sum();
+    let shared: usize = regions.iter().map(|region| region.source().bytes).sum();
     let pages = (own_bytes + shared - slots) / PAGE_BYTES;
     memory.grow(&mut *store, pages as u64).map_err(|error| format!("{error:#}"))?;
     let base = NonNull::new(memory.data_ptr(&*store)).ok_or("it has no linear memory")?;
 
     let mut at = own_bytes;
     let mut places = Vec::with_capacity(regions.len());
-    for CheckedRegion(region) in regions {
+    for region in regions.iter().map(CheckedRegion::source) {
         let bytes = NonZeroUsize::new(region.bytes).ok_or("an empty region")?;
         // SAFETY: `at + bytes` <= the size just grown to, so the address is in the memory.
         let address = unsafe { base.as_ptr().add(at) };

@@ -10,9 +10,7 @@
 //! moment the extension is installed.
 
 use spine_abi::limits::{TIMER_MICROSECONDS, TIMERS};
-use spine_abi::{ErrorCode, HandlerNumber};
-
-use crate::clock::Nanos;
+use spine_abi::{ErrorCode, HandlerNumber, Nanos};
 
 /// One timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! A processor: one pinned thread that runs one or more adapters, turn after turn.
 //!
 //! While there is work it makes no system call but those of the wires. When there has been none for
-//! a moment it says so on its [`doorbell`] and to the FIFOs of its applications, looks once more, and
+//! a moment it says so on its [`doorbell`](crate::doorbell) and to the FIFOs of its applications, looks once more, and
 //! sleeps in one io_uring wait over all its sockets, FIFOs and the doorbell.
 //!
 //! In copy mode each look of the kernel at a transmit ring is a system call; `pace` decides when one is
 //! worth it.
 
-pub mod doorbell;
 mod pace;
 
 use std::io;
@@ -17,13 +16,14 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use spine_abi::Nanos;
+use spine_nic::Nic;
+use spine_nic::clock::Clock;
 use spine_ring::Sleeper;
 use spine_ring::sleeper::Watch;
 
-use self::doorbell::Doorbell;
 use self::pace::{Pace, Purse};
-use crate::clock::{Clock, Nanos};
-use crate::nic::Nic;
+use crate::doorbell::Doorbell;
 use crate::runtime::Adapter;
 
 /// The longest sleep: bounds how late a stop request is seen if its doorbell were ever missed.

@@ -10,7 +10,7 @@
 //! use the core. So a processor looks for a few packets' time, and longer only at a high rate that has
 //! not earned a sleep.
 
-use crate::clock::Nanos;
+use spine_abi::Nanos;
 
 /// Packets that pay for one flush.
 const PRICE: i64 = 20;

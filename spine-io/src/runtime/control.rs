@@ -7,9 +7,10 @@ use std::sync::mpsc::SendError;
 
 use super::Adapter;
 use crate::dma::{GrantError, Windows};
-use crate::endpoint::host::{Control, ExtensionId};
 use crate::extension::ended;
+use crate::id::ExtensionId;
 use crate::probe;
+use crate::runtime::request::Control;
 
 impl Adapter {
     #[inline(never)]

@@ -7,8 +7,7 @@ use spine_abi::{Endpoint, Reason};
 use super::{Adapter, linked};
 use crate::dispatcher::Target;
 use crate::endpoint::NOBODY;
-use crate::extension::Pending;
-use crate::extension::outcome::Body;
+use crate::message::{Body, Pending};
 
 impl Adapter {
     pub(super) fn receive(&mut self) -> bool {

@@ -15,10 +15,9 @@ use spine_abi::{Notice, Reason};
 use super::{Adapter, Installed};
 use crate::dispatcher::share::Share;
 use crate::dispatcher::waiting::Waiting;
-use crate::endpoint::fifo::FifoId;
-use crate::endpoint::host::ExtensionId;
-use crate::extension::outcome::Body;
-use crate::extension::{Instance, LoadError, Loaded, Pending, ended};
+use crate::extension::{Instance, LoadError, Loaded, ended};
+use crate::id::{ExtensionId, FifoId};
+use crate::message::{Body, Pending};
 use crate::watchdog::Strikes;
 
 impl Adapter {

@@ -7,16 +7,14 @@
 //! are linked against is not unloaded because somebody asks for it; when it is struck out, or whoever
 //! owns it goes, they go with it, and their applications are told.
 
-use spine_abi::Notice;
 use spine_abi::limits::NESTING;
 use spine_abi::notice::Offence;
+use spine_abi::{Nanos, Notice};
 
 use super::{Adapter, Installed};
-use crate::clock::Nanos;
-use crate::endpoint::fifo::FifoId;
-use crate::endpoint::host::ExtensionId;
-use crate::extension::outcome::Ending;
 use crate::extension::{Instance, LoadError};
+use crate::id::{ExtensionId, FifoId};
+use crate::message::Ending;
 
 /// The extensions of an adapter, by place.
 type Table = [Option<Installed>];

@@ -5,10 +5,10 @@ use spine_abi::limits::BURST;
 use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
 use super::{Adapter, Installed};
-use crate::endpoint::fifo::{APPLICATIONS, FifoId};
-use crate::endpoint::host::ExtensionId;
+use crate::endpoint::fifo::APPLICATIONS;
 use crate::extension::LoadError;
-use crate::extension::outcome::Body;
+use crate::id::{ExtensionId, FifoId};
+use crate::message::Body;
 use crate::stats::Mail;
 
 impl Adapter {

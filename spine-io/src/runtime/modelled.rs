@@ -1,11 +1,11 @@
 //! Turns in a model's time: from where to where they go, and what is done beside the card's events.
 
+use spine_abi::Nanos;
 use spine_abi::event::{Cost, KINDS};
+use spine_nic::Span;
 
 use super::{Adapter, Step};
-use crate::clock::Nanos;
 use crate::dispatcher::Event;
-use crate::nic::Span;
 
 /// Nanoseconds for which it is not worth sleeping: what a timer is late by, about.
 const SPIN: u64 = 100_000;

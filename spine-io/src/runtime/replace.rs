@@ -9,8 +9,8 @@
 use spine_abi::{HandlerNumber, Reason};
 
 use super::Adapter;
-use crate::endpoint::host::ExtensionId;
 use crate::extension::{Instance, LoadError, Loaded, ended};
+use crate::id::ExtensionId;
 use crate::watchdog::Strikes;
 
 impl Adapter {

@@ -2,17 +2,16 @@
 
 use std::sync::mpsc::Receiver;
 
-use spine_abi::HandlerNumber;
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage};
 use spine_abi::limits::BURST;
+use spine_abi::{HandlerNumber, Nanos};
 
 use super::{Adapter, Step};
-use crate::buffer::reference::Generations;
-use crate::clock::Nanos;
 use crate::dispatcher::share::FrameShares;
 use crate::dispatcher::{Event, EventQueue, HandlerTable};
 use crate::endpoint::Outlets;
-use crate::endpoint::host::Control;
+use crate::reference::Generations;
+use crate::runtime::request::Control;
 use crate::trace::Trace;
 
 fn steps(plan: &EventPlan) -> [Step; KINDS] {

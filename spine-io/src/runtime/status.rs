@@ -1,11 +1,11 @@
 //! What an adapter says of itself: its statistics, and whether and when its processor must look again.
 
+use spine_abi::Nanos;
 use spine_abi::limits::BURST;
 
-use super::Adapter;
-use crate::clock::Nanos;
+use super::{Adapter, Statistics};
 use crate::endpoint::Fifos;
-use crate::stats::{Counters, Statistics};
+use crate::stats::Counters;
 
 impl Adapter {
     /// Counts the last turn if it took longer than it can by its extensions' work.
@@ -45,7 +45,7 @@ impl Adapter {
     }
 
     /// The backend.
-    pub(crate) fn nic(&mut self) -> &mut dyn crate::nic::Nic {
+    pub(crate) fn nic(&mut self) -> &mut dyn spine_nic::Nic {
         &mut *self.out.nic
     }
 

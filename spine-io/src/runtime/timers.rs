@@ -1,10 +1,9 @@
 //! Timers that are due: each becomes a message to its extension, like any other.
 
-use spine_abi::{Endpoint, Message};
+use spine_abi::{Endpoint, Message, Nanos};
 
 use super::Adapter;
-use crate::clock::Nanos;
-use crate::extension::outcome::Body;
+use crate::message::Body;
 
 impl Adapter {
     /// Sends what is due. To be called only if something may be.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spine_io::buffer::Frame;
-use spine_io::clock::Nanos;
-use spine_io::nic::{Nic, NicStatistics};
+use spine_abi::Nanos;
+use spine_nic::buffer::Frame;
+use spine_nic::{Nic, NicStatistics};
 
 /// The times at which packets come, in their order: the far end's handle.
 #[derive(Debug, Clone, Default)]

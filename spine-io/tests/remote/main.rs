@@ -2,7 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../nic/netns.rs"]
+#[path = "../../nic/tests/backends/netns.rs"]
 mod netns;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use common::{MESSAGE, extension, key};
 use spine_abi::interface::Domain;
 use spine_abi::{Endpoint, HandlerNumber, Message};
-use spine_io::buffer::{Frame, FrameMemory};
-use spine_io::endpoint::remote::{PairKey, RemoteAddress, RemoteSetup};
-use spine_io::nic::Nic;
-use spine_io::nic::fault::{Fault, Faults};
-use spine_io::nic::loopback::Loopback;
-use spine_io::nic::packet::PacketNic;
-use spine_io::nic::xdp::attach::{AttachMode, Classifier, Port};
-use spine_io::nic::xdp::{Rings, SharedUmem, XdpNic, XdpOptions};
 use spine_io::{AdapterSetup, Budget, Machine};
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory};
+use spine_nic::layer::fault::{Fault, Faults};
+use spine_nic::loopback::Loopback;
+use spine_nic::packet::PacketNic;
+use spine_nic::xdp::attach::{AttachMode, Classifier, Port};
+use spine_nic::xdp::{Rings, SharedUmem, XdpNic, XdpOptions};
+use spine_remote::{PairKey, RemoteAddress, RemoteSetup};
 
 /// One packet in so many.
 const BAD: Faults = Faults { lose: 10, repeat: 10, reorder: 10, corrupt: 20 };

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use spine_abi::{Endpoint, Message, Verdict};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer};
-use spine_io::buffer::FrameMemory;
-use spine_io::nic::loopback::Generator;
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
@@ -118,7 +118,7 @@ impl Rig {
         for _ in 0..count {
             self.clock += 1000;
             for adapter in &mut self.adapters {
-                adapter.turn(spine_io::clock::Nanos(self.clock));
+                adapter.turn(spine_abi::Nanos(self.clock));
             }
         }
     }

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_io::nic::xdp::attach::AttachError;
+use spine_nic::xdp::attach::AttachError;
 use spine_os::daemon::protocol::{ClaimChange, PREFIXES_NAMED};
 
 use crate::wires::{self, Wire};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use spine_io::FifoId;
 use spine_io::endpoint::fifo::FifoStatistics;
-use spine_io::stats::{ByReason, Statistics};
+use spine_io::runtime::Statistics;
+use spine_io::stats::ByReason;
 use spine_os::daemon::protocol::{AdapterStatistics, FifoInfo};
 use spine_xdp_progs::Counter;
 

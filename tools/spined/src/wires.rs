@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_io::buffer::Frame;
-use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
-use spine_io::endpoint::remote::RemoteSetup;
-use spine_io::nic::Nic;
-use spine_io::nic::multiqueue::MultiQueue;
-use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier};
-use spine_io::nic::xdp::{SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_io::{AdapterSetup, Machine, MachineError, TrustedKey};
+use spine_nic::Nic;
+use spine_nic::buffer::Frame;
+use spine_nic::layer::multiqueue::MultiQueue;
+use spine_nic::punt::inject::{self, KernelEndpoint, KernelError};
+use spine_nic::xdp::attach::{AttachError, AttachMode, Classifier};
+use spine_nic::xdp::{SharedUmem, XdpError, XdpNic, XdpOptions, queues};
+use spine_remote::RemoteSetup;
 use spine_xdp_progs::Port;
 
 use crate::cli::{Configuration, XdpMode};
@@ -169,7 +169,7 @@ fn remotes(
 fn attach_all(
     configuration: &Configuration,
     zero_copy: bool,
-) -> Result<(Vec<Opened>, Arc<spine_io::buffer::FrameMemory>), WireError> {
+) -> Result<(Vec<Opened>, Arc<spine_nic::buffer::FrameMemory>), WireError> {
     let (memory, dealt, umem) = frames(configuration)?;
     let mut opened = Vec::new();
     for (name, frames) in configuration.interfaces.iter().zip(dealt) {
@@ -211,7 +211,7 @@ fn attach_all(
 #[expect(clippy::type_complexity, reason = "as SharedUmem makes them")]
 fn frames(
     configuration: &Configuration,
-) -> Result<(Arc<spine_io::buffer::FrameMemory>, Vec<Vec<Frame>>, SharedUmem), WireError> {
+) -> Result<(Arc<spine_nic::buffer::FrameMemory>, Vec<Vec<Frame>>, SharedUmem), WireError> {
     let (mut all, mut most, mut bytes) = (0, 1, 2048);
     for name in &configuration.interfaces {
         let count = queues(name)?;
@@ -230,7 +230,7 @@ fn frames(
 /// Bytes of the frames that an interface needs.
 fn frame_bytes(interface: &str, mtu: u32) -> Result<usize, WireError> {
     let room = |bytes: u32| bytes - HEADROOM - LINK_BYTES;
-    let most = room(4096).min(kernel::LONGEST - LINK_BYTES);
+    let most = room(4096).min(inject::LONGEST - LINK_BYTES);
     if mtu > most {
         return Err(WireError::Mtu { interface: interface.to_owned(), mtu, most });
     }

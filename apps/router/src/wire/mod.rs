@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use spine_abi::HandlerNumber;
-use spine_io::buffer::{Frame, FrameMemory, MemoryError};
-use spine_io::endpoint::kernel::{self, KernelEndpoint, KernelError};
-use spine_io::nic::Nic;
-use spine_io::nic::packet::PacketError;
-use spine_io::nic::xdp::XdpError;
-use spine_io::nic::xdp::attach::AttachError;
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory, MemoryError};
+use spine_nic::packet::PacketError;
+use spine_nic::punt::inject::{self, KernelEndpoint, KernelError};
+use spine_nic::xdp::XdpError;
+use spine_nic::xdp::attach::AttachError;
 
 pub use self::packet::EntranceError;
 pub(crate) use self::packet::table_name;
@@ -270,7 +270,7 @@ fn frame_bytes(interfaces: &[Interface]) -> Result<usize, WireError> {
 fn frame_bytes_for(interface: &Interface) -> Result<usize, WireError> {
     let room = |bytes: u32| bytes - HEADROOM - LINK_BYTES;
     // A packet too long for the way out gets its ICMP error from the kernel, which must take it back.
-    let most = room(4096).min(kernel::LONGEST - LINK_BYTES);
+    let most = room(4096).min(inject::LONGEST - LINK_BYTES);
     if interface.mtu > most {
         let (interface, mtu) = (interface.name.clone(), interface.mtu);
         return Err(WireError::Mtu { interface, mtu, most });

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use spine_fib::protocol::FORWARD;
-use spine_io::buffer::{Frame, FrameMemory};
-use spine_io::endpoint::kernel::KernelEndpoint;
-use spine_io::nic::Nic;
-use spine_io::nic::multiqueue::MultiQueue;
-use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier as Attached};
-use spine_io::nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory};
+use spine_nic::layer::multiqueue::MultiQueue;
+use spine_nic::punt::inject::KernelEndpoint;
+use spine_nic::xdp::attach::{AttachError, AttachMode, Classifier as Attached};
+use spine_nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_xdp_progs::Port;
 
 use super::{

@@ -3,8 +3,8 @@
 //! A classic BPF program, so that the kernel copies nothing else. Fragments are left to the kernel, as with
 //! the classifier of AF_XDP: nobody could put them together here.
 
-use spine_io::nic::packet::FilterInstruction;
-use spine_io::nic::packet::code::{
+use spine_nic::packet::FilterInstruction;
+use spine_nic::packet::code::{
     INDEX_IP_HEADER_LENGTH, JUMP_EQUAL, JUMP_SET, LOAD_1, LOAD_2, LOAD_2_INDEXED, RETURN,
 };
 

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use spine_abi::event::EventPlan;
-use spine_io::buffer::Frame;
-use spine_io::nic::{Nic, NicStatistics};
+use spine_nic::buffer::Frame;
+use spine_nic::{Nic, NicStatistics};
 
 /// What was measured, for another thread to read.
 #[derive(Debug, Default)]

@@ -18,17 +18,17 @@ use std::time::{Duration, Instant};
 
 use spine_abi::Message;
 use spine_abi::endpoint::Endpoint;
-use spine_io::buffer::{Frame, FrameMemory};
 use spine_io::dma::{Acknowledgement, FrameBuffer, Grant, GrantError, Start};
-use spine_io::nic::Nic;
-use spine_io::nic::multiqueue::MultiQueue;
-use spine_io::nic::packet::{PacketError, PacketNic};
-use spine_io::nic::xdp::attach::{AttachError, AttachMode, Classifier};
-use spine_io::nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
-use spine_io::stats::Statistics;
+use spine_io::runtime::Statistics;
 use spine_io::{
     AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
 };
+use spine_nic::Nic;
+use spine_nic::buffer::{Frame, FrameMemory};
+use spine_nic::layer::multiqueue::MultiQueue;
+use spine_nic::packet::{PacketError, PacketNic};
+use spine_nic::xdp::attach::{AttachError, AttachMode, Classifier};
+use spine_nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 use spine_os::linker::Linker;
 use spine_os::memory::{Region, RegionError};
 use spine_router::wire::PortClaim;

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use spine_abi::declaration::{DomainDeclaration, InterfaceDeclaration};
 use spine_abi::interface::{EXPORT_INIT, EXPORT_MEMORY, EXPORT_RUN, EXPORT_STACK_POINTER};
 use spine_abi::limits::{BURST, MEMORY_BYTES};
+use spine_nic::buffer::FrameMemory;
 use wasmtime::{Engine, Func, Memory, Store, Val};
 
 use super::{Budget, Instance, LoadError, Loaded};
-use crate::buffer::FrameMemory;
-use crate::endpoint::fifo::FifoId;
 use crate::extension::image::{ImageError, TrustedKey, Verified};
 use crate::extension::imports;
 use crate::extension::link::{self, Link};
-use crate::extension::region::RegionSource;
 use crate::extension::state::{Handler, Phase, State};
-use crate::extension::sys::{self, CheckedRegion};
+use crate::extension::sys;
+use crate::id::FifoId;
+use crate::region::{CheckedRegion, RegionSource};
 use crate::stats::Mail;
 /// Fuel for `init`: it runs before any packet, so it may take longer than a handler.
 const INIT_FUEL: u64 = 50_000_000;

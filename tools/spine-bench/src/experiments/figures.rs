@@ -1,9 +1,9 @@
 //! Figures 5 and 6, and section 7's table of what better hardware would give.
 
-use lanai_model::config::plan::MESSAGE_BYTES;
 use nix::time::{ClockId, clock_gettime};
-use spine_io::dispatcher::policy;
-use spine_io::nic::lanai::{Card, Way};
+use spine_io::lanai::costs::MESSAGE_BYTES;
+use spine_io::lanai::{Card, Way};
+use spine_nic::schedule;
 
 use super::Failure;
 use super::observation::{Observation, observe};
@@ -96,7 +96,7 @@ pub(super) fn saturated(
 
 /// The card in the ordering of Figure 6, which the paper calls the best case.
 pub(super) fn best(card: Card) -> Card {
-    Card { policy: policy::PCI_FIRST, ..card }
+    Card { policy: schedule::PCI_FIRST, ..card }
 }
 
 fn best_case(laboratory: &Laboratory, count: u64, report: &mut Report) -> Result<(), Failure> {

@@ -57,5 +57,5 @@ pub(super) fn module() -> Result<Vec<u8>, Failure> {
 
 /// Rounds of the loop: six units of fuel each, ten microseconds in all.
 fn rounds() -> u64 {
-    10_000_000 / lanai_model::config::plan::ROUTER_PICOSECONDS_PER_FUEL / 6
+    10_000_000 / spine_io::lanai::costs::ROUTER_PICOSECONDS_PER_FUEL / 6
 }

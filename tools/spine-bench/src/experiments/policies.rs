@@ -1,8 +1,8 @@
 //! What the authors were still looking for: another rule for which of the ready events runs next.
 
 use spine_abi::event::Policy;
-use spine_io::dispatcher::policy;
-use spine_io::nic::lanai::Card;
+use spine_io::lanai::Card;
+use spine_nic::schedule;
 
 use super::Failure;
 use super::figures::{saturated, shortest_period_us};
@@ -25,7 +25,7 @@ pub(super) fn tuned(
     search: u64,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let input = Input::new(card(policy::OLDEST_FIRST), search, 0.0);
+    let input = Input::new(card(schedule::OLDEST_FIRST), search, 0.0);
     let pps = 1e6 / shortest_period_us(laboratory, &input)?;
     let what = "another policy (oldest first): PCI, packets/s";
     report.figure("tuned_pci_pps", what, None, pps, Mark::Predicted);
@@ -97,7 +97,7 @@ pub(super) fn run(
     report
         .line("\nPolicies: spread of departures over arrivals (90 us +- 10 %), saturated period,");
     report.line("rate with < 0.5 % lost at jitter 0.1 and 0.5 (4 buffers)");
-    for policy in policy::COMPARED {
+    for policy in schedule::COMPARED {
         let spread = spread(laboratory, policy, few)?;
         let period_us = saturated(laboratory, card(policy), few)?.period_us;
         let rate = |jitter| {
@@ -112,7 +112,7 @@ pub(super) fn run(
     }
 
     report.line("\nAt 17,500 packets/s, jitter 0.5: lost, latency p99, receiving starved at most; by buffers");
-    for policy in policy::COMPARED {
+    for policy in schedule::COMPARED {
         let name = policy.name;
         for buffers in [2, 4, 16] {
             let Verdict { loss, latency_us, starved_us } =
@@ -130,7 +130,7 @@ pub(super) fn run(
     report.line(
         "saturated period, what it would be at their own processor time, the host's part of it",
     );
-    for policy in policy::COMPARED {
+    for policy in schedule::COMPARED {
         let Guests { period_us, fair_us, host_share } = guests(laboratory, policy, few)?;
         let (name, share) = (policy.name, host_share * 100.0);
         report.line(&format!("  {name:<13} {period_us:>7.2} us {fair_us:>7.2} us {share:>5.1} %"));

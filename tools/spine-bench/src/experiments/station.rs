@@ -7,19 +7,17 @@ use std::sync::Arc;
 
 use rtrb::Consumer;
 use spine_abi::event::{EventPlan, TraceRecord};
-use spine_abi::{Endpoint, Message};
+use spine_abi::{Endpoint, Message, Nanos};
 use spine_fib::lc_trie::{REGION_BYTES, Route, Trie};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop};
-use spine_io::buffer::FrameMemory;
-use spine_io::clock::Nanos;
-use spine_io::nic::Nic;
-use spine_io::nic::lanai::{Card, Lanai, Starvation, Uniform};
-use spine_io::nic::loopback::Generator;
-use spine_io::runtime::Adapter;
-use spine_io::stats::Statistics;
+use spine_io::lanai::{Card, Lanai, Starvation, Uniform};
+use spine_io::runtime::{Adapter, Statistics};
 use spine_io::trace::Trace;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
+use spine_nic::Nic;
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
@@ -146,7 +144,7 @@ impl Input {
             period_us,
             jitter: 0.1,
             bytes: 576,
-            buffers: lanai_model::config::plan::RECEIVE_BUFFERS,
+            buffers: spine_io::lanai::costs::RECEIVE_BUFFERS,
             neighbour: false,
             flood: false,
             most_lost: 1.0,

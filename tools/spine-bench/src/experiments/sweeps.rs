@@ -1,7 +1,7 @@
 //! How much the results owe to what was assumed.
 
-use lanai_model::config::plan::IDLE_POLL_NS;
-use spine_io::nic::lanai::{Card, Way};
+use spine_io::lanai::costs::IDLE_POLL_NS;
+use spine_io::lanai::{Card, Way};
 
 use super::Failure;
 use super::figures::{best, saturated, shortest_period_us};

@@ -4,8 +4,8 @@
 
 use std::sync::OnceLock;
 
-use spine_io::dispatcher::policy;
-use spine_io::nic::lanai::Card;
+use spine_io::lanai::Card;
+use spine_nic::schedule;
 
 use super::figures::cpu_seconds;
 use super::observation::observe;
@@ -66,9 +66,9 @@ fn a_thousand_routes_take_less_than_20_kilobytes() {
 #[test]
 fn departures_oscillate_under_strict_priority_and_not_in_order_of_readiness() {
     let laboratory = laboratory();
-    let paper = spread(&laboratory, policy::PAPER, SEARCH).expect("a run");
+    let paper = spread(&laboratory, schedule::PAPER, SEARCH).expect("a run");
     assert!(paper >= 3.0, "{paper}");
-    let readiness = spread(&laboratory, policy::READINESS, SEARCH).expect("a run");
+    let readiness = spread(&laboratory, schedule::READINESS, SEARCH).expect("a run");
     assert!(readiness <= 1.5, "{readiness}");
 }
 
@@ -78,7 +78,7 @@ fn oldest_first_carries_17500_packets_with_bounded_latency_whatever_the_buffers(
     let laboratory = laboratory();
     for buffers in [2, 3, 4, 8, 16] {
         for jitter in [0.0, 0.1, 0.5] {
-            let seen = at_the_goal(&laboratory, policy::OLDEST_FIRST, buffers, jitter, SEARCH)
+            let seen = at_the_goal(&laboratory, schedule::OLDEST_FIRST, buffers, jitter, SEARCH)
                 .expect("a run");
             let case = format!("{buffers} buffers, jitter {jitter}");
             assert!(seen.loss < 0.005, "{case}: {} lost", seen.loss);
@@ -90,7 +90,7 @@ fn oldest_first_carries_17500_packets_with_bounded_latency_whatever_the_buffers(
 
 #[test]
 fn guests_cost_oldest_first_no_more_than_their_own_time() {
-    let seen = guests(&laboratory(), policy::OLDEST_FIRST, SEARCH).expect("a run");
+    let seen = guests(&laboratory(), schedule::OLDEST_FIRST, SEARCH).expect("a run");
     assert!(seen.period_us <= seen.fair_us * 1.005, "{} of {} us", seen.period_us, seen.fair_us);
     assert!(seen.host_share < 0.05, "the host has {} of the time", seen.host_share);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use spine_io::nic::lanai::Card;
+use spine_io::lanai::Card;
 
 use super::Failure;
 use super::figures::best;

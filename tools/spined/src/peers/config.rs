@@ -4,9 +4,9 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use spine_io::endpoint::remote::PairKey;
 use spine_os::daemon::protocol::PEERS;
 use spine_os::pair_key;
+use spine_remote::PairKey;
 use toml::Spanned;
 
 use super::{Address, Configured, Peer};

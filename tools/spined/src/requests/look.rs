@@ -7,10 +7,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use spine_io::endpoint::remote::PeeringStatistics;
-use spine_io::stats::{Mail, Statistics};
+use spine_io::runtime::Statistics;
+use spine_io::stats::Mail;
 use spine_io::{ExtensionId, LoadError};
 use spine_os::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
+use spine_remote::PeeringStatistics;
 
 use crate::asks::Caller;
 use crate::server::Server;

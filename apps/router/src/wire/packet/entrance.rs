@@ -20,8 +20,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
-use spine_io::endpoint::kernel;
-use spine_io::nic::packet::{PacketError, PacketSender};
+use spine_nic::packet::{PacketError, PacketSender};
+use spine_nic::punt::inject;
 
 use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::wire::{attribute, nested};
@@ -152,7 +152,7 @@ fn header(index: u32, flags: u32) -> Vec<u8> {
     header
 }
 
-impl kernel::Entrance for Entrance {
+impl inject::Entrance for Entrance {
     fn admit(&mut self, _ifindex: u32, packet: &[u8]) -> io::Result<()> {
         let addresses = NEAR_MAC.len() + FAR_MAC.len();
         self.frame.clear();

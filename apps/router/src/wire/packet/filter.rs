@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use spine_io::nic::packet::FilterInstruction;
-use spine_io::nic::packet::code::{
+use spine_nic::packet::FilterInstruction;
+use spine_nic::packet::code::{
     JUMP_AT_LEAST, JUMP_EQUAL, JUMP_GREATER, LOAD_1, LOAD_2, LOAD_4, RETURN,
 };
 

@@ -20,9 +20,9 @@ use ipnet::Ipv4Net;
 use netlink_packet_core::Parseable as _;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use spine_io::buffer::FrameMemory;
-use spine_io::endpoint::kernel::KernelEndpoint;
-use spine_io::nic::packet::{PacketFilter, PacketNic};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::packet::{PacketFilter, PacketNic};
+use spine_nic::punt::inject::KernelEndpoint;
 
 use self::entrance::Entrance;
 pub use self::entrance::EntranceError;

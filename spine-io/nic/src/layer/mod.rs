@@ -1,0 +1,5 @@
+//! Layers: the trait [`Nic`](crate::Nic) stacked on another, to record it, to disturb it, or to join several queues.
+
+pub mod capture;
+pub mod fault;
+pub mod multiqueue;

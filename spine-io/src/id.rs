@@ -1,0 +1,17 @@
+//! What extensions and FIFOs of one adapter are called by.
+
+/// An extension on one adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExtensionId(pub u16);
+
+/// A FIFO of one adapter, and the application behind it. Not used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FifoId {
+    pub(crate) place: u16,
+    pub(crate) generation: u16,
+}
+
+impl FifoId {
+    /// That of the process the adapter runs in.
+    pub const OWN: Self = Self { place: 0, generation: 0 };
+}
