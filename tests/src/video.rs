@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::namespace::Namespace;
-use crate::process::Running;
+use crate::process::{Finished, Running};
 use crate::program;
 
 /// Linking the extension may take a while on a busy machine.
@@ -91,6 +91,11 @@ impl Receiver {
     pub fn running(&self) -> &Running {
         &self.running
     }
+}
+
+/// Runs a receiver that is to end by itself.
+pub fn run_to_end(namespace: &Namespace, options: &str, patience: Duration) -> Finished {
+    Running::start(command(namespace, options)).finish(patience)
 }
 
 /// Runs a sender to its end and returns what it says it sent.

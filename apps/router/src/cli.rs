@@ -10,15 +10,15 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use spine_abi::limits::ADAPTERS;
 use spine_io::lanai::Speed;
+use spine_nic::open::{Backend, Modes, UnknownMode};
 
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
-use crate::wire::NicKind;
 
 /// Whether transport checksums that a peer left to its network card are completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CompleteChecksums {
-    /// On where an interface is a veth, whose peers do that.
+    /// On where an interface hands on what its peers leave undone: a veth's do that.
     Auto,
     /// Always.
     On,
@@ -26,15 +26,30 @@ pub enum CompleteChecksums {
     Off,
 }
 
-/// How packets reach the adapters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum XdpMode {
-    /// The fastest the driver can.
+/// The kinds of wire (`--nic`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum NicKind {
+    /// AF_XDP where it can be had, else AF_PACKET under the model at full speed
+    #[default]
     Auto,
-    /// XDP in the driver, or not at all.
-    Native,
-    /// XDP in the kernel's stack.
-    Generic,
+    /// AF_XDP: fastest; needs CAP_BPF
+    Xdp,
+    /// AF_PACKET: slower, on any Ethernet interface; root in a user namespace is enough
+    Packet,
+    /// The model of the paper's card, over the fastest of the others
+    Lanai,
+}
+
+/// What the model of the card stands on (`--lanai-wire`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LanaiWire {
+    /// AF_XDP where it can be had, else AF_PACKET
+    #[default]
+    Auto,
+    /// AF_XDP
+    Xdp,
+    /// AF_PACKET
+    Packet,
 }
 
 /// Whose time the model of the paper's card goes by.
@@ -84,10 +99,11 @@ pub struct Options {
     pub lanai_speed: Option<LanaiSpeed>,
     /// What the model stands on (default: the fastest there is)
     #[arg(long, value_enum, value_name = "KIND")]
-    pub lanai_wire: Option<NicKind>,
-    /// How packets reach the adapters by AF_XDP
-    #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
-    pub xdp_mode: XdpMode,
+    pub lanai_wire: Option<LanaiWire>,
+    /// How packets reach the adapters by AF_XDP: auto, native, zero-copy, copy or generic; NAME=MODE for one
+    /// interface. Some cards are faster with copies
+    #[arg(long, value_name = "[NAME=]MODE", value_delimiter = ',', value_parser = mode)]
+    pub xdp_mode: Vec<String>,
     /// Packet buffers of each interface (default: enough for its queues)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=1 << 18))]
     pub frames: Option<u32>,
@@ -113,6 +129,9 @@ pub enum Misuse {
         "--lanai-speed and --lanai-wire are about the model of the paper's card: say --nic lanai, too"
     )]
     NoModel,
+    /// A mode of an interface that is not given.
+    #[error("--xdp-mode names {0}, which no --iface does")]
+    ModeOfNone(String),
     /// The same one again.
     #[error("interface {0} is given twice")]
     Twice(String),
@@ -161,6 +180,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A mode, as it was said, if it is one.
+fn mode(word: &str) -> Result<String, UnknownMode> {
+    Modes::parse(&[word]).map(|_| word.to_owned())
+}
+
 impl Options {
     /// Checks what the parser cannot, and finds the interfaces' numbers, in their order.
     ///
@@ -189,6 +213,9 @@ impl Options {
         if models && self.nic != NicKind::Lanai {
             return Err(Misuse::NoModel);
         }
+        if let Some(name) = self.modes().named().find(|name| !seen.contains(&(*name).to_owned())) {
+            return Err(Misuse::ModeOfNone(name.to_owned()));
+        }
         self.check_cores()?;
         readable("extension", self.extension.as_deref())?;
         readable("key file", self.trust.as_deref())?;
@@ -208,16 +235,31 @@ impl Options {
         }
     }
 
-    /// The kind of wire, and how fast the model on it runs, if there is one.
-    pub fn wire(&self) -> (NicKind, Option<Speed>) {
-        if self.nic != NicKind::Lanai {
-            return (self.nic, None);
+    /// The backend, and how fast the model on it runs, if there is one.
+    pub fn backend(&self) -> (Backend, Option<Speed>) {
+        match self.nic {
+            NicKind::Auto => (Backend::Auto, None),
+            NicKind::Xdp => (Backend::Xdp, None),
+            NicKind::Packet => (Backend::Packet, None),
+            NicKind::Lanai => {
+                let backend = match self.lanai_wire.unwrap_or_default() {
+                    LanaiWire::Auto => Backend::Auto,
+                    LanaiWire::Xdp => Backend::Xdp,
+                    LanaiWire::Packet => Backend::Packet,
+                };
+                let speed = match self.lanai_speed {
+                    None | Some(LanaiSpeed::Real) => Speed::Real,
+                    Some(LanaiSpeed::Max) => Speed::Max,
+                };
+                (backend, Some(speed))
+            }
         }
-        let speed = match self.lanai_speed {
-            None | Some(LanaiSpeed::Real) => Speed::Real,
-            Some(LanaiSpeed::Max) => Speed::Max,
-        };
-        (self.lanai_wire.unwrap_or_default(), Some(speed))
+    }
+
+    /// How packets of each interface reach its adapter.
+    pub fn modes(&self) -> Modes {
+        // Each was looked at when it was parsed.
+        Modes::parse(&self.xdp_mode).unwrap_or_default()
     }
 
     /// The processors: one for each core given, or one that is not pinned.
@@ -228,16 +270,13 @@ impl Options {
         self.cores.iter().copied().map(Some).collect()
     }
 
-    /// Whether the extension completes checksums, given the interfaces, and whether their wires do.
-    pub fn completes_checksums(&self, state: &KernelState, wires_do: bool) -> bool {
+    /// Whether the extension completes checksums, where packets of some interface come with what their senders
+    /// left undone.
+    pub fn completes_checksums(&self, unfinished: bool) -> bool {
         match self.complete_checksums {
             CompleteChecksums::On => true,
             CompleteChecksums::Off => false,
-            CompleteChecksums::Auto if wires_do => false,
-            CompleteChecksums::Auto => self.interfaces.iter().any(|name| {
-                let link = state.link_named(name);
-                link.is_some_and(|(_, link)| link.kind.as_deref() == Some("veth"))
-            }),
+            CompleteChecksums::Auto => unfinished,
         }
     }
 }

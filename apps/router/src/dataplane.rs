@@ -1,4 +1,4 @@
-//! The data path: adapters on their wires, the gate in front of them, the kernel behind them.
+//! The data path: adapters on their ports, the steering in front of them, the kernel behind them.
 //!
 //! Opened closed: while the router starts the kernel forwards as before. What fails undoes everything
 //! before it, because everything here ends when it is dropped.
@@ -16,26 +16,26 @@ use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, Trusted
 use spine_nic::Nic;
 use spine_nic::buffer::FrameMemory;
 use spine_nic::layer::capture::{Capture, CaptureOptions, wall_clock};
+use spine_nic::open::{self, Backend, OpenError, PortClaim, Ports, Steering, SteeringError};
+use spine_nic::punt::KernelPort;
 use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
 use spine_os::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
-use self::handles::{GateHandle, Handle};
+use self::handles::{Handle, SteeringHandle};
 use crate::adapters::Adapter;
 use crate::claims::Classifier;
-use crate::wire::{self, Gate, NicKind, PortClaim, WireError, Wires};
 
 /// How to open the data path.
-#[derive(Debug)]
 pub struct Options<'a> {
-    /// The kind of wire.
-    pub nic: NicKind,
-    /// How fast a model of the paper's card on each wire runs; `None`: no model.
+    /// The backend.
+    pub backend: Backend,
+    /// How fast a model of the paper's card on each port runs; `None`: no model.
     pub model: Option<Speed>,
-    /// The same where the wires are AF_PACKET's for want of AF_XDP.
+    /// The same where the ports are AF_PACKET's for want of AF_XDP.
     pub instead: Option<Speed>,
-    /// The wires.
-    pub wires: wire::Options<'a>,
+    /// The ports.
+    pub ports: open::Options<'a>,
     /// One processor for each; adapters are dealt out to them in turn.
     pub cores: &'a [Option<usize>],
     /// Where to capture packets: the name of the interface is put in front of the extension.
@@ -47,9 +47,12 @@ pub struct Options<'a> {
 /// Why there is no data path.
 #[derive(Debug, thiserror::Error)]
 pub enum DataPathError {
-    /// The wires.
+    /// The ports.
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Open(#[from] OpenError),
+    /// What keeps packets of adapters and kernel apart.
+    #[error("cannot tell packets of adapters and kernel apart: {0}")]
+    Steering(#[from] SteeringError),
     /// A processor.
     #[error(transparent)]
     Machine(#[from] spine_io::MachineError),
@@ -70,13 +73,15 @@ pub enum DataPathError {
 /// What an open data path consists of. The fields' order is the order in which they end: first
 /// nothing is claimed any more, then the adapters stop, then the kernel gets what still waits.
 pub struct DataPath {
-    gate: Rc<RefCell<Box<dyn Gate>>>,
+    steering: Rc<RefCell<Box<dyn Steering>>>,
     machine: Arc<Machine>,
-    kernel: KernelEndpoint,
+    kernel: Option<KernelEndpoint>,
     count: usize,
-    finishes_checksums: bool,
+    unfinished_checksums: bool,
     model: Option<Speed>,
-    instead: Option<WireError>,
+    instead: Option<OpenError>,
+    /// How ports were opened otherwise than they could have been.
+    notes: Vec<String>,
     /// The router's extension on each adapter, once it is loaded.
     loaded: RefCell<Vec<ExtensionId>>,
 }
@@ -87,32 +92,35 @@ impl DataPath {
     /// # Errors
     /// [`DataPathError`], and everything is as before.
     pub fn open(options: &Options<'_>) -> Result<Self, DataPathError> {
-        let opened = wire::open(options.nic, &options.wires)?;
-        let Wires { memory, wires, kernel, mut gate, finishes_checksums, instead } = opened;
+        let opened = open::open(options.backend, &options.ports)?;
+        let notes = opened.notes();
+        let Ports { memory, ports, punt: kernel, mut steering, instead, .. } = opened;
         let fallback = instead.as_ref().and(options.instead);
         let speed = options.model.or(fallback);
+        let unfinished_checksums = ports.iter().any(|port| port.unfinished_checksums);
         let mut setups = Vec::new();
-        for (index, wire) in wires.into_iter().enumerate() {
+        for (index, port) in ports.into_iter().enumerate() {
             setups.push(AdapterSetup {
-                remotes: Vec::new(),
-                nic: model(capture(wire.nic, &memory, options.capture)?, speed),
-                frames: wire.frames,
-                kernel: Some(Box::new(kernel.sender(wire.ifindex))),
+                nic: model(capture(port.nic, &memory, options.capture)?, speed),
+                frames: port.frames,
+                kernel: kernel.as_ref().map(|kernel| punt(kernel, port.interface.index)),
                 unstamped: FORWARD,
                 processor: index % options.cores.len().max(1),
+                remotes: Vec::new(),
             });
         }
         let count = setups.len();
         let machine = Machine::start(setups, &memory, options.cores, options.key)?;
-        gate.set_all_enabled(true)?;
+        steering.set_all_enabled(true)?;
         Ok(Self {
-            gate: Rc::new(RefCell::new(gate)),
+            steering: Rc::new(RefCell::new(steering)),
             machine: Arc::new(machine),
             kernel,
             count,
-            finishes_checksums,
+            unfinished_checksums,
             model: speed,
             instead,
+            notes,
             loaded: RefCell::default(),
         })
     }
@@ -161,9 +169,9 @@ impl DataPath {
     /// Claims packets to a UDP port of this machine for another extension than the router's.
     ///
     /// # Errors
-    /// [`DataPathError::Wire`].
+    /// [`DataPathError::Steering`].
     pub fn claim_port(&self, claim: PortClaim) -> Result<(), DataPathError> {
-        Ok(self.gate.borrow_mut().claim_port(claim)?)
+        Ok(self.steering.borrow_mut().claim_port(claim)?)
     }
 
     /// The adapters, for the host half.
@@ -176,20 +184,20 @@ impl DataPath {
 
     /// The classifier, for the host half.
     pub fn classifier(&self) -> Box<dyn Classifier> {
-        Box::new(GateHandle(Rc::clone(&self.gate)))
+        Box::new(SteeringHandle(Rc::clone(&self.steering)))
     }
 
-    /// What the gate counted since it was made: packets claimed, and passed by reason.
+    /// What the steering counted since it was made: packets claimed, and passed by reason.
     ///
     /// # Errors
-    /// [`DataPathError::Wire`].
+    /// [`DataPathError::Steering`].
     pub fn classified(&self) -> Result<Vec<(&'static str, u64)>, DataPathError> {
-        Ok(self.gate.borrow().counters()?)
+        Ok(self.steering.borrow().counters()?)
     }
 
-    /// Whether packets come with the checksums that their senders left to a card.
-    pub fn finishes_checksums(&self) -> bool {
-        self.finishes_checksums
+    /// Whether packets come with checksums that their senders left to a card.
+    pub fn unfinished_checksums(&self) -> bool {
+        self.unfinished_checksums
     }
 
     /// How fast the model on the wires runs; `None`: there is none.
@@ -197,12 +205,17 @@ impl DataPath {
         self.model
     }
 
-    /// Why the wires are not of the fastest kind, where that was to be found out.
-    pub fn instead(&self) -> Option<&WireError> {
+    /// Why the ports are not AF_XDP's, where that was to be found out.
+    pub fn instead(&self) -> Option<&OpenError> {
         self.instead.as_ref()
     }
 
-    /// System calls for sleeping and waking, beside those of the adapters' wires.
+    /// How ports were opened otherwise than they could have been: sentences for people.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// System calls for sleeping and waking, beside those of the adapters' ports.
     pub fn syscalls(&self) -> u64 {
         self.machine.syscalls()
     }
@@ -215,18 +228,23 @@ impl DataPath {
     /// Stops claiming: from here on the kernel has every packet. What is in the adapters still leaves.
     ///
     /// # Errors
-    /// [`DataPathError::Wire`].
+    /// [`DataPathError::Steering`].
     pub fn disable(&self) -> Result<(), DataPathError> {
-        Ok(self.gate.borrow_mut().set_all_enabled(false)?)
+        Ok(self.steering.borrow_mut().set_all_enabled(false)?)
     }
 
     /// What became of packets handed to the kernel so far.
     pub fn handed_over(&self) -> KernelCounts {
-        self.kernel.counts()
+        self.kernel.as_ref().map(KernelEndpoint::counts).unwrap_or_default()
     }
 }
 
-/// A wire with a card's model on it, if one is wanted.
+/// The way from an adapter back to the kernel.
+fn punt(kernel: &KernelEndpoint, interface: u32) -> Box<dyn KernelPort> {
+    Box::new(kernel.sender(interface))
+}
+
+/// A port with a card's model on it, if one is wanted.
 fn model(nic: Box<dyn Nic>, speed: Option<Speed>) -> Box<dyn Nic> {
     match speed {
         None => nic,
@@ -234,7 +252,7 @@ fn model(nic: Box<dyn Nic>, speed: Option<Speed>) -> Box<dyn Nic> {
     }
 }
 
-/// A wire with a capture on it, if one is wanted.
+/// A port with a capture on it, if one is wanted.
 fn capture(
     nic: Box<dyn Nic>,
     memory: &Arc<FrameMemory>,

@@ -14,9 +14,9 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage,
 };
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
 
 use crate::netlink::KernelState;
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::state::{IfIndex, nud};
 
 /// Time between rounds; an entry stays reachable for 15 s at least.

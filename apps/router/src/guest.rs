@@ -8,9 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use spine_io::Machine;
+use spine_nic::open::PortClaim;
 use spine_os::linker::Linker;
-
-use crate::wire::PortClaim;
 
 /// Why a guest cannot begin: one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

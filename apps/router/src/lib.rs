@@ -28,7 +28,6 @@ pub mod spined;
 pub mod start;
 pub mod table;
 mod trie;
-pub mod wire;
 
 #[cfg(test)]
 mod testing;

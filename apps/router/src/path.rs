@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use spine_nic::open::Interface;
+
 use crate::adapters::Adapter;
 use crate::claims::Classifier;
 use crate::dataplane::DataPath;
@@ -35,11 +37,12 @@ impl Path {
         }
     }
 
-    /// Whether packets come with the checksums that their senders left to a card.
-    pub(crate) fn finishes_checksums(&self) -> bool {
+    /// Whether packets of some interface come with checksums that their senders left to a card. A daemon that
+    /// owns these interfaces does not tell how it has opened them.
+    pub(crate) fn unfinished_checksums(&self, interfaces: &[Interface]) -> bool {
         match self {
-            Self::Own(own) => own.finishes_checksums(),
-            Self::Spined(_) => false,
+            Self::Own(own) => own.unfinished_checksums(),
+            Self::Spined(_) => interfaces.iter().any(Interface::is_virtual),
         }
     }
 

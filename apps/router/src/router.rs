@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spine_abi::limits::HOST_FIFO;
 use spine_fib::Store;
+use spine_nic::netlink::socket::NetlinkError;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Claims, Classifier};
 use crate::fib::{Fib, FibError, Layout};
 use crate::freshness;
 use crate::interfaces::Interfaces;
-use crate::netlink::socket::NetlinkError;
 use crate::netlink::state::IfIndex;
 use crate::netlink::{Dirty, KernelState, Mirror};
 use crate::policy::{Obstacle, Watch};

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
+use spine_fib::protocol::FORWARD;
 use spine_io::TrustedKey;
 use spine_io::lanai::Speed;
+use spine_nic::open::{self, Backend, FrameCount, Interface, OpenError};
 use spine_nic::xdp::attach::AttachError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
@@ -22,14 +24,13 @@ use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
 pub use self::failure::Failure;
-use crate::cli::{Options, XdpMode};
+use crate::cli::{NicKind, Options};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::fib::Layout;
 use crate::guest::{Begin, Guest};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
-use crate::netlink::state::IfIndex;
 use crate::path::Path;
 use crate::policy::{self, Obstacle};
 use crate::privileges;
@@ -37,7 +38,6 @@ use crate::region::TableRegion;
 use crate::report::Report;
 use crate::router::{Parts, Router, RouterError};
 use crate::spined::Owner;
-use crate::wire::{self, NicKind, WireError, XdpChoice};
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -73,7 +73,7 @@ pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
 fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Failure> {
     let mut mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
-    let missing = privileges::missing(options.wire().0 == NicKind::Xdp);
+    let missing = privileges::missing(options.backend().0 == Backend::Xdp);
     if !missing.is_empty() {
         return Err(Failure::Capabilities(missing.join(", ")));
     }
@@ -82,10 +82,11 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         refuse_obstacles(&mut mirror, &ours)?;
     }
 
-    let expected = layout(options.wire().1);
+    let expected = layout(options.backend().1);
+    let interfaces = Interface::find(&options.interfaces).map_err(DataPathError::from)?;
     let module = module(options, expected)?;
     let Linked { mut image, probe, key } = link(&module, guest.linker)?;
-    let (data_path, layout, table) = match open(options, &mirror, &ours, key, alone)? {
+    let (data_path, layout, table) = match open(options, &interfaces, key, alone)? {
         Opened::Own(data_path) => {
             let layout = layout(data_path.model());
             if layout != expected {
@@ -107,7 +108,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     };
 
     let complete_checksums =
-        options.completes_checksums(mirror.state(), data_path.finishes_checksums());
+        options.completes_checksums(data_path.unfinished_checksums(&interfaces));
     let classifier = data_path.classifier(ours.indices());
     let parts = Parts {
         mirror,
@@ -215,6 +216,9 @@ fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Fai
         };
         eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here{model}: {why}");
     }
+    for note in data_path.notes() {
+        eprintln!("spine-router: {note}");
+    }
     match data_path.time_budgets(probe) {
         Ok(Some(times)) => eprintln!("spine-router: {times}"),
         Ok(None) => {}
@@ -242,7 +246,7 @@ fn may_attach(options: &Options, alone: bool, interface: String) -> Result<(), F
 
 /// This machine's daemon, if it is the one who has taken an interface.
 fn owner(error: &DataPathError) -> Option<(String, Owner)> {
-    let DataPathError::Wire(WireError::Attach(AttachError::Occupied { interface, .. })) = error
+    let DataPathError::Open(OpenError::Attach(AttachError::Occupied { interface, .. })) = error
     else {
         return None;
     };
@@ -251,34 +255,24 @@ fn owner(error: &DataPathError) -> Option<(String, Owner)> {
 
 fn open(
     options: &Options,
-    mirror: &Mirror,
-    ours: &Interfaces,
+    interfaces: &[Interface],
     key: TrustedKey,
     alone: bool,
 ) -> Result<Opened, Failure> {
-    let interface = |index: &IfIndex| {
-        let link = mirror.state().links.get(index)?;
-        let (name, mtu) = (link.name.clone(), link.mtu);
-        Some(wire::Interface { index: *index, name, mac: link.mac?, mtu })
-    };
-    let interfaces: Vec<wire::Interface> = ours.indices().iter().filter_map(interface).collect();
-    let (nic, model) = options.wire();
+    let (backend, model) = options.backend();
+    let modes = options.modes();
+    let frames = options.frames.map_or_else(FrameCount::default, FrameCount::exactly);
     let data_path = DataPath::open(&dataplane::Options {
-        nic,
+        backend,
         model,
         // Another extension reads the table it was made for, and who shares the adapters needs more than a
         // card has.
         instead: (alone && options.extension.is_none()).then_some(Speed::Max),
-        wires: wire::Options {
-            interfaces: &interfaces,
-            frames: options.frames,
+        ports: open::Options {
+            frames,
             // A card in real time works off what came while the machine did something else.
             times: model == Some(Speed::Real),
-            mode: match options.xdp_mode {
-                XdpMode::Auto => XdpChoice::Auto,
-                XdpMode::Native => XdpChoice::Native,
-                XdpMode::Generic => XdpChoice::Generic,
-            },
+            ..open::Options::new(interfaces, &modes, FORWARD)
         },
         cores: &options.processors(),
         capture: options.capture.as_deref(),

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
+use spine_nic::netlink::socket::NetlinkSocket;
 use spine_router::netlink::mirror::snapshot;
-use spine_router::netlink::socket::NetlinkSocket;
 use spine_router::netlink::state::{
     Dirty, Hop, NextHopObject, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, Via, nud,
 };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use spine_nic::open::Mode;
 
 use crate::colour::{Colorimetry, Range};
 use crate::format::{Format, Size};
@@ -150,6 +151,10 @@ pub struct Receive {
     /// How packets reach the adapter
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub backend: BackendChoice,
+    /// How packets reach the adapter by AF_XDP: auto, native, zero-copy, copy or generic. Some cards are faster
+    /// with copies
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub xdp_mode: Mode,
     /// Also forwards packets between --iface and this interface, as spine-router does; repeat it for several
     #[arg(long, value_name = "NAME")]
     pub router: Vec<String>,

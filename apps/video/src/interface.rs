@@ -4,67 +4,27 @@ use std::net::Ipv4Addr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-
-use crate::sys;
-
-/// The largest MTU that frames of two kilobytes take: less what XDP keeps in front, and the link's header
-/// with one VLAN tag.
-const SMALL: u32 = 2048 - 256 - 18;
+use spine_nic::open::{self, OpenError};
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// Its link-layer address.
-    pub mac: [u8; 6],
-    /// Its MTU.
-    pub mtu: u32,
-}
-
-/// Why an interface is of no use: one sentence.
-#[derive(Debug, thiserror::Error)]
-pub enum InterfaceError {
-    /// No interface has that name.
-    #[error("there is no interface {0} in this network namespace")]
-    Missing(String),
-    /// It has no link-layer address.
-    #[error("{0} is not an Ethernet interface")]
-    NotEthernet(String),
-    /// The system does not tell.
-    #[error("cannot ask about {name}: {source}")]
-    System {
-        /// The interface.
-        name: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// What it is opened by.
+    pub found: open::Interface,
 }
 
 impl Interface {
     /// Looks an interface of this network namespace up.
     ///
     /// # Errors
-    /// [`InterfaceError`].
-    pub fn find(name: &str) -> Result<Self, InterfaceError> {
-        let system = |source| InterfaceError::System { name: name.to_owned(), source };
-        nix::net::if_::if_nametoindex(name)
-            .map_err(|_| InterfaceError::Missing(name.to_owned()))?;
-        let mut addresses = getifaddrs().map_err(|errno| system(errno.into()))?;
-        let mac = addresses.find_map(|found| {
-            if found.interface_name != name {
-                return None;
-            }
-            found.address?.as_link_addr()?.addr()
-        });
-        let mac = mac.ok_or_else(|| InterfaceError::NotEthernet(name.to_owned()))?;
-        let mtu = sys::mtu(name).map_err(system)?;
-        Ok(Self { name: name.to_owned(), mac, mtu })
-    }
-
-    /// Bytes of the frames that its packets need.
-    pub fn frame_bytes(&self) -> usize {
-        if self.mtu > SMALL { 4096 } else { 2048 }
+    /// [`OpenError::NoInterface`], [`OpenError::NotEthernet`], [`OpenError::Netlink`].
+    pub fn find(name: &str) -> Result<Self, OpenError> {
+        let found = open::Interface::find(&[name])?;
+        let found =
+            found.into_iter().next().ok_or_else(|| OpenError::NoInterface(name.to_owned()))?;
+        Ok(Self { name: name.to_owned(), found })
     }
 
     /// Its IPv4 addresses.
@@ -118,15 +78,5 @@ mod tests {
         assert_eq!(dropped(text, "wan0"), Some(40));
         assert_eq!(dropped(text, "lo"), Some(4));
         assert_eq!(dropped(text, "wan"), None);
-    }
-
-    #[test]
-    fn interfaces_are_found_and_missing_ones_named() {
-        let loopback = Interface::find("lo").unwrap();
-        assert!(loopback.mtu >= 1500);
-        assert_eq!(loopback.frame_bytes(), 4096);
-        assert_eq!(Interface { mtu: 1500, ..loopback }.frame_bytes(), 2048);
-        let error = Interface::find("no-such-if").unwrap_err().to_string();
-        assert_eq!(error, "there is no interface no-such-if in this network namespace");
     }
 }

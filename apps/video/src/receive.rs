@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spine_io::TrustedKey;
+use spine_nic::open::OpenError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::signature::SecretKey;
@@ -18,7 +19,7 @@ use spine_video_extension::protocol::Counter;
 
 use crate::backend::{self, Backend, BackendError};
 use crate::cli::{Incomplete, Misuse, Receive, file_for};
-use crate::interface::{Interface, InterfaceError};
+use crate::interface::Interface;
 use crate::listen::{ListenError, Listener};
 use crate::on_screen::{OnScreen, OnScreenError};
 use crate::present::window::LOOK_WHILE_DRAGGING;
@@ -47,7 +48,7 @@ pub enum Failure {
     Misuse(#[from] Misuse),
     /// The interface.
     #[error(transparent)]
-    Interface(#[from] InterfaceError),
+    Interface(#[from] OpenError),
     /// The ordinary sockets.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -153,6 +154,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         interface: &interface,
         streams: &streams,
         choice: options.backend,
+        mode: options.xdp_mode,
         core: options.core,
         key: TrustedKey::from_bytes(&linker.public().to_bytes())?,
         router: &options.router,

@@ -141,28 +141,3 @@ impl Slots {
         unsafe { std::slice::from_raw_parts(start.cast(), length) }
     }
 }
-
-/// The MTU of an interface of this network namespace.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn mtu(name: &str) -> io::Result<u32> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut ifr_name = [0; libc::IFNAMSIZ];
-    // The last byte stays zero: names are shorter.
-    for (to, from) in ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
-    let mut request =
-        libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_mtu: 0 } };
-    let to = std::ptr::from_mut(&mut request);
-    // SAFETY: the descriptor is open; the kernel reads and writes one `ifreq`, which lives as long as the
-    // call, and keeps nothing of it.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, to) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: SIOCGIFMTU has written this field of the union; any number is valid.
-    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-    Ok(u32::try_from(mtu).unwrap_or_default())
-}

@@ -12,6 +12,8 @@ pub mod checksum;
 pub mod clock;
 pub mod layer;
 pub mod loopback;
+pub mod netlink;
+pub mod open;
 pub mod packet;
 pub mod punt;
 pub mod schedule;

@@ -44,7 +44,8 @@ impl Server {
         changed.map_err(|error| error.to_string())?;
         if !extension.claims.claimant {
             (extension.claims.claimant, extension.claims.paused) = (true, true);
-            wire.port.handler = extension.receiver;
+            let told = wire.steering.set_handler(wire.ifindex, extension.receiver);
+            told.map_err(|error| error.to_string())?;
         }
         if let Some(enabled) = enabled {
             wire.give(*enabled).map_err(|error| error.to_string())?;

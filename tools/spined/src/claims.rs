@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_nic::xdp::attach::AttachError;
+use spine_nic::open::{PortClaim, Steering as _, SteeringError};
 use spine_os::daemon::protocol::{ClaimChange, PREFIXES_NAMED};
 
 use crate::wires::{self, Wire};
@@ -97,12 +97,12 @@ impl Wire {
     /// Claims packets for a handler.
     ///
     /// # Errors
-    /// [`AttachError`]; nothing is claimed then.
+    /// [`SteeringError`]; nothing is claimed then.
     pub(crate) fn claim(
         &mut self,
         claims: &Claims,
         handler: HandlerNumber,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), SteeringError> {
         let claimed = self.try_claim(claims, handler);
         if claimed.is_err() {
             self.release(claims);
@@ -110,9 +110,9 @@ impl Wire {
         claimed
     }
 
-    fn try_claim(&mut self, claims: &Claims, handler: HandlerNumber) -> Result<(), AttachError> {
+    fn try_claim(&mut self, claims: &Claims, handler: HandlerNumber) -> Result<(), SteeringError> {
         for port in &claims.ports {
-            self.classifier.claim_port(Ipv4Addr::UNSPECIFIED, *port, handler)?;
+            self.claim_port(*port, handler)?;
         }
         if !claims.claimant {
             return Ok(());
@@ -120,17 +120,22 @@ impl Wire {
         self.become_claimants()?;
         self.look(claims)?;
         for (prefix, taken) in &claims.prefixes {
-            self.classifier.set_claim(prefix.network(), prefix.prefix_len(), *taken)?;
+            self.steering.set_claim(*prefix, *taken)?;
         }
-        self.port.handler = handler;
+        self.steering.set_handler(self.ifindex, handler)?;
         self.give(!claims.paused)
+    }
+
+    fn claim_port(&mut self, port: u16, handler: HandlerNumber) -> Result<(), SteeringError> {
+        let address = Ipv4Addr::UNSPECIFIED;
+        self.steering.claim_port(PortClaim { address, port, handler })
     }
 
     /// Makes an interface ready for a claimant: nothing is left of those before.
     ///
     /// # Errors
-    /// [`AttachError`].
-    pub(crate) fn become_claimants(&mut self) -> Result<(), AttachError> {
+    /// [`SteeringError`].
+    pub(crate) fn become_claimants(&mut self) -> Result<(), SteeringError> {
         while self.forget_some()? {}
         Ok(())
     }
@@ -139,11 +144,11 @@ impl Wire {
     /// there are more.
     ///
     /// # Errors
-    /// [`AttachError`]; the others stay to be forgotten.
-    pub(crate) fn forget_some(&mut self) -> Result<bool, AttachError> {
+    /// [`SteeringError`]; the others stay to be forgotten.
+    pub(crate) fn forget_some(&mut self) -> Result<bool, SteeringError> {
         for _ in 0..FORGOTTEN {
             let Some(prefix) = self.leaving.pop() else { return Ok(false) };
-            self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?;
+            self.steering.remove_claim(prefix)?;
         }
         Ok(true)
     }
@@ -152,12 +157,12 @@ impl Wire {
     /// to date.
     ///
     /// # Errors
-    /// [`AttachError`]; none of the changes is made then.
+    /// [`SteeringError`]; none of the changes is made then.
     pub(crate) fn change(
         &mut self,
         claims: &mut Claims,
         changes: &[ClaimChange],
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), SteeringError> {
         self.look(claims)?;
         let mut undo = Vec::with_capacity(changes.len());
         for change in changes {
@@ -181,19 +186,19 @@ impl Wire {
         &mut self,
         claims: &mut Claims,
         change: ClaimChange,
-    ) -> Result<ClaimChange, AttachError> {
+    ) -> Result<ClaimChange, SteeringError> {
         match change {
             ClaimChange::Take(prefix) => self.say(claims, prefix.trunc(), Some(true)),
             ClaimChange::Leave(prefix) => self.say(claims, prefix.trunc(), Some(false)),
             ClaimChange::Forget(prefix) => self.say(claims, prefix.trunc(), None),
             ClaimChange::Own(address) => {
-                self.classifier.set_address(address)?;
+                self.steering.set_address(address)?;
                 let new = claims.addresses.insert(address);
                 Ok(if new { ClaimChange::Disown(address) } else { ClaimChange::Own(address) })
             }
             ClaimChange::Disown(address) => {
                 if !self.addresses.contains(&address) {
-                    self.classifier.remove_address(address)?;
+                    self.steering.remove_address(address)?;
                 }
                 let known = claims.addresses.remove(&address);
                 Ok(if known { ClaimChange::Own(address) } else { ClaimChange::Disown(address) })
@@ -207,15 +212,15 @@ impl Wire {
         claims: &mut Claims,
         prefix: Ipv4Net,
         taken: Option<bool>,
-    ) -> Result<ClaimChange, AttachError> {
+    ) -> Result<ClaimChange, SteeringError> {
         let before = claims.prefixes.get(&prefix).copied();
         match taken {
             Some(taken) => {
-                self.classifier.set_claim(prefix.network(), prefix.prefix_len(), taken)?;
+                self.steering.set_claim(prefix, taken)?;
                 claims.prefixes.insert(prefix, taken);
             }
             None => {
-                self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?;
+                self.steering.remove_claim(prefix)?;
                 claims.prefixes.remove(&prefix);
             }
         }
@@ -229,14 +234,9 @@ impl Wire {
     /// Gives the claimant what it claims by prefix, from the next packet on, or the kernel.
     ///
     /// # Errors
-    /// [`AttachError`]; it is as before.
-    pub(crate) fn give(&mut self, enabled: bool) -> Result<(), AttachError> {
-        let before = std::mem::replace(&mut self.port.enabled, enabled);
-        let told = self.classifier.set_port(self.ifindex, self.port);
-        if told.is_err() {
-            self.port.enabled = before;
-        }
-        told
+    /// [`SteeringError`]; it is as before.
+    pub(crate) fn give(&mut self, enabled: bool) -> Result<(), SteeringError> {
+        self.steering.set_enabled(self.ifindex, enabled)
     }
 
     /// Gives packets back to the kernel: all that prefixes claimed at once, before these are
@@ -245,13 +245,13 @@ impl Wire {
     pub(crate) fn release(&mut self, claims: &Claims) {
         let mut refused = if claims.claimant { self.give(false).err() } else { None };
         for port in &claims.ports {
-            let removed = self.classifier.release_port(Ipv4Addr::UNSPECIFIED, *port);
-            refused = removed.err().or(refused);
+            let removed = self.steering.classifier().release_port(Ipv4Addr::UNSPECIFIED, *port);
+            refused = removed.err().map(SteeringError::from).or(refused);
         }
         self.leaving.extend(claims.prefixes.keys());
         for address in &claims.addresses {
             if !self.addresses.contains(address) {
-                refused = self.classifier.remove_address(*address).err().or(refused);
+                refused = self.steering.remove_address(*address).err().or(refused);
             }
         }
         if let Some(error) = refused {
@@ -260,20 +260,20 @@ impl Wire {
     }
 
     /// Brings what the classifier knows of this machine's addresses up to date, the interface's own among them.
-    fn look(&mut self, claims: &Claims) -> Result<(), AttachError> {
+    fn look(&mut self, claims: &Claims) -> Result<(), SteeringError> {
         let now: BTreeSet<Ipv4Addr> = wires::own_addresses().collect();
         for gone in self.addresses.difference(&now) {
             if !claims.addresses.contains(gone) {
-                self.classifier.remove_address(*gone)?;
+                self.steering.remove_address(*gone)?;
             }
         }
         for new in now.difference(&self.addresses) {
-            self.classifier.set_address(*new)?;
+            self.steering.set_address(*new)?;
         }
         self.addresses = now;
-        if let Some(mac) = wires::mac(&self.name).filter(|mac| *mac != self.port.mac) {
-            self.port.mac = mac;
-            self.classifier.set_port(self.ifindex, self.port)?;
+        let told = self.steering.entry(self.ifindex).map(|entry| entry.mac);
+        if let Some(mac) = wires::mac(&self.name).filter(|mac| Some(*mac) != told) {
+            self.steering.set_mac(self.ifindex, mac)?;
         }
         Ok(())
     }

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::Deserialize;
 use spine_abi::limits::ADAPTERS;
+use spine_nic::open::{Modes, UnknownMode};
 use spine_os::daemon::SOCKET;
 
 use crate::peers::{Configured, config};
@@ -47,25 +48,12 @@ pub(crate) struct Options {
     /// Packet buffers of each interface (default: enough for its queues)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=1 << 18))]
     frames: Option<u32>,
-    /// How packets reach the adapters
-    #[arg(long, value_enum, value_name = "MODE")]
-    xdp_mode: Option<XdpMode>,
+    /// How packets reach the adapters: auto, native, zero-copy, copy or generic; NAME=MODE for one interface
+    #[arg(long, value_name = "[NAME=]MODE", value_delimiter = ',')]
+    xdp_mode: Vec<String>,
     /// Says more; twice: everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-}
-
-/// How packets reach the adapters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum XdpMode {
-    /// The fastest the driver can.
-    #[default]
-    Auto,
-    /// XDP in the driver, or not at all.
-    Native,
-    /// XDP in the kernel's stack.
-    Generic,
 }
 
 /// The configuration file.
@@ -80,7 +68,8 @@ struct File {
     #[serde(default)]
     cores: Vec<usize>,
     frames: Option<u32>,
-    xdp_mode: Option<XdpMode>,
+    /// As on the command line, all in one: "copy,eth1=generic".
+    xdp_mode: Option<String>,
     #[serde(default)]
     peer: Vec<config::Raw>,
 }
@@ -96,7 +85,7 @@ pub(crate) struct Configuration {
     pub(crate) key: PathBuf,
     pub(crate) cores: Vec<Option<usize>>,
     pub(crate) frames: Option<u32>,
-    pub(crate) xdp_mode: XdpMode,
+    pub(crate) xdp_mode: Modes,
     /// Endpoints on other machines.
     pub(crate) peers: Vec<Configured>,
 }
@@ -108,6 +97,10 @@ pub(crate) enum Misuse {
     NoInterface,
     #[error("interface {0} is given twice")]
     Twice(String),
+    #[error(transparent)]
+    Mode(#[from] UnknownMode),
+    #[error("xdp_mode names {0}, which is no interface of ours")]
+    ModeOfNone(String),
     #[error("{0} interfaces are given, and {ADAPTERS} are possible")]
     TooMany(usize),
     #[error("there is no interface {0:?} in this network namespace (see `ip link`)")]
@@ -142,16 +135,34 @@ impl Options {
                 cores.into_iter().map(Some).collect()
             },
             frames: self.frames.or(file.frames),
-            xdp_mode: self.xdp_mode.or(file.xdp_mode).unwrap_or_default(),
+            xdp_mode: self.modes(file.xdp_mode.as_deref())?,
             peers: Vec::new(),
         };
         check(&configuration.interfaces)?;
+        let ours = &configuration.interfaces;
+        if let Some(name) =
+            configuration.xdp_mode.named().find(|name| ours.iter().all(|it| it != name))
+        {
+            return Err(Misuse::ModeOfNone(name.to_owned()));
+        }
         let peers = config::peers(peers, &configuration.interfaces);
         configuration.peers = peers.map_err(|(at, what)| {
             let path = self.config.clone().unwrap_or_default();
             Misuse::Wrong { path, line: line_of(&text, at), what }
         })?;
         Ok(configuration)
+    }
+}
+
+impl Options {
+    /// The modes: the command line's, else the file's.
+    fn modes(&self, file: Option<&str>) -> Result<Modes, UnknownMode> {
+        match file {
+            Some(words) if self.xdp_mode.is_empty() => {
+                Modes::parse(&words.split(',').map(str::trim).collect::<Vec<_>>())
+            }
+            _ => Modes::parse(&self.xdp_mode),
+        }
     }
 }
 

@@ -7,12 +7,11 @@ use spine_io::endpoint::fifo::FifoStatistics;
 use spine_io::runtime::Statistics;
 use spine_io::stats::ByReason;
 use spine_os::daemon::protocol::{AdapterStatistics, FifoInfo};
-use spine_xdp_progs::Counter;
 
 /// The same numbers by name.
 pub(crate) fn translate(
     found: &Statistics,
-    classified: &[(Counter, u64)],
+    classified: &[(&'static str, u64)],
     user_of: impl Fn(FifoId) -> Option<u32>,
 ) -> AdapterStatistics {
     let Statistics { counters, nic, .. } = found;
@@ -49,7 +48,7 @@ pub(crate) fn translate(
         classifier: classified
             .iter()
             .filter(|(_, count)| *count > 0)
-            .map(|(counter, count)| (counter.name().to_owned(), *count))
+            .map(|(counter, count)| ((*counter).to_owned(), *count))
             .collect(),
         fifos: found
             .fifos

@@ -1,5 +1,7 @@
 //! Command lines, good and bad.
 
+use spine_nic::open::Mode;
+
 use super::*;
 use crate::netlink::state::Link;
 
@@ -41,6 +43,11 @@ fn bad_use_is_answered_with_a_sentence() {
             "--lanai-speed and --lanai-wire are about the model",
         ),
         (
+            "a mode of another interface",
+            "--iface left --iface right --xdp-mode other=copy",
+            "--xdp-mode names other, which no --iface does",
+        ),
+        (
             "directory",
             "--iface left --iface right --trust /",
             "key file / cannot be read: it is not a file",
@@ -76,6 +83,8 @@ fn the_parser_refuses_what_no_state_could_make_right() {
         "--iface left --iface right --cores one",
         "--iface left --iface right --extension x",
         "--iface left --iface right --xdp-mode fast",
+        "--iface left --iface right --xdp-mode left=fast",
+        "--iface left --iface right --nic lanai --lanai-wire lanai",
         "--iface left --iface right --frames 1",
         "--iface left --iface right --nic lanai --lanai-speed slow",
     ] {
@@ -88,14 +97,18 @@ fn good_use_is_understood() {
     let options = parse("--iface right --iface left --cores 0 --duration 0.25 --json").expect("ok");
     assert_eq!(options.check(&state()), Ok(vec![3, 2]), "in the order given");
     assert_eq!(options.duration, Some(Duration::from_millis(250)));
-    assert!(options.completes_checksums(&state(), false), "left is a veth");
-    assert!(!options.completes_checksums(&state(), true), "they come complete");
+    assert!(options.completes_checksums(true));
+    assert!(!options.completes_checksums(false), "they come complete");
     let options = parse("--iface right --iface third --nic lanai").expect("ok");
-    assert_eq!(options.wire(), (NicKind::Auto, Some(Speed::Real)));
+    assert_eq!(options.backend(), (Backend::Auto, Some(Speed::Real)));
     let options =
         parse("--iface right --iface third --nic lanai --lanai-speed max --lanai-wire xdp");
-    assert_eq!(options.expect("ok").wire(), (NicKind::Xdp, Some(Speed::Max)));
+    assert_eq!(options.expect("ok").backend(), (Backend::Xdp, Some(Speed::Max)));
     let options = parse("--iface right --iface third").expect("ok");
-    assert_eq!(options.wire(), (NicKind::Auto, None));
-    assert!(!options.completes_checksums(&state(), false));
+    assert_eq!(options.backend(), (Backend::Auto, None));
+    assert_eq!(options.modes().of("right"), Mode::Auto);
+    let options = parse("--iface right --iface third --xdp-mode copy,third=generic").expect("ok");
+    assert!(options.check(&state()).is_ok());
+    assert_eq!(options.modes().of("right"), Mode::Copy);
+    assert_eq!(options.modes().of("third"), Mode::Generic);
 }

@@ -1,4 +1,4 @@
-//! What the host half holds of the data path: an adapter each, and the gate.
+//! What the host half holds of the data path: an adapter each, and the steering.
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use spine_abi::{Message, Notice, Reason};
 use spine_io::{ExtensionId, Machine};
+use spine_nic::open::{Steering, SteeringError};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::state::IfIndex;
-use crate::wire::Gate;
 
 /// One adapter, as the host half sees it.
 pub(super) struct Handle {
@@ -95,31 +95,40 @@ impl Adapter for Handle {
     }
 }
 
-/// The gate, as the control loop sees it.
-pub(super) struct GateHandle(pub(super) Rc<RefCell<Box<dyn Gate>>>);
+/// The steering, as the control loop sees it.
+pub(super) struct SteeringHandle(pub(super) Rc<RefCell<Box<dyn Steering>>>);
 
-impl Classifier for GateHandle {
+impl SteeringHandle {
+    fn tell(
+        &mut self,
+        what: impl FnOnce(&mut dyn Steering) -> Result<(), SteeringError>,
+    ) -> Result<(), ClassifierError> {
+        what(self.0.borrow_mut().as_mut()).map_err(|error| ClassifierError(error.to_string()))
+    }
+}
+
+impl Classifier for SteeringHandle {
     fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_claim(prefix, ours)
+        self.tell(|steering| steering.set_claim(prefix, ours))
     }
 
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().remove_claim(prefix)
+        self.tell(|steering| steering.remove_claim(prefix))
     }
 
     fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_address(address)
+        self.tell(|steering| steering.set_address(address))
     }
 
     fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().remove_address(address)
+        self.tell(|steering| steering.remove_address(address))
     }
 
     fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_enabled(interface, enabled)
+        self.tell(|steering| steering.set_enabled(interface, enabled))
     }
 
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().set_mac(interface, mac)
+        self.tell(|steering| steering.set_mac(interface, mac))
     }
 }

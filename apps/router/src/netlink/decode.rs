@@ -15,12 +15,12 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop,
     RouteNextHopFlags, RouteType, RouteVia,
 };
+use spine_nic::netlink::wire::{Raw, attributes, text, u16_at, u32_at};
 
 use super::state::{
     Change, Hop, Link, Neighbour, Origin, Placement, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL,
     TABLE_MAIN, Via,
 };
-use super::wire::{Raw, attributes, text, u16_at, u32_at};
 use super::{netconf, nexthop};
 
 pub(super) const RTM_NEWLINK: u16 = 16;

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket, Received};
 
 use super::decode::{self, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE};
 use super::netconf::{self, RTM_GETNETCONF, RTNLGRP_IPV4_NETCONF};
 use super::nexthop::{self, RTM_GETNEXTHOP, RTNLGRP_NEXTHOP};
-use super::socket::{NetlinkError, NetlinkSocket, Received};
 use super::state::{Change, Dirty, KernelState};
 
 const RTNLGRP_LINK: u32 = 1;

@@ -1,7 +1,7 @@
 //! The kernel's forwarding state, mirrored over netlink.
 //!
 //! Reading order: [`objects`] and [`state`] (the data), [`decode`] (a message to a change), [`mirror`] (snapshot,
-//! subscription, resynchronisation), [`socket`] and [`wire`] below them.
+//! subscription, resynchronisation); sockets and framing below them are [`spine_nic::netlink`].
 //!
 //! Why sockets of our own and not `rtnetlink`'s connection? One socket must carry links, routes,
 //! neighbours, nexthop objects and settings, since a route only makes sense after the nexthop object
@@ -16,9 +16,7 @@ pub mod mirror;
 pub mod netconf;
 pub mod nexthop;
 pub mod objects;
-pub mod socket;
 pub mod state;
-pub mod wire;
 
 pub use mirror::Mirror;
 pub use state::{Change, Dirty, KernelState};

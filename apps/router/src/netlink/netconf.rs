@@ -3,8 +3,9 @@
 //! Writing `net.ipv4.ip_forward` or `net.ipv4.conf.*` is announced here, so nothing needs polling.
 //! Numbers from linux/netconf.h.
 
+use spine_nic::netlink::wire::{Raw, attributes, u32_at};
+
 use super::state::{Change, ConfChange};
-use super::wire::{Raw, attributes, u32_at};
 
 /// Settings changed, or an interface got some.
 pub const RTM_NEWNETCONF: u16 = 80;

@@ -4,8 +4,9 @@
 
 use std::net::Ipv4Addr;
 
+use spine_nic::netlink::wire::{Raw, attributes, u32_at};
+
 use super::state::{Change, Hop, NextHopObject};
-use super::wire::{Raw, attributes, u32_at};
 
 /// A nexthop object appeared or changed.
 pub const RTM_NEWNEXTHOP: u16 = 104;

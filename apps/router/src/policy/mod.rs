@@ -30,8 +30,8 @@ pub use watch::Watch;
 
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::state::IfIndex;
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
 
 /// Something that forwarding past the kernel would ignore; its text says what and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

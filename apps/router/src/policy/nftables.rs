@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::netlink::wire::{Raw, attributes, be32_at, text};
+use spine_nic::open::table_name;
 
 use super::{Named, Obstacle};
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
-use crate::netlink::wire::{Raw, attributes, be32_at, text};
-use crate::wire::table_name;
 
 /// The multicast group that announces changes of rules.
 pub(super) const NFNLGRP_NFTABLES: u32 = 7;

@@ -2,11 +2,11 @@
 
 use netlink_packet_core::Parseable;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::netlink::wire::Raw;
 
 use super::Obstacle;
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::state::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
-use crate::netlink::wire::Raw;
 
 const RTM_NEWRULE: u16 = 32;
 const RTM_GETRULE: u16 = 34;

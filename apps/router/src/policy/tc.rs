@@ -3,10 +3,11 @@
 //! What the adapters send goes past the queueing disciplines, so only those are let be that merely
 //! order packets.
 
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::netlink::wire::{Raw, attributes, text, u32_at};
+
 use super::{Named, Obstacle};
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::state::IfIndex;
-use crate::netlink::wire::{Raw, attributes, text, u32_at};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_GETQDISC: u16 = 38;

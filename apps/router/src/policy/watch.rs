@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_XFRM};
+use spine_nic::netlink::socket::{NetlinkSocket, Received};
 
 use super::iptables;
 use super::nftables::NFNLGRP_NFTABLES;
 use super::xfrm::XFRMNLGRP_POLICY;
-use crate::netlink::socket::{NetlinkSocket, Received};
 
 /// How often the old iptables is looked at.
 pub(super) const IPTABLES_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,10 +3,10 @@
 //! Numbers and layouts from linux/xfrm.h.
 
 use netlink_sys::protocols::NETLINK_XFRM;
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::netlink::wire::{Raw, u16_at};
 
 use super::Obstacle;
-use crate::netlink::socket::{NetlinkError, NetlinkSocket};
-use crate::netlink::wire::{Raw, u16_at};
 
 /// The multicast group that announces changes of policies.
 pub(super) const XFRMNLGRP_POLICY: u32 = 4;

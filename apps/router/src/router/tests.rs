@@ -325,11 +325,12 @@ fn obstacles_are_ignored_where_the_user_says_so() {
 
 #[test]
 fn a_stale_neighbour_in_use_is_probed_by_the_kernel() {
-    use crate::netlink::mirror::snapshot;
-    use crate::netlink::socket::NetlinkSocket;
-    use crate::netlink::state::nud;
     use netlink_sys::protocols::NETLINK_ROUTE;
     use spine_fib::used;
+    use spine_nic::netlink::socket::NetlinkSocket;
+
+    use crate::netlink::mirror::snapshot;
+    use crate::netlink::state::nud;
 
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");

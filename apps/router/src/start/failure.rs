@@ -1,11 +1,11 @@
 //! Why there is no router, or none any more.
 
+use spine_nic::netlink::socket::NetlinkError;
 use spine_os::memory::RegionError;
 
 use crate::cli::Misuse;
 use crate::dataplane::DataPathError;
 use crate::guest::GuestError;
-use crate::netlink::socket::NetlinkError;
 use crate::router::RouterError;
 use crate::spined::SpinedError;
 

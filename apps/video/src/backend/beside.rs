@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 use clap::Parser as _;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use spine_io::Machine;
+use spine_nic::open::PortClaim;
 use spine_os::linker::Linker;
 use spine_router::cli::Options;
 use spine_router::guest::{Guest, GuestError};
 use spine_router::report::Report;
 use spine_router::start::{self, Ended, Failure};
-use spine_router::wire::PortClaim;
 
 /// Why there is no router, or none any more.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,6 @@
 //! knows the streams.
 
 pub mod beside;
-pub mod filter;
 pub mod meter;
 
 use std::collections::BTreeMap;
@@ -23,17 +22,15 @@ use spine_io::runtime::Statistics;
 use spine_io::{
     AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
 };
-use spine_nic::Nic;
-use spine_nic::buffer::{Frame, FrameMemory};
-use spine_nic::layer::multiqueue::MultiQueue;
-use spine_nic::packet::{PacketError, PacketNic};
-use spine_nic::xdp::attach::{AttachError, AttachMode, Classifier};
-use spine_nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
+use spine_nic::open::{
+    self, Backend as Wanted, Claims, FrameCount, Mode, Modes, OpenError, PortClaim, Ports,
+    Steering, SteeringError,
+};
+use spine_nic::xdp::{XdpError, queues};
 use spine_os::linker::Linker;
 use spine_os::memory::{Region, RegionError};
-use spine_router::wire::PortClaim;
 use spine_video_extension::protocol::{self, Counter};
-use spine_xdp_progs::{Counter as Classified, Port};
+use spine_xdp_progs::Counter as Classified;
 
 use self::beside::{Beside, BesideError, Settings};
 use self::meter::{Measured, Meter};
@@ -43,12 +40,9 @@ use crate::format::Format;
 use crate::interface::Interface;
 use crate::stream::Stream;
 
-/// Frames and ring entries of a video queue: gst's bursts and this kernel's stalls together need more than
-/// 8192 entries at 160,000 packets a second.
-const QUEUE_FRAMES: u32 = 32768;
-const QUEUE_RING: u32 = 16384;
-/// Frames of all queues together, at most: 256 MiB of 2 KiB.
-const MOST_FRAMES: u32 = 1 << 17;
+/// Frames of each queue, and so ring entries: a sender's bursts and this kernel's stalls together need more
+/// than 8192 entries at 160,000 packets a second. All queues together, at most: 256 MiB of 2 KiB.
+const FRAMES: FrameCount = FrameCount { each_queue: 32768, beside: 0, most: 1 << 17 };
 /// Fuel of a packet: all of a largest one converted, with a wide margin.
 const BUDGET: Budget = Budget { message: 200_000, entry: 1_600_000, strikes: 100 };
 /// How long the extension may take to answer.
@@ -57,18 +51,15 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Why packets do not reach an adapter.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The classifier.
+    /// The interface.
     #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// A socket.
+    Open(#[from] OpenError),
+    /// Its queues.
     #[error(transparent)]
-    Socket(#[from] XdpError),
-    /// The other kind of socket.
-    #[error(transparent)]
-    Packet(#[from] PacketError),
-    /// Its filter.
-    #[error("cannot filter packets: {0}")]
-    Filter(std::io::Error),
+    Queues(#[from] XdpError),
+    /// What leads packets to the adapter.
+    #[error("cannot claim packets: {0}")]
+    Steering(#[from] SteeringError),
     /// The router beside us.
     #[error(transparent)]
     Beside(#[from] BesideError),
@@ -92,19 +83,6 @@ pub enum BackendError {
     Configure(String),
 }
 
-impl BackendError {
-    /// Whether AF_PACKET may be had where this is the reason that AF_XDP is not.
-    fn is_of_xdp(&self) -> bool {
-        match self {
-            Self::Attach(error) => !matches!(error, AttachError::NoInterface { .. }),
-            Self::Socket(error) => {
-                !matches!(error, XdpError::NoInterface { .. } | XdpError::Down { .. })
-            }
-            _ => false,
-        }
-    }
-}
-
 /// What to open.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
@@ -114,6 +92,8 @@ pub struct Options<'a> {
     pub streams: &'a [Stream],
     /// Which way packets come.
     pub choice: BackendChoice,
+    /// How AF_XDP gets them.
+    pub mode: Mode,
     /// The adapter's core.
     pub core: Option<usize>,
     /// The linker whose images it runs.
@@ -125,7 +105,7 @@ pub struct Options<'a> {
 /// The adapter with the extension. The fields' order is the order in which they end: first nothing is
 /// claimed any more, then the adapter stops.
 pub struct Backend {
-    classifier: Option<Classifier>,
+    steering: Option<Box<dyn Steering>>,
     router: Option<Beside>,
     machine: Arc<Machine>,
     counters: Region,
@@ -135,14 +115,6 @@ pub struct Backend {
     claims: Vec<PortClaim>,
     /// The interface's addresses.
     addresses: Vec<Ipv4Addr>,
-}
-
-/// What is under an adapter, before it is one.
-struct Wire {
-    classifier: Option<Classifier>,
-    setup: AdapterSetup,
-    memory: Arc<FrameMemory>,
-    measured: Arc<Measured>,
 }
 
 impl Backend {
@@ -162,27 +134,30 @@ impl Backend {
                 interface: &options.interface.name,
                 others: options.router,
                 core: options.core,
-                frames: sizes(queues(&options.interface.name)?).0,
+                frames: FRAMES.of(queues(&options.interface.name)?),
             };
             let (router, machine) = Beside::open(&settings, linker)?;
             let backend = Self::on(options, machine, image)?;
             return Ok(Self { router: Some(router), ..backend });
         }
-        let wire = match options.choice {
-            BackendChoice::Packet => packet(options)?,
-            BackendChoice::Xdp => xdp(options)?,
-            BackendChoice::Auto => match xdp(options) {
-                Err(error) if error.is_of_xdp() => {
-                    say(&format!("packets come through AF_PACKET, which is slower: {error}"));
-                    packet(options)?
-                }
-                wire => wire?,
-            },
-        };
-        let Wire { classifier, setup, memory, measured } = wire;
-        let machine = Machine::start(vec![setup], &memory, &[options.core], options.key)?;
+        let (opened, handler) = (open(options)?, unstamped(options.streams));
+        if let Some(why) = &opened.instead {
+            say(&format!("packets come through AF_PACKET, which is slower: {why}"));
+        }
+        opened.notes().iter().for_each(|note| say(note));
+        let Ports { memory, ports, mut steering, .. } = opened;
+        let (mut setups, mut measured) = (Vec::new(), Arc::default());
+        for port in ports {
+            steering.set_enabled(port.interface.index, true)?;
+            // Where rings hold bytes, their packets are not told.
+            let (nic, meter) = Meter::new(port.nic, port.ring.unwrap_or(u64::MAX));
+            measured = meter;
+            let setup = AdapterSetup::new(Box::new(nic), port.frames);
+            setups.push(AdapterSetup { unstamped: handler, ..setup });
+        }
+        let machine = Machine::start(setups, &memory, &[options.core], options.key)?;
         let backend = Self::on(options, Arc::new(machine), image)?;
-        Ok(Self { classifier, measured, ..backend })
+        Ok(Self { steering: Some(steering), measured, ..backend })
     }
 
     /// Loads the extension on the first adapter of a machine.
@@ -196,7 +171,7 @@ impl Backend {
         let region = RegionSource { file, bytes: counters.len() };
         let extension = adapter(&machine).load(image, vec![region], BUDGET)?;
         Ok(Self {
-            classifier: None,
+            steering: None,
             router: None,
             machine,
             counters,
@@ -213,11 +188,11 @@ impl Backend {
     /// [`BackendError`].
     pub fn receive(&mut self, index: usize, stream: &Stream) -> Result<(), BackendError> {
         self.configure(index, stream)?;
-        if let Some(classifier) = &mut self.classifier {
+        if let Some(steering) = &mut self.steering {
             let address = stream.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let handler = of_wire(stream.format).handler();
-            classifier.claim_port(address, stream.port, handler)?;
-            classifier.set_enabled(true)?;
+            steering.claim_port(PortClaim { address, port: stream.port, handler })?;
+            steering.set_all_enabled(true)?;
         }
         if self.router.is_some() {
             // Not at any address: what only passes through is the router's.
@@ -318,9 +293,13 @@ impl Backend {
 
     /// What the classifier did with every packet of the interface, by name; nothing without a classifier.
     pub fn classified(&self) -> BTreeMap<&'static str, u64> {
-        let counters = self.classifier.as_ref().and_then(|classifier| classifier.counters().ok());
-        let counted = counters.unwrap_or_default().into_iter().filter(|(_, count)| *count > 0);
-        counted.map(|(counter, count)| (counter.name(), count)).collect()
+        self.counters_of_steering().into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// All it counts; nothing where the kernel does not.
+    fn counters_of_steering(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.steering.as_ref().and_then(|steering| steering.counters().ok());
+        counters.unwrap_or_default()
     }
 
     /// What the adapter counted.
@@ -333,10 +312,10 @@ impl Backend {
 
     /// IP fragments to the streams' addresses that the classifier saw; `None` without a classifier.
     pub fn fragments(&self) -> Option<u64> {
-        let counters = self.classifier.as_ref()?.counters().ok()?;
-        counters
+        let name = Classified::Fragments.name();
+        self.counters_of_steering()
             .into_iter()
-            .find_map(|(counter, count)| (counter == Classified::Fragments).then_some(count))
+            .find_map(|(counter, count)| (counter == name).then_some(count))
     }
 
     /// How far behind it has been.
@@ -354,8 +333,8 @@ impl Backend {
     /// # Errors
     /// [`BackendError::Beside`].
     pub fn stop(&mut self) -> Result<Option<spine_router::report::Report>, BackendError> {
-        if let Some(classifier) = &mut self.classifier
-            && let Err(error) = classifier.set_enabled(false)
+        if let Some(steering) = &mut self.steering
+            && let Err(error) = steering.set_all_enabled(false)
         {
             // It ends with the process anyway.
             tracing::warn!(%error, "the classifier still claims packets");
@@ -386,111 +365,20 @@ fn unstamped(streams: &[Stream]) -> spine_abi::HandlerNumber {
     if converted { protocol::CONVERT } else { protocol::BLIT }
 }
 
-/// How many frames, and how large rings, an interface of so many queues gets.
-fn sizes(queues: u32) -> (u32, u32) {
-    let frames = QUEUE_FRAMES.saturating_mul(queues.max(1)).min(MOST_FRAMES);
-    let mut ring = QUEUE_RING;
-    while ring > 1024 && ring.saturating_mul(queues) > frames / 2 {
-        ring /= 2;
-    }
-    (frames, ring)
-}
-
-fn xdp(options: &Options<'_>) -> Result<Wire, BackendError> {
-    let result = xdp_with(options, true);
-    match result {
-        // Queues that share frames all work without copies or none does.
-        Err(BackendError::Socket(XdpError::MixedModes { .. })) => xdp_with(options, false),
-        result => result,
-    }
-}
-
-fn xdp_with(options: &Options<'_>, zero_copy: bool) -> Result<Wire, BackendError> {
-    let name = &options.interface.name;
-    let mut classifier = Classifier::load()?;
-    let queues = queues(name)?.min(spine_xdp_progs::SOCKETS);
-    let (frames, ring) = sizes(queues);
-    let rings = Rings { receive: ring, fill: ring, ..Rings::default() };
-    let (memory, dealt, umem) =
-        SharedUmem::with_rings(frames, options.interface.frame_bytes(), 1, rings)?;
-    let (ifindex, attached) = attach(&mut classifier, name)?;
-    let mut sockets = Vec::new();
-    for queue in 0..queues {
-        let options = XdpOptions { interface: name, queue, attached, zero_copy };
-        let socket = XdpNic::bind(&umem, &options)?;
-        classifier.set_socket(queue, &socket)?;
-        sockets.push(socket);
-    }
-    let port = Port {
-        first_socket: 0,
-        queues,
-        mac: options.interface.mac,
-        handler: unstamped(options.streams),
-        enabled: true,
-        unfinished_checksums: false,
+/// Opens the interface for the streams' ports.
+fn open(options: &Options<'_>) -> Result<Ports, OpenError> {
+    let backend = match options.choice {
+        BackendChoice::Auto => Wanted::Auto,
+        BackendChoice::Xdp => Wanted::Xdp,
+        BackendChoice::Packet => Wanted::Packet,
     };
-    classifier.set_port(ifindex, port)?;
-    let others = sockets.split_off(1.min(sockets.len()));
-    let nic: Box<dyn Nic> = match sockets.pop() {
-        Some(first) if others.is_empty() => Box::new(first),
-        Some(first) => Box::new(MultiQueue::new(first, others)),
-        None => {
-            let interface = name.clone();
-            return Err(XdpError::NoQueue { interface, queue: 0, queues: 0 }.into());
-        }
+    let interfaces = [options.interface.found.clone()];
+    let modes = Modes::from(options.mode);
+    let options = open::Options {
+        frames: FRAMES,
+        claims: Claims::Ports,
+        punts: false,
+        ..open::Options::new(&interfaces, &modes, unstamped(options.streams))
     };
-    let waiting = u64::from(ring) * u64::from(queues);
-    let frames = dealt.into_iter().flatten().collect();
-    Ok(wire(options, Some(classifier), (nic, waiting), memory, frames))
-}
-
-fn attach(classifier: &mut Classifier, name: &str) -> Result<(u32, AttachMode), AttachError> {
-    match classifier.attach(name, AttachMode::Native) {
-        Ok(ifindex) => return Ok((ifindex, AttachMode::Native)),
-        Err(AttachError::Refused { .. } | AttachError::NoLink { .. }) => {
-            tracing::info!(interface = name, "the driver has no XDP; generic mode is used");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok((classifier.attach(name, AttachMode::Generic)?, AttachMode::Generic))
-}
-
-fn packet(options: &Options<'_>) -> Result<Wire, BackendError> {
-    let (memory, mut dealt) =
-        FrameMemory::anonymous(QUEUE_FRAMES / 4, options.interface.frame_bytes(), 1)
-            .map_err(XdpError::from)?;
-    let nic = PacketNic::open(&options.interface.name, Arc::clone(&memory))?;
-    let ports: Vec<u16> = options.streams.iter().map(|stream| stream.port).collect();
-    nic.set_filter(&filter::ports(&ports)).map_err(BackendError::Filter)?;
-    let frames = dealt.pop().unwrap_or_default();
-    // The socket's buffer counts bytes; its packets are not told.
-    Ok(wire(options, None, (Box::new(nic), u64::MAX), memory, frames))
-}
-
-fn wire(
-    options: &Options<'_>,
-    classifier: Option<Classifier>,
-    (nic, ring): (Box<dyn Nic>, u64),
-    memory: Arc<FrameMemory>,
-    frames: Vec<Frame>,
-) -> Wire {
-    let (nic, measured) = Meter::new(nic, ring);
-    let setup = AdapterSetup {
-        unstamped: unstamped(options.streams),
-        ..AdapterSetup::new(Box::new(nic), frames)
-    };
-    Wire { classifier, setup, memory, measured }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_queue_has_what_a_burst_and_a_stall_need_and_many_share_the_memory() {
-        assert_eq!(sizes(1), (32768, 16384));
-        assert_eq!(sizes(4), (131_072, 16384));
-        assert_eq!(sizes(16), (131_072, 4096));
-        assert_eq!(sizes(1000), (131_072, 1024));
-    }
+    open::open(backend, &options)
 }

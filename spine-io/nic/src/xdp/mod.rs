@@ -73,9 +73,15 @@ pub enum XdpError {
     /// An interface bound before works without copies, and all that share frames work alike.
     #[error(
         "{interface} cannot do without copies, as the interfaces before it do: \
-         switch zero-copy off for all of them"
+         ask for --xdp-mode copy for all of them"
     )]
     MixedModes {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface that was to do without copies.
+    #[error("the driver of {interface} cannot do without copies: ask for another --xdp-mode")]
+    NoZeroCopy {
         /// The interface.
         interface: String,
     },
@@ -114,6 +120,14 @@ pub fn queues(interface: &str) -> Result<u32, XdpError> {
     let is_receive = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b"rx-");
     let found = entries.flatten().filter(|entry| is_receive(&entry.file_name())).count();
     Ok(u32::try_from(found).unwrap_or(u32::MAX).max(1))
+}
+
+/// The name of an interface's driver.
+///
+/// # Errors
+/// What the kernel says; EOPNOTSUPP where there is none.
+pub fn driver(interface: &str) -> io::Result<String> {
+    sys::driver(interface)
 }
 
 /// The number behind an error of xsk-rs's, which keeps it as the source.

@@ -295,10 +295,54 @@ const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// The receive channels the driver says an interface has.
 pub(super) fn receive_channels(interface: &str) -> io::Result<u32> {
+    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+    // SAFETY: for this command the kernel reads and writes one `ethtool_channels`.
+    unsafe { ethtool(interface, &mut channels) }?;
+    Ok(channels.combined.saturating_add(channels.receive))
+}
+
+/// `struct ethtool_drvinfo` of linux/ethtool.h.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    version: [u8; 32],
+    firmware: [u8; 32],
+    bus: [u8; 32],
+    rom: [u8; 32],
+    reserved: [u8; 12],
+    counts: [u32; 5],
+}
+
+/// `ETHTOOL_GDRVINFO` of linux/ethtool.h.
+const ETHTOOL_GDRVINFO: u32 = 3;
+
+/// The name of the driver of an interface.
+pub(super) fn driver(interface: &str) -> io::Result<String> {
+    let mut info = DriverInfo {
+        command: ETHTOOL_GDRVINFO,
+        driver: [0; 32],
+        version: [0; 32],
+        firmware: [0; 32],
+        bus: [0; 32],
+        rom: [0; 32],
+        reserved: [0; 12],
+        counts: [0; 5],
+    };
+    // SAFETY: for this command the kernel reads and writes one `ethtool_drvinfo`.
+    unsafe { ethtool(interface, &mut info) }?;
+    let end = info.driver.iter().position(|byte| *byte == 0).unwrap_or(info.driver.len());
+    Ok(String::from_utf8_lossy(&info.driver[..end]).into_owned())
+}
+
+/// Asks an interface's driver something.
+///
+/// # Safety
+/// `question` begins with a command for which the kernel reads and writes no more than a `T`.
+unsafe fn ethtool<T>(interface: &str, question: &mut T) -> io::Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     let control =
         socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None::<_>)?;
-    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
     // SAFETY: all zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= request.ifr_name.len() {
@@ -307,12 +351,9 @@ pub(super) fn receive_channels(interface: &str) -> io::Result<u32> {
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = c_char::from_ne_bytes([from]);
     }
-    request.ifr_ifru.ifru_data = ptr::from_mut(&mut channels).cast();
-    // SAFETY: for this command the kernel reads and writes one `ethtool_channels` behind the
-    // request's pointer; both live for the duration of the call.
+    request.ifr_ifru.ifru_data = ptr::from_mut(question).cast();
+    // SAFETY: the kernel reads and writes one `T` behind the request's pointer, which the caller answers
+    // for; both live for the duration of the call.
     let result = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(channels.combined.saturating_add(channels.receive))
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use spine_io::runtime::Statistics;
 use spine_io::stats::Mail;
 use spine_io::{ExtensionId, LoadError};
+use spine_nic::open::Steering as _;
 use spine_os::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
 use spine_remote::PeeringStatistics;
 
@@ -78,7 +79,7 @@ impl Server {
     ) -> Result<Answer, String> {
         let counted = counted.map_err(|error| error.to_string())?;
         let classified = match self.wires.wires.get(position) {
-            Some(wire) => wire.classifier.counters().map_err(|error| error.to_string())?,
+            Some(wire) => wire.steering.counters().map_err(|error| error.to_string())?,
             None => Vec::new(),
         };
         let user_of = |fifo| self.clients.user_of(position, fifo);

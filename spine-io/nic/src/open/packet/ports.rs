@@ -1,12 +1,20 @@
-//! Which packets an AF_PACKET socket is shown: UDP over IPv4 to one of the streams' ports, whole.
+//! UDP ports claimed on AF_PACKET: sockets are shown the packets to those ports, whole, and the kernel keeps
+//! its copy.
 //!
 //! A classic BPF program, so that the kernel copies nothing else. Fragments are left to the kernel, as with
-//! the classifier of AF_XDP: nobody could put them together here.
+//! the classifier of AF_XDP: nobody could put them together here. A port is claimed at every address, for the
+//! handler of all packets.
 
-use spine_nic::packet::FilterInstruction;
-use spine_nic::packet::code::{
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::{PortClaim, Steering, SteeringError, filter, show};
+use crate::packet::code::{
     INDEX_IP_HEADER_LENGTH, JUMP_EQUAL, JUMP_SET, LOAD_1, LOAD_2, LOAD_2_INDEXED, RETURN,
 };
+use crate::packet::{FilterInstruction, PacketFilter};
 
 const ETHERTYPE: u32 = 12;
 const IPV4: u32 = 0x0800;
@@ -20,8 +28,11 @@ const IP_HEADER: u32 = 14;
 const PORT: u32 = 14 + 2;
 const WHOLE: u32 = 0x0004_0000;
 
-/// The program for these ports: at most [`spine_abi::limits::WINDOWS`], so that jumps stay short.
-pub fn ports(ports: &[u16]) -> Vec<FilterInstruction> {
+/// The most ports: jumps stay short.
+const PORTS: usize = spine_abi::limits::WINDOWS;
+
+/// The program for these ports, at most [`PORTS`].
+fn program(ports: &BTreeSet<u16>) -> Vec<FilterInstruction> {
     let count = u8::try_from(ports.len()).unwrap_or(u8::MAX);
     let step = |code, k| FilterInstruction { code, jt: 0, jf: 0, k };
     // What is none of ours goes to the refusal behind the comparisons of ports.
@@ -48,6 +59,70 @@ pub fn ports(ports: &[u16]) -> Vec<FilterInstruction> {
     }
     program.extend([step(RETURN, 0), step(RETURN, WHOLE)]);
     program
+}
+
+/// What the sockets are shown.
+pub(super) struct PortSteering {
+    filters: Vec<PacketFilter>,
+    ports: BTreeSet<u16>,
+    is_open: bool,
+}
+
+impl PortSteering {
+    /// Nothing yet.
+    pub(super) fn new(filters: Vec<PacketFilter>) -> Self {
+        Self { filters, ports: BTreeSet::new(), is_open: false }
+    }
+
+    fn apply(&self) -> Result<(), SteeringError> {
+        let program = if self.is_open { program(&self.ports) } else { filter::CLOSED.to_vec() };
+        self.filters.iter().try_for_each(|filter| show(filter, &program))
+    }
+}
+
+impl Steering for PortSteering {
+    fn set_all_enabled(&mut self, enabled: bool) -> Result<(), SteeringError> {
+        self.is_open = enabled;
+        self.apply()
+    }
+
+    fn claim_port(&mut self, claim: PortClaim) -> Result<(), SteeringError> {
+        if self.ports.len() >= PORTS && !self.ports.contains(&claim.port) {
+            return Err(SteeringError::Unsupported("as many UDP ports"));
+        }
+        self.ports.insert(claim.port);
+        self.apply()
+    }
+
+    /// Nothing is claimed by destination, on any interface.
+    fn set_enabled(&mut self, _interface: u32, _enabled: bool) -> Result<(), SteeringError> {
+        Ok(())
+    }
+
+    /// The kernel has looked at it.
+    fn set_mac(&mut self, _interface: u32, _mac: [u8; 6]) -> Result<(), SteeringError> {
+        Ok(())
+    }
+
+    fn set_claim(&mut self, _prefix: Ipv4Net, _ours: bool) -> Result<(), SteeringError> {
+        Err(SteeringError::Unsupported("destinations beside UDP ports"))
+    }
+
+    fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {
+        Ok(())
+    }
+
+    fn set_address(&mut self, _address: Ipv4Addr) -> Result<(), SteeringError> {
+        Ok(())
+    }
+
+    fn remove_address(&mut self, _address: Ipv4Addr) -> Result<(), SteeringError> {
+        Ok(())
+    }
+
+    fn counters(&self) -> Result<Vec<(&'static str, u64)>, SteeringError> {
+        Ok(Vec::new())
+    }
 }
 
 #[cfg(test)]
@@ -103,11 +178,12 @@ mod tests {
 
     #[test]
     fn only_whole_udp_packets_to_the_ports_pass() {
-        for several in [&[5004][..], &[1, 5004, 9], &[5004; 16]] {
-            let program = ports(several);
+        let most: Vec<u16> = (5004..).take(PORTS).collect();
+        for several in [&[5004][..], &[1, 5004, 9], &most] {
+            let program = program(&several.iter().copied().collect());
             assert_eq!(run(&program, &packet(5004, 0)), WHOLE);
             assert_eq!(run(&program, &packet(5004, 3)), WHOLE, "behind IP options");
-            assert_eq!(run(&program, &packet(5005, 0)), 0);
+            assert_eq!(run(&program, &packet(4005, 0)), 0);
             for (at, byte) in [(12, 0x86), (23, 6), (20, 0x20), (21, 1)] {
                 let mut other = packet(5004, 0);
                 other[at] = byte;

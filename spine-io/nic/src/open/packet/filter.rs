@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use spine_nic::packet::FilterInstruction;
-use spine_nic::packet::code::{
+use super::claim::{Field, Header, Test, value};
+use crate::packet::FilterInstruction;
+use crate::packet::code::{
     JUMP_AT_LEAST, JUMP_EQUAL, JUMP_GREATER, LOAD_1, LOAD_2, LOAD_4, RETURN,
 };
-
-use super::claim::{Field, Header, Test, value};
 
 /// Where the kernel shows what is beside the packet (SKF_AD_OFF), and there, whether a VLAN tag was
 /// taken out of it (SKF_AD_VLAN_TAG_PRESENT).

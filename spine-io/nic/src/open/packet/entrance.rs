@@ -20,11 +20,11 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
-use spine_nic::packet::{PacketError, PacketSender};
-use spine_nic::punt::inject;
 
 use crate::netlink::socket::{NetlinkError, NetlinkSocket};
 use crate::netlink::wire::{attribute, nested};
+use crate::packet::{PacketError, PacketSender};
+use crate::punt::inject;
 
 /// Both ends, which only ever see each other.
 const NEAR_MAC: [u8; 6] = [2, b's', b'p', b'i', b'n', b'e'];

@@ -49,7 +49,7 @@ const LOCAL: &str = "local";
 const WHAT: &str = "nftables rules at the ingress of an interface";
 
 /// The name of this process's table.
-pub(super) fn table_name() -> String {
+pub fn table_name() -> String {
     format!("spine-router-{}", std::process::id())
 }
 

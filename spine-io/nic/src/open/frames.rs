@@ -1,0 +1,137 @@
+//! How many frames, and how large, with what rings: one rule for everybody who opens interfaces.
+
+use super::{Interface, OpenError};
+use crate::buffer::HEADROOM;
+use crate::punt::inject;
+use crate::xdp::Rings;
+
+/// Bytes an Ethernet frame has beyond its MTU: header and one VLAN tag.
+const LINK_BYTES: u32 = 14 + 4;
+/// The sizes that a frame can have: what the kernel takes for AF_XDP (half a page, or a page).
+const SMALL: u32 = 2048;
+const LARGE: u32 = 4096;
+/// Entries of a receive ring, at most.
+const LONGEST_RING: u32 = 16384;
+
+/// How many frames an adapter gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameCount {
+    /// Frames for each queue of the interface with the most of them.
+    pub each_queue: u32,
+    /// Frames beside those.
+    pub beside: u32,
+    /// Frames of one adapter, at most.
+    pub most: u32,
+}
+
+impl Default for FrameCount {
+    /// Those lent to the queues, and those on their way through a router.
+    fn default() -> Self {
+        Self { each_queue: 2048, beside: 4096, most: u32::MAX }
+    }
+}
+
+impl FrameCount {
+    /// So many, however many queues there are.
+    pub fn exactly(frames: u32) -> Self {
+        Self { each_queue: 0, beside: frames, most: frames }
+    }
+
+    /// Frames of an adapter, where the interface with the most queues has so many.
+    pub fn of(self, queues: u32) -> u32 {
+        self.each_queue.saturating_mul(queues).saturating_add(self.beside).min(self.most)
+    }
+}
+
+/// Rings that leave half of a queue's frames for what is on its way: longer ones bridge longer stalls.
+pub(super) fn rings(frames: u32) -> Rings {
+    let usual = Rings::default();
+    let mut length = usual.receive;
+    while length * 4 <= frames && length < LONGEST_RING {
+        length *= 2;
+    }
+    Rings { receive: length, fill: length, ..usual }
+}
+
+/// The longest MTU of which every packet fits into one frame, and into what the kernel takes back: a
+/// packet too long for the way out gets its ICMP error from the kernel.
+pub fn longest_mtu() -> u32 {
+    room(LARGE).min(inject::LONGEST - LINK_BYTES)
+}
+
+/// Bytes of the frames that all these interfaces' packets fit into.
+///
+/// # Errors
+/// [`OpenError::Mtu`] for the first of which they do not. Not for the loopback interface, whose MTU says
+/// nothing of what is sent there: its longer packets are counted as lost.
+pub(super) fn bytes(interfaces: &[Interface]) -> Result<usize, OpenError> {
+    let most = longest_mtu();
+    let mut bytes = SMALL;
+    for Interface { name, mtu, is_loopback, .. } in interfaces {
+        if *mtu > most && !is_loopback {
+            return Err(OpenError::Mtu { interface: name.clone(), mtu: *mtu, most });
+        }
+        if *mtu > room(SMALL) {
+            bytes = LARGE;
+        }
+    }
+    Ok(bytes as usize)
+}
+
+/// The longest MTU that a frame of so many bytes takes.
+fn room(bytes: u32) -> u32 {
+    bytes - u32::from(HEADROOM) - LINK_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(mtu: u32) -> Interface {
+        Interface {
+            index: 1,
+            name: "a".to_owned(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu,
+            kind: None,
+            is_loopback: false,
+            xdp_program: None,
+        }
+    }
+
+    #[test]
+    fn frames_are_as_large_as_the_mtu_needs_and_no_larger_than_the_kernel_takes_back() {
+        let bytes = |mtu| bytes(&[interface(mtu)]).map_err(|error| error.to_string());
+        assert_eq!(bytes(1500), Ok(2048));
+        assert_eq!(bytes(1774), Ok(2048));
+        assert_eq!(bytes(1775), Ok(4096));
+        assert_eq!(bytes(3390), Ok(4096));
+        let sentence = "a has an MTU of 3391, and an adapter takes 3390 at most: \
+                        ip link set dev a mtu 3390";
+        assert_eq!(bytes(3391), Err(sentence.to_owned()));
+    }
+
+    #[test]
+    fn the_largest_mtu_of_several_decides_and_loopback_s_is_no_reason_to_refuse() {
+        let loopback = Interface { is_loopback: true, ..interface(65_536) };
+        assert_eq!(bytes(&[interface(1500), loopback]).unwrap(), 4096);
+    }
+
+    #[test]
+    fn rings_are_longer_where_there_are_frames_for_it() {
+        for (frames, length) in
+            [(256, 2048), (6144, 2048), (8192, 4096), (32768, 16384), (1 << 18, 16384)]
+        {
+            assert_eq!(rings(frames).receive, length, "{frames} frames");
+        }
+    }
+
+    #[test]
+    fn frames_grow_with_the_queues_up_to_a_bound() {
+        assert_eq!(FrameCount::default().of(1), 6144);
+        assert_eq!(FrameCount::default().of(4), 12288);
+        assert_eq!(FrameCount::exactly(700).of(4), 700);
+        let video = FrameCount { each_queue: 32768, beside: 0, most: 1 << 17 };
+        assert_eq!((video.of(1), video.of(4), video.of(16)), (32768, 131_072, 131_072));
+    }
+}

@@ -1,0 +1,104 @@
+//! Steering: which packets of an opened interface are an adapter's, and which the kernel's.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use spine_abi::HandlerNumber;
+
+use crate::netlink::socket::NetlinkError;
+use crate::xdp::attach::AttachError;
+
+/// Packets to a UDP port, and whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortClaim {
+    /// The address they are sent to: one of this machine's, a group, or 0.0.0.0 for any unicast address.
+    pub address: Ipv4Addr,
+    /// The port.
+    pub port: u16,
+    /// The handler they are for.
+    pub handler: HandlerNumber,
+}
+
+/// Why packets are not steered as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SteeringError {
+    /// The classifier's maps could not be written or read.
+    #[error(transparent)]
+    Classifier(#[from] AttachError),
+    /// The rules that keep packets from the kernel.
+    #[error(transparent)]
+    Rules(#[from] NetlinkError),
+    /// The filter that shows packets to a socket.
+    #[error("cannot filter what an AF_PACKET socket receives: {0}")]
+    Filter(#[from] std::io::Error),
+    /// More addresses than a filter holds.
+    #[error("there are more than {0} addresses")]
+    Addresses(usize),
+    /// It was not opened.
+    #[error("interface {0} has no adapter")]
+    NoPort(u32),
+    /// What this backend cannot do.
+    #[error("{0} cannot be claimed on AF_PACKET: --nic xdp can")]
+    Unsupported(&'static str),
+}
+
+/// What keeps the packets of adapters and kernel apart on the interfaces that were opened with it.
+///
+/// Nothing is an adapter's before [`set_all_enabled`](Self::set_all_enabled), and all is the kernel's again
+/// when this is dropped.
+pub trait Steering {
+    /// Lets adapters have packets at all (`true`), or gives the kernel every one (`false`, as at first).
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn set_all_enabled(&mut self, enabled: bool) -> Result<(), SteeringError>;
+
+    /// Packets received on this interface are claimed by their destination at all; none is, at first.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn set_enabled(&mut self, interface: u32, enabled: bool) -> Result<(), SteeringError>;
+
+    /// The interface has this link-layer address now: only packets sent to it are claimed.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn set_mac(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), SteeringError>;
+
+    /// Packets to a prefix are the adapters', or not, unless a longer one says otherwise.
+    ///
+    /// # Errors
+    /// [`SteeringError`], a full map among others.
+    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), SteeringError>;
+
+    /// Nothing is said of this prefix any more.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError>;
+
+    /// This is an address of this machine, or a broadcast address of its links: the kernel's.
+    ///
+    /// # Errors
+    /// [`SteeringError`], a full map among others.
+    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError>;
+
+    /// It is not any more.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError>;
+
+    /// Gives packets to a UDP port to a handler, whatever is claimed by destination.
+    ///
+    /// # Errors
+    /// [`SteeringError`]; nothing is claimed then.
+    fn claim_port(&mut self, claim: PortClaim) -> Result<(), SteeringError>;
+
+    /// Packets by what became of them, by the name of the counter, since this was opened; nothing where the
+    /// kernel does not count.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn counters(&self) -> Result<Vec<(&'static str, u64)>, SteeringError>;
+}

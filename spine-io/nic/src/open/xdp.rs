@@ -1,0 +1,330 @@
+//! AF_XDP, with the classifier in front of it.
+//!
+//! The classifier is attached before the sockets are bound (some drivers need that) but claims nothing
+//! until it is enabled, so while a program starts the kernel forwards as before.
+//!
+//! Sockets that share frames all work without copies or none does. So where one cannot, whatever its driver
+//! answers, everything is opened again with copies, and that is said.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use spine_abi::HandlerNumber;
+use spine_xdp_progs::Port as Entry;
+
+use super::{
+    Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, frames,
+};
+use crate::Nic;
+use crate::buffer::{Frame, FrameMemory};
+use crate::layer::multiqueue::MultiQueue;
+use crate::punt::inject::KernelEndpoint;
+use crate::xdp::attach::{AttachError, AttachMode, Classifier};
+use crate::xdp::{SharedUmem, XdpError, XdpMode, XdpNic, XdpOptions, driver, queues};
+
+/// How many classifiers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serving {
+    /// One for all interfaces.
+    All,
+    /// One for each.
+    Each,
+}
+
+/// Opens the ports; nothing is claimed yet.
+pub(super) fn open(
+    options: &Options<'_>,
+    serving: Serving,
+) -> Result<Ports<Vec<XdpSteering>>, OpenError> {
+    let must = refuse_mixed(options)?;
+    let may =
+        options.interfaces.iter().all(|interface| mode(options, interface).may_be_without_copies());
+    match open_with(options, serving, may) {
+        Err(OpenError::Socket(error)) if may && !must && is_for_want_of_zero_copy(&error) => {
+            let ports = open_with(options, serving, false)?;
+            Ok(Ports { copies: Some(error), ..ports })
+        }
+        result => result,
+    }
+}
+
+fn mode(options: &Options<'_>, interface: &Interface) -> Mode {
+    options.modes.of(&interface.name)
+}
+
+/// Whether some interface must do without copies; then none may be asked to do with them.
+fn refuse_mixed(options: &Options<'_>) -> Result<bool, OpenError> {
+    let all = options.interfaces;
+    let without = all.iter().find(|interface| mode(options, interface) == Mode::ZeroCopy);
+    let with = all.iter().find(|interface| !mode(options, interface).may_be_without_copies());
+    match (without, with) {
+        (Some(without), Some(with)) => {
+            Err(OpenError::Modes { without: without.name.clone(), with: with.name.clone() })
+        }
+        (without, _) => Ok(without.is_some()),
+    }
+}
+
+/// Whether binding with copies may do where this was the answer. A driver says in its own way that it
+/// cannot: EOPNOTSUPP, EINVAL, ENOSPC …
+fn is_for_want_of_zero_copy(error: &XdpError) -> bool {
+    matches!(error, XdpError::MixedModes { .. } | XdpError::Socket { .. })
+}
+
+fn open_with(
+    options: &Options<'_>,
+    serving: Serving,
+    zero_copy: bool,
+) -> Result<Ports<Vec<XdpSteering>>, OpenError> {
+    let sizes = Sizes::of(options)?;
+    let (memory, dealt, umem) = sizes.frames(options)?;
+    let mut steering: Vec<XdpSteering> = Vec::new();
+    let mut ports = Vec::new();
+    for (interface, frames) in options.interfaces.iter().zip(dealt) {
+        if steering.is_empty() || serving == Serving::Each {
+            steering.push(XdpSteering::load(options.times)?);
+        }
+        // Just pushed, if there was none.
+        let Some(steering) = steering.last_mut() else { continue };
+        let opening = Opening { interface, umem: &umem, zero_copy, handler: options.handler };
+        let (mut port, sockets) = steering.open(&opening, mode(options, interface), frames)?;
+        port.ring = Some(u64::from(sizes.ring()) * u64::from(sockets));
+        ports.push(port);
+    }
+    if let Some(unprivileged) = options.unprivileged {
+        unprivileged().map_err(OpenError::Unprivileged)?;
+    }
+    let punt = options.punts.then(KernelEndpoint::start).transpose()?;
+    Ok(Ports { memory, ports, punt, steering, instead: None, copies: None })
+}
+
+/// What the frames of all interfaces come to.
+struct Sizes {
+    most_queues: u32,
+    frame_bytes: usize,
+    each: u32,
+}
+
+impl Sizes {
+    fn of(options: &Options<'_>) -> Result<Self, OpenError> {
+        let (mut all, mut most_queues) = (0_u32, 1);
+        for interface in options.interfaces {
+            let count = queues(&interface.name)?;
+            all = all.saturating_add(count);
+            most_queues = most_queues.max(count);
+        }
+        let frame_bytes = frames::bytes(options.interfaces)?;
+        if all > spine_xdp_progs::SOCKETS {
+            return Err(OpenError::Queues(all));
+        }
+        Ok(Self { most_queues, frame_bytes, each: options.frames.of(most_queues) })
+    }
+
+    /// Entries of each receive ring.
+    fn ring(&self) -> u32 {
+        frames::rings(self.each / self.most_queues).receive
+    }
+
+    /// The frames of all adapters, in one memory that every socket shares.
+    #[expect(clippy::type_complexity, reason = "as SharedUmem makes them")]
+    fn frames(
+        &self,
+        options: &Options<'_>,
+    ) -> Result<(Arc<FrameMemory>, Vec<Vec<Frame>>, SharedUmem), OpenError> {
+        let adapters = u16::try_from(options.interfaces.len()).unwrap_or(u16::MAX);
+        let all = self.each.saturating_mul(u32::from(adapters));
+        let rings = frames::rings(self.each / self.most_queues);
+        Ok(SharedUmem::with_rings(all, self.frame_bytes, adapters, rings)?)
+    }
+}
+
+/// One interface that is being opened.
+struct Opening<'a> {
+    interface: &'a Interface,
+    umem: &'a SharedUmem,
+    zero_copy: bool,
+    handler: HandlerNumber,
+}
+
+/// The attached classifier, and what it was told of each of its interfaces.
+pub struct XdpSteering {
+    classifier: Classifier,
+    entries: Vec<(u32, Entry)>,
+    next_socket: u32,
+}
+
+impl XdpSteering {
+    fn load(times: bool) -> Result<Self, AttachError> {
+        let classifier = if times { Classifier::load_timed()? } else { Classifier::load()? };
+        Ok(Self { classifier, entries: Vec::new(), next_socket: 0 })
+    }
+
+    /// Attaches to an interface and binds its queues; answers how many there are.
+    fn open(
+        &mut self,
+        opening: &Opening<'_>,
+        mode: Mode,
+        frames: Vec<Frame>,
+    ) -> Result<(Port, u32), OpenError> {
+        let Opening { interface, umem, zero_copy, handler } = *opening;
+        let (ifindex, attached, slower) = attach(&mut self.classifier, &interface.name, mode)?;
+        let options = |queue| XdpOptions { interface: &interface.name, queue, attached, zero_copy };
+        let bind = |queue| XdpNic::bind(umem, &options(queue));
+        let sockets = (0..queues(&interface.name)?).map(bind).collect::<Result<Vec<_>, _>>()?;
+        refuse_copies(interface, mode, &sockets)?;
+        let queues = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
+        let unfinished = leaves_checksums_undone(interface, attached);
+        let entry = Entry {
+            first_socket: self.next_socket,
+            queues,
+            mac: interface.mac,
+            handler,
+            enabled: false,
+            unfinished_checksums: unfinished,
+        };
+        for socket in &sockets {
+            self.classifier.set_socket(self.next_socket, socket)?;
+            self.next_socket += 1;
+        }
+        self.classifier.set_port(ifindex, entry)?;
+        self.entries.push((ifindex, entry));
+        let port = Port {
+            interface: Interface { index: ifindex, ..interface.clone() },
+            nic: join(sockets, interface)?,
+            frames,
+            ring: None,
+            unfinished_checksums: unfinished,
+            slower,
+        };
+        Ok((port, queues))
+    }
+
+    /// The classifier, for what is claimed on AF_XDP alone.
+    pub fn classifier(&mut self) -> &mut Classifier {
+        &mut self.classifier
+    }
+
+    /// The handler of packets that are claimed by their destination on an interface.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    pub fn set_handler(
+        &mut self,
+        interface: u32,
+        handler: HandlerNumber,
+    ) -> Result<(), SteeringError> {
+        self.change(interface, |entry| entry.handler = handler)
+    }
+
+    /// What the classifier was told of an interface.
+    pub fn entry(&self, interface: u32) -> Option<&Entry> {
+        self.entries.iter().find(|(ifindex, _)| *ifindex == interface).map(|(_, entry)| entry)
+    }
+
+    /// Changes what the classifier was told of an interface; if it does not hear of it, nothing is changed.
+    fn change(
+        &mut self,
+        interface: u32,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<(), SteeringError> {
+        let found = self.entries.iter_mut().find(|(ifindex, _)| *ifindex == interface);
+        let (_, entry) = found.ok_or(SteeringError::NoPort(interface))?;
+        let mut changed = *entry;
+        change(&mut changed);
+        self.classifier.set_port(interface, changed)?;
+        *entry = changed;
+        Ok(())
+    }
+}
+
+/// Attaches at the driver, or where that is left open and the driver cannot, behind the kernel's packet
+/// buffers; then it says why.
+fn attach(
+    classifier: &mut Classifier,
+    interface: &str,
+    mode: Mode,
+) -> Result<(u32, AttachMode, Option<AttachError>), AttachError> {
+    let mut slower = None;
+    if mode != Mode::Generic {
+        match classifier.attach(interface, AttachMode::Native) {
+            Ok(ifindex) => return Ok((ifindex, AttachMode::Native, None)),
+            Err(error @ (AttachError::Refused { .. } | AttachError::NoLink { .. }))
+                if mode == Mode::Auto =>
+            {
+                slower = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((classifier.attach(interface, AttachMode::Generic)?, AttachMode::Generic, slower))
+}
+
+/// An interface that was to be without copies and is not.
+fn refuse_copies(interface: &Interface, mode: Mode, sockets: &[XdpNic]) -> Result<(), XdpError> {
+    let copies = sockets.iter().any(|socket| socket.xdp_mode() != XdpMode::ZeroCopy);
+    if mode == Mode::ZeroCopy && copies {
+        return Err(XdpError::NoZeroCopy { interface: interface.name.clone() });
+    }
+    Ok(())
+}
+
+/// Whether packets come with checksums that their sender left to a card, and that XDP is not told of.
+///
+/// Software interfaces hand on what local senders left undone; a virtual machine's card does so in generic
+/// mode (in native mode its driver has switched the sender's offloads off).
+fn leaves_checksums_undone(interface: &Interface, attached: AttachMode) -> bool {
+    interface.is_virtual()
+        || attached == AttachMode::Generic
+            && driver(&interface.name).is_ok_and(|driver| driver == "virtio_net")
+}
+
+/// An interface's sockets as one backend.
+fn join(mut sockets: Vec<XdpNic>, interface: &Interface) -> Result<Box<dyn Nic>, XdpError> {
+    let others = sockets.split_off(1.min(sockets.len()));
+    let first = sockets.pop().ok_or_else(|| XdpError::NoQueue {
+        interface: interface.name.clone(),
+        queue: 0,
+        queues: 0,
+    })?;
+    Ok(if others.is_empty() { Box::new(first) } else { Box::new(MultiQueue::new(first, others)) })
+}
+
+impl Steering for XdpSteering {
+    fn set_all_enabled(&mut self, enabled: bool) -> Result<(), SteeringError> {
+        Ok(self.classifier.set_enabled(enabled)?)
+    }
+
+    fn set_enabled(&mut self, interface: u32, enabled: bool) -> Result<(), SteeringError> {
+        self.change(interface, |entry| entry.enabled = enabled)
+    }
+
+    fn set_mac(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), SteeringError> {
+        self.change(interface, |entry| entry.mac = mac)
+    }
+
+    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), SteeringError> {
+        Ok(self.classifier.set_claim(prefix.network(), prefix.prefix_len(), ours)?)
+    }
+
+    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError> {
+        Ok(self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?)
+    }
+
+    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+        Ok(self.classifier.set_address(address)?)
+    }
+
+    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+        Ok(self.classifier.remove_address(address)?)
+    }
+
+    fn claim_port(&mut self, claim: PortClaim) -> Result<(), SteeringError> {
+        Ok(self.classifier.claim_port(claim.address, claim.port, claim.handler)?)
+    }
+
+    fn counters(&self) -> Result<Vec<(&'static str, u64)>, SteeringError> {
+        let counters = self.classifier.counters()?;
+        Ok(counters.into_iter().map(|(counter, count)| (counter.name(), count)).collect())
+    }
+}
