@@ -34,7 +34,7 @@ fn descriptors(pid: Pid) -> usize {
 #[test]
 fn an_extension_built_with_the_sdk_is_loaded_asked_counted_and_unloaded() {
     let _alone = need_namespaces!();
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("../wasm-build");
     let hello = spine_wasm_build::build("spine-hello", &folder).expect("hello builds");
     let net = Topology::pair();
     let daemon = Daemon::start(net.router(), &["client", "server"]);

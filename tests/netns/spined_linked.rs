@@ -12,7 +12,7 @@ const STRANGER: u32 = 65533;
 #[test]
 fn the_policy_says_who_is_linked_against_whose_domain() {
     let _alone = need_namespaces!();
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("../wasm-build");
     let module = |package: &str| {
         let path =
             spine_wasm_build::build(package, &folder).unwrap_or_else(|error| panic!("{error}"));

@@ -130,7 +130,7 @@ fn an_exporter_unloaded_during_a_storm_leaves_nothing_behind() {
 fn the_pair_of_the_sdk_finds_the_flow_with_many_packets() {
     use std::time::{Duration, Instant};
 
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../wasm-build");
     let module = |package: &str| {
         let path =
             spine_wasm_build::build(package, &folder).unwrap_or_else(|error| panic!("{error}"));

@@ -8,10 +8,9 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-use spine_abi::verdict::ChecksumRequest;
-use spine_nic::checksum::complete_checksum;
 
 use crate::namespace::Namespace;
+use crate::packet::checksum;
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -107,8 +106,8 @@ fn request(identifier: u16, number: u16) -> [u8; BYTES] {
     bytes[0] = REQUEST;
     bytes[4..6].copy_from_slice(&identifier.to_be_bytes());
     bytes[6..8].copy_from_slice(&number.to_be_bytes());
-    let summed = complete_checksum(&mut bytes, ChecksumRequest { start: 0, offset: 2 });
-    debug_assert!(summed);
+    let sum = checksum(&bytes);
+    bytes[2..4].copy_from_slice(&sum.to_be_bytes());
     bytes
 }
 

@@ -8,14 +8,21 @@ pub fn built(package: &str, variable: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| build(&[package]).join(package), PathBuf::from)
 }
 
+/// A package's program: in the folder `SPINE_TOOLS`, or built beside this test.
+pub fn tool(package: &str) -> PathBuf {
+    let given = std::env::var_os("SPINE_TOOLS").map(PathBuf::from);
+    given.unwrap_or_else(|| build(&[package])).join(package)
+}
+
 /// Brings the programs of these packages up to date (cargo does not build another package's programs for a
 /// test), and answers their folder.
 pub fn build(packages: &[&str]) -> PathBuf {
     let folder = folder();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--bins"]);
+    // Of the whole workspace, as everywhere: a choice of packages would have what they depend on built again.
+    build.args(["build", "--quiet", "--workspace"]);
     for package in packages {
-        build.args(["--package", package]);
+        build.args(["--bin", package]);
     }
     if folder.ends_with("release") {
         build.arg("--release");

@@ -1,7 +1,8 @@
 //! What several tests need: a region on the heap, an adapter that only acknowledges, and random
-//! histories of a kernel.
+//! histories of a kernel. And, below it, the tests that have a real kernel before them, in a namespace.
 
-#[path = "../tests/support/mod.rs"]
+mod mirror;
+mod policy;
 pub(crate) mod support;
 
 use std::cell::Cell;

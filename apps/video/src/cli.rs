@@ -13,9 +13,9 @@ use crate::format::{Format, Size};
 use crate::sdp;
 use crate::send::decoder::Wanted;
 use crate::send::faults::Probabilities;
-use crate::send::packets::Packetiser;
 use crate::send::{self, Target};
 use crate::stream::{Short, Stream};
+use spine_video_packets::packets::Packetiser;
 
 /// Streams that one process receives: an extension has as many windows.
 pub const STREAMS: usize = spine_abi::limits::WINDOWS;

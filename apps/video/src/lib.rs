@@ -10,7 +10,6 @@ pub mod cli;
 pub mod colour;
 pub mod control;
 mod extension;
-pub mod format;
 pub mod frames;
 pub mod interface;
 pub mod listen;
@@ -31,3 +30,5 @@ mod sys;
 pub mod text;
 pub mod trouble;
 pub mod view;
+
+pub use spine_video_packets::format;

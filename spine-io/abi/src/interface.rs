@@ -239,8 +239,8 @@ pub const INTERFACES: &[Interface] =
 
 /// Fuel deducted from the caller for each call of an interface that another extension exports, besides what
 /// the callee uses. In a release build a call takes 150 ns there and back, three times what so many plain
-/// instructions take (`call-load`, 2-core AMD EPYC virtual machine, 2026-11-24), as calls into the runtime take
-/// four times theirs (`watchdog-load`): well within what the worst instructions take.
+/// instructions take (`spine-bench call`, 2-core AMD EPYC virtual machine, 2026-11-24), as calls into the runtime take
+/// four times theirs (`spine-bench watchdog`): well within what the worst instructions take.
 pub const EXTENSION_CALL: u64 = 600;
 
 /// The prefix of the module's name in imports from the runtime's domains; a domain that another extension

@@ -8,9 +8,9 @@ use spine_tests::process::Running;
 use spine_tests::video::{Display, Receiver, read_png, start_sending};
 use spine_tests::{Topology, need_namespaces, need_programs};
 
-use crate::pixels::Format;
-use crate::windows::reference;
-use crate::{ADDRESS, INTERFACE, net};
+use crate::video::pixels::Format;
+use crate::video::windows::reference;
+use crate::video::{ADDRESS, INTERFACE, net};
 
 const STREAM: &str = "--port 5004 --format BGRA --size 640x480";
 /// How soon what somebody did must be seen.
@@ -196,7 +196,7 @@ fn a_video_on_a_screen_is_dragged_with_the_mouse() {
     see(&display, size, "the video where it was dragged", |picture| {
         picture[before] == DESKTOP && picture[after] != DESKTOP
     });
-    assert_eq!(crate::screen::ask(&control, "strays"), "0");
+    assert_eq!(crate::video::screen::ask(&control, "strays"), "0");
     let statistics = receiver.stop();
     drop(sender);
     assert!(statistics.count("frames_shown") > 0, "{statistics:?}");

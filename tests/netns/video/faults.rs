@@ -5,7 +5,7 @@ use std::time::Duration;
 use spine_tests::video::{Receiver, Statistics, send};
 use spine_tests::{Topology, need_namespaces};
 
-use crate::{ADDRESS, INTERFACE, net};
+use crate::video::{ADDRESS, INTERFACE, net};
 
 const STREAM: &str = "--iface sender --port 5004 --format UYVY --size 320x240";
 

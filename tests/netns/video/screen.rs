@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use spine_tests::video::{Display, Receiver, start_sending};
 use spine_tests::{need_namespaces, need_programs};
 
-use crate::{ADDRESS, INTERFACE, net};
+use crate::video::{ADDRESS, INTERFACE, net};
 
 /// Moves that must leave nothing behind.
 const MOVES: u32 = 1000;

@@ -8,8 +8,8 @@ use spine_tests::process::Running;
 use spine_tests::video::{Receiver, read_png};
 use spine_tests::{Topology, need_namespaces, need_programs};
 
-use crate::pixels::Format;
-use crate::{ADDRESS, INTERFACE, net};
+use crate::video::pixels::Format;
+use crate::video::{ADDRESS, INTERFACE, net};
 
 const SIZE: &str = "640x480";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spine_tests::need_namespaces;
 use spine_tests::video::{Receiver, finish_sending, send, start_sending};
 
-use crate::{ADDRESS, INTERFACE, SENDER, net};
+use crate::video::{ADDRESS, INTERFACE, SENDER, net};
 
 #[test]
 fn four_streams_of_four_formats_lose_nothing() {

@@ -8,8 +8,8 @@ use spine_tests::process::Running;
 use spine_tests::video::{Display, Receiver, finish_sending, start_sending};
 use spine_tests::{need_namespaces, need_programs};
 
-use crate::pixels::Format;
-use crate::{ADDRESS, INTERFACE, net};
+use crate::video::pixels::Format;
+use crate::video::{ADDRESS, INTERFACE, net};
 
 /// One picture of GStreamer's pattern, as raw BGRA.
 pub(crate) fn reference(file: &Path) -> Vec<u8> {

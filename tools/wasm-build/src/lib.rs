@@ -2,17 +2,19 @@
 //!
 //! An application embeds its extension, so building the one must build the other; and the extension is
 //! for another target, which cargo does not do by itself. This runs a second cargo, kept apart from the
-//! first one: its own target folder (the first holds the lock of the ordinary one) and its own
-//! environment (what was meant for the host, such as clippy's wrapper, must not reach the module).
+//! first one: a target folder of its own (the first holds the lock of the ordinary one), which all extensions
+//! share, so that the compiler of their attributes is built once; and its own environment (what was meant for
+//! the host, such as clippy's wrapper, must not reach the module).
 //!
 //! Left out: signing and linking, which happen when the module is loaded.
 
 mod environment;
 mod sources;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
-use std::{env, fs};
+use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -24,17 +26,37 @@ pub fn extension(package: &str) -> PathBuf {
     extension_with(package, &[])
 }
 
-/// As [`extension`], with features of the package; each set of them has a folder of its own, since the module's
-/// name is always the same.
+/// As [`extension`], with features of the package.
 pub fn extension_with(package: &str, features: &[&str]) -> PathBuf {
-    let name = [&["wasm"], features].concat().join("-");
-    let folder = variable("OUT_DIR").map(|out| Path::new(&out).join(name));
-    let built = folder.and_then(|folder| build_with(package, features, &folder));
-    let watched = built.and_then(|module| watch(&module).map(|()| module));
-    watched.unwrap_or_else(|text| {
-        println!("cargo::error={text}");
-        exit(1);
-    })
+    variable("OUT_DIR").and_then(|out| embed(package, features, Path::new(&out))).unwrap_or_else(
+        |text| {
+            println!("cargo::error={text}");
+            exit(1);
+        },
+    )
+}
+
+/// Builds a module in the folder that all build scripts share, and takes it to `out` before another set of features
+/// can have it made anew: its name there is always the same.
+fn embed(package: &str, features: &[&str], out: &Path) -> Result<PathBuf, String> {
+    let folder = shared_folder(out)?;
+    let said = |error: io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(said)?;
+    let lock = File::create(folder.join("taken")).map_err(said)?;
+    lock.lock().map_err(said)?;
+    let built = build_with(package, features, &folder)?;
+    watch(&built)?;
+    let module = out.join([&[package], features].concat().join("-")).with_extension("wasm");
+    fs::copy(&built, &module).map_err(said)?;
+    Ok(module)
+}
+
+/// `wasm-build` beside the folders of profiles, of which a build script's `OUT_DIR` is
+/// `PROFILE/build/PACKAGE/out`.
+fn shared_folder(out: &Path) -> Result<PathBuf, String> {
+    let target =
+        out.ancestors().nth(4).ok_or_else(|| format!("{} is no OUT_DIR", out.display()))?;
+    Ok(target.join("wasm-build"))
 }
 
 /// Builds the extension with `folder` as the target folder and answers the path of the module. The

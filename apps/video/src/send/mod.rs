@@ -6,7 +6,6 @@
 pub mod decoder;
 pub mod faults;
 mod pace;
-pub mod packets;
 pub mod pattern;
 mod socket;
 
@@ -19,10 +18,10 @@ use serde::Serialize;
 use self::decoder::{DecodeError, Decoder, Wanted};
 use self::faults::{Done, Faults, Probabilities};
 use self::pace::Pace;
-use self::packets::{Packetiser, Packets};
 use self::pattern::Pattern;
 use self::socket::Sender;
 use crate::pixels::WireWriter;
+use spine_video_packets::packets::{Packetiser, Packets};
 
 pub use self::socket::{SendError, Target};
 

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use spine_tests::packet::{Port, Udp};
 use spine_tests::video::{Display, Receiver, Statistics, send};
 use spine_tests::{Namespace, Topology, need_namespaces, need_programs};
-use spine_video::format::{Format, Size};
-use spine_video::send::packets::{Packetiser, Packets};
 use spine_video_extension::protocol::Counter;
+use spine_video_packets::format::{Format, Size};
+use spine_video_packets::packets::{Packetiser, Packets};
 
 use self::memory::Guarded;
 use self::mutate::{RTP, Random, mutate};
-use crate::screen::ask;
-use crate::{ADDRESS, INTERFACE, SENDER, net};
+use crate::video::screen::ask;
+use crate::video::{ADDRESS, INTERFACE, SENDER, net};
 
 /// Packets a second: far below what the adapter takes, so that a moment without a processor loses none.
 const RATE: u32 = 60_000;

@@ -22,12 +22,10 @@ use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
 use spine_os::signature::SecretKey;
+use spine_router::extension::LC_TRIE;
 use spine_router::region::TableRegion;
 
 use super::{Failure, neighbour, packets};
-
-/// The router extension, with the paper's table.
-static ROUTER: &[u8] = include_bytes!(env!("SPINE_ROUTER_LC_TRIE"));
 
 /// Routes in the table: as many as the paper's.
 pub(super) const ROUTES: u32 = 1_000;
@@ -53,7 +51,7 @@ impl Laboratory {
         let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
         Ok(Self {
             key: TrustedKey::from_bytes(&linker.public().to_bytes())?,
-            router: linker.link(ROUTER)?.into_bytes(),
+            router: linker.link(LC_TRIE)?.into_bytes(),
             neighbour: linker.link(&neighbour::module()?)?.into_bytes(),
             routes: packets::routes(ROUTES),
         })

@@ -1,0 +1,238 @@
+//! Obstacles in a real kernel: found by name when they appear, gone when they are gone.
+
+use std::time::Instant;
+
+use super::support::{in_namespace, run, succeeds};
+use crate::interfaces::Interfaces;
+use crate::netlink::Mirror;
+use crate::policy::{self, Watch};
+
+struct Bench {
+    mirror: Mirror,
+    watch: Watch,
+    ours: Interfaces,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mirror = Mirror::open().expect("a mirror");
+        let (spa, _) = mirror.state().link_named("spa").expect("spa");
+        let ours = Interfaces::new(vec![spa]);
+        Self { mirror, watch: Watch::open(Instant::now()), ours }
+    }
+
+    /// Whether a change of policy was announced since the last call.
+    fn announced(&mut self) -> bool {
+        let due = self.watch.due(Instant::now());
+        self.mirror.collect(Instant::now()).expect("notifications").policy || due
+    }
+
+    fn obstacles(&mut self) -> Vec<String> {
+        let state = self.mirror.state().clone();
+        let found = policy::check(self.mirror.requests(), &state, &self.ours);
+        found.into_iter().map(|obstacle| obstacle.0).collect()
+    }
+}
+
+#[test]
+fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
+    in_namespace(|| {
+        let mut bench = Bench::new();
+        bench.announced();
+        assert_eq!(bench.obstacles(), Vec::<String>::new());
+        let nothing = "";
+        // What is done, what undoes it, and the obstacle in between.
+        for (there, gone, sentence) in [
+            (
+                "nft 'table ip t { chain c { type filter hook forward priority 0; policy drop; }; }'",
+                "nft delete table ip t",
+                "nftables chain ip t c (hook forward) has policy drop",
+            ),
+            (
+                "nft 'table inet t { chain c { type filter hook prerouting priority 0; \
+                 counter; counter; }; }'",
+                "nft flush ruleset",
+                "nftables chain inet t c (hook prerouting) has 2 rules",
+            ),
+            (
+                "nft 'table ip t { chain c { type nat hook postrouting priority 100; \
+                 oif spa masquerade; }; }'",
+                "nft flush ruleset",
+                "nftables chain ip t c (hook postrouting) has a rule",
+            ),
+            (
+                "nft 'table netdev t { chain c { type filter hook ingress device spa priority 0; \
+                 counter; }; }'",
+                "nft flush ruleset",
+                "nftables chain netdev t c (hook ingress) has a rule",
+            ),
+            (
+                "nft 'table netdev t { chain c { type filter hook ingress device spb priority 0; \
+                 counter; }; }'",
+                "nft flush ruleset",
+                nothing,
+            ),
+            (
+                "nft 'table ip t { chain c { type filter hook input priority 0; policy drop; \
+                 counter; }; chain f { type filter hook forward priority 0; }; }'",
+                "nft flush ruleset",
+                nothing,
+            ),
+            (
+                "ip rule add from 10.3.0.0/16 table 100",
+                "ip rule del from 10.3.0.0/16 table 100",
+                "policy rule with preference 32765 for table 100 (see `ip rule`)",
+            ),
+            (
+                "ip rule del preference 32767",
+                "ip rule add preference 32767 table 253",
+                "policy rule 32767 for table default, which every kernel starts with, is gone",
+            ),
+            (
+                "tc qdisc add dev spa clsact && \
+                 tc filter add dev spa ingress protocol ip u32 match u32 0 0 classid 1:1",
+                "tc qdisc del dev spa clsact",
+                "tc filter on spa at its ingress",
+            ),
+            (
+                "tc qdisc add dev spa clsact && \
+                 tc filter add dev spa egress protocol ip u32 match u32 0 0 classid 1:1",
+                "tc filter del dev spa egress",
+                "tc filter on spa at its egress",
+            ),
+            (
+                "tc qdisc add dev spb clsact && \
+                 tc filter add dev spb ingress protocol ip u32 match u32 0 0 classid 1:1",
+                "tc qdisc del dev spb clsact",
+                nothing,
+            ),
+            (
+                "tc qdisc add dev spa root tbf rate 1mbit burst 10k latency 10ms",
+                "tc qdisc del dev spa root",
+                "queueing discipline tbf on spa",
+            ),
+            ("tc qdisc add dev spa root pfifo limit 10", "tc qdisc del dev spa root", nothing),
+            (
+                "tc qdisc add dev spb root tbf rate 1mbit burst 10k latency 10ms",
+                "tc qdisc del dev spb root",
+                nothing,
+            ),
+            (
+                "ip link add link spa name mac0 type macvlan mode passthru",
+                "ip link del mac0",
+                "macvlan device mac0 on interface spa takes packets that come in there",
+            ),
+            (
+                "ip route add local 10.9.0.0/16 dev lo",
+                "ip route del local 10.9.0.0/16 dev lo",
+                "all of 10.9.0.0/16 are addresses of this machine (see `ip route show table local`)",
+            ),
+            (
+                "ip xfrm policy add dir fwd src 10.3.0.0/16 dst 10.4.0.0/16",
+                "ip xfrm policy flush",
+                "IPsec policy for forwarded packets (see `ip xfrm policy`)",
+            ),
+        ] {
+            if !succeeds(there) {
+                eprintln!("skipped: this kernel or machine cannot `{there}`");
+                let _ = succeeds(gone);
+                bench.announced();
+                continue;
+            }
+            assert!(bench.announced(), "`{there}` was not announced");
+            let expected: Vec<&str> = [sentence].into_iter().filter(|s| !s.is_empty()).collect();
+            assert_eq!(bench.obstacles(), expected, "`{there}`");
+            run(gone);
+            assert!(bench.announced(), "`{gone}` was not announced");
+            assert_eq!(bench.obstacles(), Vec::<String>::new(), "`{gone}`");
+        }
+    });
+}
+
+#[test]
+fn strict_reverse_path_filter_is_an_obstacle_and_loose_with_a_default_route_is_not() {
+    in_namespace(|| {
+        run("ip route add default via 10.1.1.2");
+        let mut bench = Bench::new();
+        for (all, own, expected) in [
+            (0, 1, Some("strict reverse-path filter on spa: net.ipv4.conf.spa.rp_filter is 1")),
+            (1, 0, Some("strict reverse-path filter on spa: net.ipv4.conf.all.rp_filter is 1")),
+            (1, 2, None),
+            (0, 0, None),
+        ] {
+            run(&format!("sysctl -qw net.ipv4.conf.all.rp_filter={all}"));
+            run(&format!("sysctl -qw net.ipv4.conf.spa.rp_filter={own}"));
+            bench.mirror.collect(Instant::now()).expect("notifications");
+            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "all {all}, own {own}");
+        }
+    });
+}
+
+#[test]
+fn loose_reverse_path_filter_is_an_obstacle_where_a_source_may_have_no_route() {
+    in_namespace(|| {
+        run("sysctl -qw net.ipv4.conf.all.rp_filter=2");
+        let mut bench = Bench::new();
+        let loose = "reverse-path filter on spa: net.ipv4.conf.all.rp_filter is 2, and ";
+        // What is done, and why a source may have no route then.
+        for (step, hole) in [
+            ("true", Some("there is no default route")),
+            ("ip route add default via 10.1.1.2 table default", None),
+            ("ip route add blackhole 10.9.0.0/16", Some("a route for 10.9.0.0/16 leads nowhere")),
+            ("ip route del blackhole 10.9.0.0/16", None),
+            ("ip route add throw 10.8.0.0/16", Some("a route for 10.8.0.0/16 leads nowhere")),
+            ("ip route del throw 10.8.0.0/16", None),
+            ("ip nexthop add id 5 blackhole", Some("a nexthop object is a blackhole")),
+            ("ip nexthop del id 5", None),
+            ("ip route del default table default", Some("there is no default route")),
+        ] {
+            run(step);
+            let announced = bench.announced();
+            assert!(announced || step == "true", "`{step}` was not announced");
+            let expected = hole.map(|hole| format!("{loose}{hole}"));
+            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "`{step}`");
+        }
+    });
+}
+
+#[test]
+fn a_port_of_a_bridge_is_an_obstacle_until_it_is_released() {
+    in_namespace(|| {
+        let mut bench = Bench::new();
+        if !succeeds("ip link add br0 type bridge") {
+            eprintln!("skipped: this kernel has no bridges");
+            return;
+        }
+        let spa = bench.ours.indices()[0];
+        for (step, expected) in [
+            ("ip link set spb master br0", None),
+            ("ip link set spa master br0", Some("interface spa is a port of bridge br0")),
+            ("ip link set spa nomaster", None),
+        ] {
+            run(step);
+            let dirty = bench.mirror.collect(Instant::now()).expect("notifications");
+            assert!(step.contains("spb") || dirty.links.contains(&spa), "`{step}` not announced");
+            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "`{step}`");
+        }
+    });
+}
+
+#[test]
+fn forwarding_is_honoured_for_each_interface() {
+    in_namespace(|| {
+        let mut bench = Bench::new();
+        let spa = bench.ours.indices()[0];
+        for (setting, forwards) in [
+            ("ip_forward=1", true),
+            ("conf.spa.forwarding=0", false),
+            ("conf.spb.forwarding=0", false),
+            ("conf.spa.forwarding=1", true),
+            ("ip_forward=0", false),
+        ] {
+            run(&format!("sysctl -qw net.ipv4.{setting}"));
+            let dirty = bench.mirror.collect(Instant::now()).expect("notifications");
+            assert!(dirty.conf, "{setting} was not announced");
+            assert_eq!(policy::forwards(bench.mirror.state(), spa), forwards, "{setting}");
+        }
+    });
+}

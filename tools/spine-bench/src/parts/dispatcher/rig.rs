@@ -1,0 +1,176 @@
+//! Two adapters without a wire, the router extension on the first, and a table of 1000 routes.
+
+use std::sync::Arc;
+
+use spine_abi::{Endpoint, Message, Verdict};
+use spine_fib::protocol::{FORWARD, SWAP, Swap};
+use spine_fib::{Action, Addresses, NextHop, Writer};
+use spine_io::runtime::Adapter;
+use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
+use spine_nic::buffer::FrameMemory;
+use spine_nic::loopback::Generator;
+use spine_os::domain::Policy;
+use spine_os::linker::Linker;
+use spine_os::memory::Region;
+use spine_os::signature::SecretKey;
+use spine_router::region::TableRegion;
+use spine_router_extension::settings::Settings;
+
+/// Routes in the table, each with packets to it.
+pub(crate) const ROUTES: u32 = 1000;
+
+/// The n-th destination: routes are /24s spread over the address space.
+fn destination(n: u32) -> u32 {
+    (10 << 24) + (n.wrapping_mul(2_654_435_761) >> 8 & 0xff_ff00) + 1
+}
+
+/// A table with the routes in both halves, all by one next hop: adapter 1.
+pub(crate) fn table() -> TableRegion {
+    let region = Region::create("bench", spine_fib::layout::REGION_BYTES).expect("memory");
+    let table = TableRegion::new(region).expect("large enough");
+    for half in 0..2 {
+        let mut writer = Writer::new(&table, half);
+        let hop = NextHop {
+            action: Action::Forward,
+            peer: 1,
+            mtu: 1500,
+            addresses: Addresses::new([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]),
+        };
+        writer.set_next_hop(1, &hop);
+        writer.set_group(spine_fib::layout::FIRST_GROUP, &[1]);
+        for n in 0..ROUTES {
+            let prefix = destination(n) & !0xff;
+            writer.paint(prefix, 24, spine_fib::layout::FIRST_GROUP).expect("room");
+        }
+    }
+    table
+}
+
+/// One 60-byte UDP packet to each route.
+pub(crate) fn packets() -> Vec<Box<[u8]>> {
+    (0..ROUTES).map(|n| packet(destination(n))).collect()
+}
+
+fn packet(destination: u32) -> Box<[u8]> {
+    let mut packet = vec![0; 60];
+    packet[12..14].copy_from_slice(&[8, 0]);
+    let header: [u8; 12] = [0x45, 0, 0, 46, 0, 1, 0x40, 0, 64, 17, 0, 0];
+    packet[14..26].copy_from_slice(&header);
+    packet[26..30].copy_from_slice(&[192, 0, 2, 1]);
+    packet[30..34].copy_from_slice(&destination.to_be_bytes());
+    let words = packet[14..34].chunks_exact(2);
+    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0);
+    packet[24..26].copy_from_slice(&checksum.to_be_bytes());
+    packet.into()
+}
+
+/// The router on adapters that are turned by hand.
+pub(crate) struct Rig {
+    adapters: Vec<Adapter>,
+    clock: u64,
+    _table: TableRegion,
+}
+
+impl Rig {
+    /// Packets arrive in bursts of `burst`.
+    pub(crate) fn new(burst: usize) -> Self {
+        let linker = Linker::new(SecretKey::generate().expect("randomness"), Policy::everything())
+            .expect("a compiler for this machine");
+        let key = TrustedKey::from_bytes(&linker.public().to_bytes()).expect("a key");
+        let image = linker.link(spine_router::extension::MODULE).expect("the router links");
+        let table = table();
+
+        let (memory, dealt) = FrameMemory::anonymous(1024, 2048, 2).expect("memory");
+        let setups = dealt.into_iter().enumerate().map(|(index, frames)| {
+            let mut nic = Generator::new("generator", Arc::clone(&memory), packets());
+            if index == 1 {
+                nic.limit(0);
+            }
+            AdapterSetup::new(Box::new(nic.stamped(FORWARD)), frames)
+        });
+        let (mut adapters, handles) =
+            Machine::by_hand(setups.collect(), &memory, key).expect("adapters");
+        let file = table.region().file().try_clone().expect("a descriptor").into();
+        let region = RegionSource { file, bytes: table.region().len() };
+        let loaded = handles[0]
+            .prepare(image.as_bytes(), vec![region], Budget::default())
+            .unwrap_or_else(|error| panic!("{error}"));
+        adapters[0].install(loaded).unwrap_or_else(|error| panic!("{error}"));
+        adapters[0].set_burst(burst);
+
+        let mut rig = Self { adapters, clock: 0, _table: table };
+        let swap =
+            Swap { half: 0, sequence: 1, adapter: 0, complete_checksums: true, paused: false };
+        handles[0].send(Message::small(SWAP, Endpoint::Host, &swap.to_bytes())).expect("a queue");
+        rig.turns(100);
+        let before = rig.forwarded();
+        rig.turns(100);
+        let expected = u64::try_from(100 * burst).unwrap_or(0);
+        assert_eq!(rig.forwarded() - before, expected, "every packet crosses");
+        rig
+    }
+
+    /// Each turn takes one burst from the generator through the extension and out of the peer.
+    pub(crate) fn turns(&mut self, count: u64) {
+        for _ in 0..count {
+            self.clock += 1000;
+            for adapter in &mut self.adapters {
+                adapter.turn(spine_abi::Nanos(self.clock));
+            }
+        }
+    }
+
+    /// Packets that crossed.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.adapters[1].counters().forwarded
+    }
+
+    /// Fuel the extension used for each message.
+    pub(crate) fn fuel_per_message(&self) -> u64 {
+        let counters = self.adapters[0].counters();
+        counters.fuel / counters.handled.max(1)
+    }
+}
+
+/// The extension's function as native code, with the copies to and from the packet that a slot has.
+pub(crate) struct Native {
+    table: TableRegion,
+    packets: Vec<Box<[u8]>>,
+    next: usize,
+}
+
+impl Native {
+    /// The same table, the same packets.
+    pub(crate) fn new() -> Self {
+        Self { table: table(), packets: packets(), next: 0 }
+    }
+
+    /// Routes so many packets; says how many were forwarded.
+    pub(crate) fn route(&mut self, count: usize) -> usize {
+        let settings = Settings { half: 0, adapter: 0, complete_checksums: true };
+        let mut forwarded = 0;
+        for _ in 0..count {
+            let mut packet = [0; 60];
+            packet.copy_from_slice(&self.packets[self.next]);
+            self.next = if self.next + 1 == self.packets.len() { 0 } else { self.next + 1 };
+            let packet = std::hint::black_box(&mut packet);
+            let mut slot = [0; 64];
+            slot[..60].copy_from_slice(packet);
+            let verdict = spine_router_extension::route(&self.table, settings, &mut slot[..60], 60);
+            if matches!(verdict, Verdict::Forward { .. }) {
+                packet[..34].copy_from_slice(&slot[..34]);
+                forwarded += 1;
+            }
+            std::hint::black_box(packet);
+        }
+        forwarded
+    }
+}
+
+impl Default for Native {
+    fn default() -> Self {
+        Self::new()
+    }
+}
