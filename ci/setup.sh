@@ -1,45 +1,58 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need, and nothing when it is all there.
+# setup.sh JOB: installs what a job of run.sh needs, and nothing when it is all there. Without a job, everything.
 #
-# Each line of `needs` is a Debian package and what shows that it is there: a command or a file. So a
+# Each line of `needs` is a Debian package, what shows that it is there (a command or a file), and what for. So a
 # machine of another distribution that has the tools passes, too; only the installing is Debian's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# libxdp and libbpf are built from their sources by their crates: clang, llvm (llc), m4, make, libelf,
-# zlib. bindgen loads libclang, which comes with clang. linux-libc-dev has the kernel's headers. Video: windows
-# load libX11 and libXcursor; GStreamer and ffmpeg send and receive beside us in tests and in the demo.
+# build: libxdp and libbpf are built from their sources by their crates, and the XDP programs by ours: clang, llvm
+# (llc, llvm-strip), m4, make, libelf, zlib. bindgen loads libclang, which comes with clang. linux-libc-dev has the kernel's
+# headers. demo: namespaces, and measuring between them. netns: what the other tests in namespaces run. video: windows load
+# libX11 and libXcursor; GStreamer and ffmpeg send and receive beside us in tests and in the demo.
 needs() {
     cat <<'LIST'
-gcc             gcc
-binutils        ld
-libc6-dev       /usr/include/stdlib.h
-linux-libc-dev  /usr/include/linux/if_xdp.h
-make            make
-m4              m4
-pkg-config      pkg-config
-clang           clang
-llvm            llc
-libelf-dev      /usr/include/libelf.h
-zlib1g-dev      /usr/include/zlib.h
-iproute2        ip
-iputils-ping    ping
-traceroute      traceroute
-ethtool         ethtool
-iperf3          iperf3
-nftables        nft
-procps          sysctl
-util-linux      setpriv
-python3-scapy   /usr/lib/python3/dist-packages/scapy/__init__.py
-ffmpeg          ffmpeg
-xvfb            Xvfb
-libx11-6        /usr/lib/*/libX11.so.6
-libxcursor1     /usr/lib/*/libXcursor.so.1
-gstreamer1.0-tools         gst-launch-1.0
-gstreamer1.0-plugins-base  /usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so
-gstreamer1.0-plugins-good  /usr/lib/*/gstreamer-1.0/libgstrtp.so
-gstreamer1.0-x             /usr/lib/*/gstreamer-1.0/libgstximagesink.so
+gcc             gcc                          build
+binutils        ld                           build
+libc6-dev       /usr/include/stdlib.h        build
+linux-libc-dev  /usr/include/linux/if_xdp.h  build
+make            make                         build
+m4              m4                           build
+pkg-config      pkg-config                   build
+clang           clang                        build
+llvm            llvm-strip                   build
+libelf-dev      /usr/include/libelf.h        build
+zlib1g-dev      /usr/include/zlib.h          build
+iproute2        ip                           demo
+traceroute      traceroute                   demo
+ethtool         ethtool                      demo
+iperf3          iperf3                       demo
+iputils-ping    ping                         netns
+nftables        nft                          netns
+procps          sysctl                       netns
+util-linux      setpriv                      netns
+python3-scapy   /usr/lib/python3/dist-packages/scapy/__init__.py  netns
+ffmpeg          ffmpeg                       video
+xvfb            Xvfb                         video
+libx11-6        /usr/lib/*/libX11.so.6       video
+libxcursor1     /usr/lib/*/libXcursor.so.1   video
+gstreamer1.0-tools         gst-launch-1.0    video
+gstreamer1.0-plugins-base  /usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so  video
+gstreamer1.0-plugins-good  /usr/lib/*/gstreamer-1.0/libgstrtp.so           video
+gstreamer1.0-x             /usr/lib/*/gstreamer-1.0/libgstximagesink.so    video
 LIST
+}
+
+# What a job needs. `quick` and `one` make do with what is there: a test that misses something says so.
+needs_of() {
+    case $1 in
+    fmt | unsafe | deps | deny | quick | one) ;;
+    lint | doc | wasm | model | bench-smoke | fuzz) echo build ;;
+    demo) echo build demo ;;
+    demo-video) echo build demo video ;;
+    performance) echo build demo netns ;;
+    *) echo build demo netns video ;;
+    esac
 }
 
 # Is a command or file (or one that a pattern means) of `needs` there? sbin is not on everybody's PATH.
@@ -50,10 +63,13 @@ present() {
     esac
 }
 
+# missing_packages PURPOSE...
 missing_packages() {
-    local package probe
-    while read -r package probe; do
-        present "$probe" || echo "$package"
+    local package probe purpose
+    while read -r package probe purpose; do
+        case " $* " in
+        *" $purpose "*) present "$probe" || echo "$package" ;;
+        esac
     done < <(needs)
 }
 
@@ -89,12 +105,13 @@ setup_rust() {
 }
 
 main() {
-    local missing
-    mapfile -t missing < <(missing_packages)
+    local missing purposes
+    read -r -a purposes < <(needs_of "${1:-all}") || true
+    mapfile -t missing < <(missing_packages "${purposes[@]}")
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
     fi
     setup_rust
 }
 
-main
+main "$@"
