@@ -118,6 +118,8 @@ job_deps() {
         "the host side never imports the adapter"
     must_not_contain spine-abi '^(spine-(io|os|sdk).*|wasmtime.*)$' \
         "the ABI is what both sides agree on and needs neither"
+    must_not_contain spine-headers '^(spine-(abi|fib|io|os|ring|sdk).*|wasmtime.*)$' \
+        "headers are read everywhere, in extensions and in what has never heard of SPINE"
 }
 
 # The manifests of the crates that become WebAssembly.
