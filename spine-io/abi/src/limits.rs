@@ -85,7 +85,7 @@ pub const EVENTS: usize = 1024;
 pub const HOST_FIFO: usize = 256;
 
 /// Fuel one message may use unless configured otherwise: about ten times what the router's handler
-/// uses (743 units; `spine-bench dispatch` prints it).
+/// uses (734 units; `spine-bench dispatch` prints it).
 pub const FUEL_PER_MESSAGE: u64 = 8_000;
 /// Strikes (stopped or trapped handlers) after which an extension is unloaded.
 pub const STRIKES: u32 = 100;

@@ -9,7 +9,9 @@ pub(crate) fn get<const AT: usize, const N: usize, const BYTES: usize>(
     header: &[u8; BYTES],
 ) -> [u8; N] {
     const { assert!(AT + N <= BYTES, "the field is in the header") };
-    core::array::from_fn(|at| header[AT + at])
+    let mut value = [0; N];
+    value.copy_from_slice(&header[AT..AT + N]);
+    value
 }
 
 /// Replaces the `N` bytes at `AT`.
@@ -51,6 +53,20 @@ macro_rules! header {
             #[inline(always)]
             pub fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), crate::Error> {
                 match bytes.split_first_chunk() {
+                    Some((header, rest)) => Ok((Self(header), rest)),
+                    None => Err(crate::Error::Truncated),
+                }
+            }
+        }
+
+        impl<'a> Header<&'a mut [u8; $bytes]> {
+            /// The same, to be changed.
+            ///
+            /// # Errors
+            /// [`Error::Truncated`](crate::Error::Truncated).
+            #[inline(always)]
+            pub fn split_mut(bytes: &'a mut [u8]) -> Result<(Self, &'a mut [u8]), crate::Error> {
+                match bytes.split_first_chunk_mut() {
                     Some((header, rest)) => Ok((Self(header), rest)),
                     None => Err(crate::Error::Truncated),
                 }

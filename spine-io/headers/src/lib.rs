@@ -28,6 +28,7 @@ mod field;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ports;
 pub mod protocol;
 pub mod tcp;
 pub mod udp;

@@ -5,6 +5,7 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 
+use spine_headers::{ethernet, ipv4, ports};
 use spine_sdk::{
     Context, HandlerNumber, Init, Message, Reason, RegionCell, Verdict, handler, init, send_to_host,
 };
@@ -28,12 +29,20 @@ fn init(setup: &mut Init) {
 
 /// The destination port of an Ethernet frame with IPv4 and UDP or TCP in it; 0 for all else.
 fn port(packet: &[u8]) -> u16 {
-    let byte = |at: usize| packet.get(at).copied().unwrap_or(0);
-    let word = |at: usize| u16::from_be_bytes([byte(at), byte(at + 1)]);
-    let (header, fragment) = (usize::from(byte(14) & 15) * 4, word(20) & 0x1fff);
-    let has_ports = word(12) == 0x0800 && matches!(byte(23), 6 | 17) && fragment == 0;
-    if has_ports { word(14 + header + 2) } else { 0 }
+    let destination = || {
+        let (ethernet, rest) = ethernet::Header::split(packet).ok()?;
+        let (ip, _) = ipv4::Header::split(rest).ok()?;
+        let is_ipv4 = ethernet.ether_type() == ethernet::ether_type::IPV4;
+        if !is_ipv4 || !ports::starts(ip.protocol()) || ip.is_later_fragment() {
+            return None;
+        }
+        let (ports, _) = ports::Header::split(rest.get(ip.header_length()..)?).ok()?;
+        Some(ports.destination())
+    };
+    destination().unwrap_or(0)
 }
+
+const _: () = assert!(ethernet::BYTES + ipv4::MOST_BYTES + ports::BYTES == 78);
 
 /// One packet. It wants to see 78 bytes: Ethernet, the longest IPv4 header, and the ports.
 #[handler(PACKET.0, prefix = 78)]

@@ -6,17 +6,13 @@
 //!
 //! RFC 1812 5.2.2 lists the checks of the header, 5.3.7 those of the addresses.
 
+use spine_headers::{ethernet, ipv4};
 use spine_sdk::{Reason, Verdict};
 
-/// Bytes of the Ethernet header.
-pub const ETHERNET_BYTES: usize = 14;
 /// Bytes of the Ethernet header and of an IPv4 header without options.
-pub const HEADER_BYTES: usize = 34;
+pub const HEADER_BYTES: usize = ethernet::BYTES + ipv4::BYTES;
 
-const IPV4_BYTES: usize = HEADER_BYTES - ETHERNET_BYTES;
-const ETHERTYPE_IPV4: u16 = 0x0800;
-/// More fragments, or not the first one.
-const FRAGMENT: u16 = 0x3fff;
+const MOST_OPTIONS: u8 = 0x4f;
 
 /// What the following steps need to know of a packet that may be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,37 +35,35 @@ pub struct Packet {
 /// The verdict for a packet that is not forwarded.
 #[inline]
 pub fn classify(headers: &[u8; HEADER_BYTES], frame_length: usize) -> Result<Packet, Verdict> {
-    if word(headers, 12) != ETHERTYPE_IPV4 {
+    // The array is as long as both; this is how they are told apart.
+    let truncated = |_| Verdict::Drop(Reason::Truncated);
+    let (ethernet, rest) = ethernet::Header::split(headers).map_err(truncated)?;
+    let (ip, _) = ipv4::Header::split(rest).map_err(truncated)?;
+    if ethernet.ether_type() != ethernet::ether_type::IPV4 {
         return Err(Verdict::kernel(Reason::Unhandled));
     }
-    match headers[ETHERNET_BYTES] {
-        0x45 => {}
-        0x46..=0x4f => return Err(Verdict::kernel(Reason::Options)),
+    match ip.version_and_length() {
+        ipv4::PLAIN => {}
+        ipv4::PLAIN..=MOST_OPTIONS => return Err(Verdict::kernel(Reason::Options)),
         _ => return Err(Verdict::Drop(Reason::BadHeader)),
     }
-    if header_sum(headers) != 0xffff {
+    if !ip.has_right_checksum() {
         return Err(Verdict::Drop(Reason::BadChecksum));
     }
-    let total_length = word(headers, 16);
-    if usize::from(total_length) < IPV4_BYTES {
+    let total_length = ip.total_length();
+    if usize::from(total_length) < ipv4::BYTES {
         return Err(Verdict::Drop(Reason::BadHeader));
     }
-    if ETHERNET_BYTES + usize::from(total_length) > frame_length {
+    if ethernet::BYTES + usize::from(total_length) > frame_length {
         return Err(Verdict::Drop(Reason::Truncated));
     }
-    let (source, destination) = (double(headers, 26), double(headers, 30));
+    let (source, destination) = (ip.source().to_bits(), ip.destination().to_bits());
     addresses(source, destination)?;
-    let ttl = headers[22];
-    if ttl <= 1 {
+    if ip.ttl() <= 1 {
         return Err(Verdict::kernel(Reason::TtlExceeded));
     }
-    Ok(Packet {
-        source,
-        destination,
-        protocol: headers[23],
-        total_length,
-        fragment: word(headers, 20) & FRAGMENT != 0,
-    })
+    let (protocol, fragment) = (ip.protocol(), ip.is_fragment());
+    Ok(Packet { source, destination, protocol, total_length, fragment })
 }
 
 #[inline]
@@ -89,34 +83,4 @@ fn addresses(source: u32, destination: u32) -> Result<(), Verdict> {
         || source == BROADCAST
         || never_on_a_wire(destination);
     if martian { Err(Verdict::Drop(Reason::Martian)) } else { Ok(()) }
-}
-
-/// The one's complement sum over the IPv4 header: 0xffff if the checksum is right (RFC 1071). The byte
-/// order does not matter to that.
-#[inline]
-fn header_sum(headers: &[u8; HEADER_BYTES]) -> u16 {
-    let (_, ipv4) = headers.split_at(ETHERNET_BYTES);
-    let (words, _) = ipv4.as_chunks::<4>();
-    let sum = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();
-    fold(sum)
-}
-
-/// Folds a sum of up to 2^16 words of 32 or 16 bits into 16, with the carries added back in.
-#[inline]
-pub(crate) const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) as u16
-}
-
-#[inline]
-fn word(headers: &[u8; HEADER_BYTES], at: usize) -> u16 {
-    u16::from_be_bytes([headers[at], headers[at + 1]])
-}
-
-#[inline]
-fn double(headers: &[u8; HEADER_BYTES], at: usize) -> u32 {
-    u32::from_be_bytes([headers[at], headers[at + 1], headers[at + 2], headers[at + 3]])
 }

@@ -5,12 +5,10 @@ use spine_fib::lc_trie::{Half, used};
 #[cfg(not(feature = "lc-trie"))]
 use spine_fib::{Half, used};
 use spine_fib::{Load, NextHop, Store, flow_hash};
+use spine_headers::ports;
 use spine_sdk::Region;
 
 use crate::classify::{HEADER_BYTES, Packet};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// The shared region, as the table's functions want to see it.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +55,7 @@ pub fn lookup<Region: Load>(
     let half = Half::new(region, half);
     let group = half.lookup(packet.destination);
     half.next_hop(group, || {
-        flow_hash(packet.source, packet.destination, packet.protocol, ports(packet, prefix))
+        flow_hash(packet.source, packet.destination, packet.protocol, both_ports(packet, prefix))
     })
 }
 
@@ -69,11 +67,11 @@ pub fn mark_used<Region: Store>(region: &Region, index: u16) {
 
 /// Both ports, zero where there are none. All fragments of a packet, the first one too, have none:
 /// else they would go different ways.
-fn ports(packet: &Packet, prefix: &[u8]) -> u32 {
-    if packet.fragment || !matches!(packet.protocol, TCP | UDP) {
+fn both_ports(packet: &Packet, prefix: &[u8]) -> u32 {
+    if packet.fragment || !ports::starts(packet.protocol) {
         return 0;
     }
     // Of a packet too short to have ports, padding is read: it has a hash as well.
-    let ports = prefix.get(HEADER_BYTES..).and_then(<[u8]>::first_chunk::<4>);
+    let ports = prefix.get(HEADER_BYTES..).and_then(<[u8]>::first_chunk::<{ ports::BYTES }>);
     ports.map_or(0, |ports| u32::from_le_bytes(*ports))
 }

@@ -1,8 +1,13 @@
 //! The router's handlers, verdict by verdict.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer, layout, used};
+use spine_headers::{checksum as sums, ethernet, ipv4, protocol};
+use spine_packets::frames;
+use spine_packets::owners::{self, LOCAL, MTU, Owner, ROUTED, Tier};
 use spine_sdk::manifest::Manifest;
 use spine_sdk::testing::{self, Call, Outcome};
 use spine_sdk::{
@@ -10,7 +15,7 @@ use spine_sdk::{
 };
 
 use crate::classify::{HEADER_BYTES, classify};
-use crate::forward::{one_hop_less, partial_checksum, rewrite};
+use crate::forward::{partial_checksum, rewrite};
 use crate::lookup::Table;
 use crate::{extension, route};
 
@@ -26,16 +31,13 @@ struct Frame(Vec<u8>);
 impl Frame {
     /// UDP from 10.0.0.1 to 10.1.0.1 with `payload` bytes of IP payload.
     fn new(payload: usize) -> Self {
-        let mut bytes = vec![0; HEADER_BYTES + payload];
-        bytes[..12].copy_from_slice(&[0xee; 12]);
-        bytes[12..14].copy_from_slice(&[0x08, 0x00]);
-        bytes[14] = 0x45;
-        bytes[16..18].copy_from_slice(&u16::try_from(20 + payload).unwrap().to_be_bytes());
-        bytes[22] = 64;
-        bytes[23] = 17;
-        bytes[26..30].copy_from_slice(&[10, 0, 0, 1]);
-        bytes[30..34].copy_from_slice(&[10, 1, 0, 1]);
-        Self(bytes).sealed()
+        let payload_bytes = u16::try_from(payload).unwrap();
+        let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 1, 0, 1));
+        let fields = ipv4::Fields::new(from, to, protocol::UDP, payload_bytes);
+        let ip = ipv4::Fields { keep_whole: false, ..fields };
+        let mut bytes = [&[0xee; 12][..], &[8, 0], &ip.to_bytes()].concat();
+        bytes.resize(HEADER_BYTES + payload, 0);
+        Self(bytes)
     }
 
     /// The same with some bytes changed and the header checksum made right.
@@ -51,9 +53,7 @@ impl Frame {
     }
 
     fn sealed(mut self) -> Self {
-        self.0[24..26].fill(0);
-        let sum = checksum(&self.0[14..34]);
-        self.0[24..26].copy_from_slice(&sum.to_be_bytes());
+        frames::seal(&mut self.0);
         self
     }
 
@@ -62,16 +62,9 @@ impl Frame {
     }
 }
 
-/// RFC 1071, word by word, as the textbook has it.
+/// The Internet checksum of bytes.
 fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = 0;
-    for pair in bytes.chunks(2) {
-        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-    }
-    !u16::try_from(sum).unwrap()
+    sums::finish(sums::sum(bytes))
 }
 
 /// A loaded extension with a table of the most important kinds of routes in half 1.
@@ -193,6 +186,31 @@ fn every_field_of_the_header_is_checked() {
 }
 
 #[test]
+fn the_extension_answers_as_the_table_of_owners_says() {
+    let region = testing::region(layout::REGION_BYTES);
+    let mut writer = Writer::new(Table(region), 1);
+    let addresses = Addresses::new(NEIGHBOUR, OURS);
+    let forward = NextHop { action: Action::Forward, peer: THERE, mtu: MTU, addresses };
+    writer.set_next_hop(1, &forward);
+    writer.set_next_hop(2, &NextHop::without_way(Action::Kernel(Reason::Local)));
+    writer.set_group(11, &[1]);
+    writer.set_group(12, &[2]);
+    writer.paint(ROUTED.0.to_bits(), ROUTED.1, 11).unwrap();
+    for address in LOCAL {
+        writer.paint(address.to_bits(), 32, 12).unwrap();
+    }
+    let settings = crate::settings::Settings { half: 1, adapter: HERE, complete_checksums: true };
+    owners::check(Tier::Extension, |frame| {
+        let mut bytes = frame.to_vec();
+        match route(&Table(region), settings, &mut bytes, frame.len()) {
+            Verdict::Kernel { .. } => Owner::Kernel,
+            Verdict::Forward { .. } | Verdict::Drop(_) => Owner::Adapter,
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn what_may_be_unusual_and_is_still_forwarded() {
     let good = Frame::new(100);
     for (name, frame, fragment) in [
@@ -300,7 +318,8 @@ fn unfinished(protocol: u8, field: usize, payload: usize) -> Frame {
 }
 
 fn pseudo(frame: &Frame) -> Vec<u8> {
-    let length = u16::from_be_bytes([frame.0[16], frame.0[17]]) - 20;
+    let (ip, _) = ipv4::Header::split(&frame.0[ethernet::BYTES..]).unwrap();
+    let length = ip.total_length() - 20;
     let mut bytes = frame.0[26..34].to_vec();
     bytes.extend([0, frame.0[23]]);
     bytes.extend(length.to_be_bytes());
@@ -356,20 +375,6 @@ fn the_manifest_asks_for_what_the_router_needs() {
     let handlers: Vec<_> = manifest.handlers().map(|h| (h.number, h.prefix, h.writeback)).collect();
     assert_eq!(handlers, [(FORWARD, 64, 34), (SWAP, 0, 0)]);
     assert_eq!(extension::STRIDE, 256);
-}
-
-/// What Linux's `ip_decrease_ttl` computes, written down for big-endian words.
-fn linux(check: u16) -> u16 {
-    let sum = u32::from(check) + 0x0100;
-    ((sum + u32::from(sum >= 0xffff)) & 0xffff) as u16
-}
-
-#[test]
-fn the_checksum_after_a_hop_is_linuxs_for_every_checksum() {
-    for check in 0..=u16::MAX {
-        let ours = one_hop_less(check.swap_bytes()).swap_bytes();
-        assert_eq!(ours, linux(check), "{check:#06x}");
-    }
 }
 
 proptest! {

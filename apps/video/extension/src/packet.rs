@@ -4,6 +4,7 @@
 //! answers with what the next one needs, or why there is no next. Nothing is indexed that was not asked
 //! for. UDP checksums are not looked at: a veth leaves them undone.
 
+use spine_headers::{ethernet, ipv4, protocol, udp};
 use spine_sdk::limits::DMA_ELEMENTS;
 use spine_sdk::{Element, Strides};
 
@@ -37,8 +38,6 @@ pub struct Datagram {
     pub end: usize,
 }
 
-const ETHERNET: usize = 14;
-const UDP: usize = 8;
 const RTP: usize = 12;
 const LINE_HEADER: usize = 6;
 
@@ -49,25 +48,28 @@ const LINE_HEADER: usize = 6;
 /// [`Refusal::BeyondPrefix`].
 #[inline]
 pub fn datagram(seen: &[u8], total: usize) -> Result<Datagram, Refusal> {
-    let ip: &[u8; 20] = part(seen, ETHERNET, total)?;
-    let header = usize::from(ip[0] & 15) * 4;
-    let length = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-    let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
-    let is_ipv4 = seen.get(12..14) == Some(&[8, 0]) && ip[0] >> 4 == 4 && header >= 20;
-    if !is_ipv4 || ip[9] != 17 || fragment != 0 || ETHERNET + length > total {
+    let ethernet = ethernet::Header::new(part(seen, 0, total)?);
+    let ip = ipv4::Header::new(part(seen, ethernet::BYTES, total)?);
+    let (header, length) = (ip.header_length(), usize::from(ip.total_length()));
+    let is_ipv4 = ethernet.ether_type() == ethernet::ether_type::IPV4
+        && ip.version() == 4
+        && header >= ipv4::BYTES;
+    let is_whole_udp = ip.protocol() == protocol::UDP && !ip.is_fragment();
+    if !is_ipv4 || !is_whole_udp || ethernet::BYTES + length > total {
         return Err(Refusal::Malformed);
     }
-    let udp: &[u8; UDP] = part(seen, ETHERNET + header, total)?;
-    let datagram = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-    if datagram < UDP || header + datagram > length {
+    let start = ethernet::BYTES + header;
+    let udp = udp::Header::new(part(seen, start, total)?);
+    let datagram = usize::from(udp.length());
+    if datagram < udp::BYTES || header + datagram > length {
         return Err(Refusal::Malformed);
     }
     Ok(Datagram {
-        source: [ip[12], ip[13], ip[14], ip[15]],
-        destination: [ip[16], ip[17], ip[18], ip[19]],
-        port: u16::from_be_bytes([udp[2], udp[3]]),
-        start: ETHERNET + header + UDP,
-        end: ETHERNET + header + datagram,
+        source: ip.source().octets(),
+        destination: ip.destination().octets(),
+        port: udp.destination_port(),
+        start: start + udp::BYTES,
+        end: start + datagram,
     })
 }
 

@@ -6,6 +6,7 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 
+use spine_headers::{ethernet, ipv4, ports};
 use spine_sdk::{
     Context, HandlerNumber, Init, Message, Reason, Verdict, handler, init, send_to_host,
 };
@@ -33,6 +34,8 @@ fn init(setup: &mut Init) {
     debug_assert_eq!(known, Ok(()));
 }
 
+const _: () = assert!(ethernet::BYTES + ipv4::MOST_BYTES + ports::BYTES == 78);
+
 /// One packet: Ethernet, the longest IPv4 header, and the ports.
 #[handler(PACKET.0, prefix = 78)]
 fn packet(context: Context, message: &mut Message<'_>) -> Verdict {
@@ -51,19 +54,18 @@ fn packet(context: Context, message: &mut Message<'_>) -> Verdict {
 /// The flow of a UDP or TCP packet over IPv4: a number made of addresses, ports and protocol, the same for
 /// the same flow (FNV-1a, 64 bits). `None` for all else, fragments among them.
 fn key(packet: &[u8]) -> Option<u64> {
-    let byte = |at: usize| packet.get(at).copied();
-    let word = |at: usize| Some(u16::from_be_bytes([byte(at)?, byte(at + 1)?]));
-    let header = usize::from(byte(14)? & 15) * 4;
-    let protocol = byte(23)?;
-    if word(12)? != 0x0800 || header < 20 || !matches!(protocol, 6 | 17) || word(20)? & 0x3fff != 0
-    {
+    let (ethernet, rest) = ethernet::Header::split(packet).ok()?;
+    let (ip, _) = ipv4::Header::split(rest).ok()?;
+    let is_ipv4 = ethernet.ether_type() == ethernet::ether_type::IPV4;
+    let is_sound = is_ipv4 && ip.header_length() >= ipv4::BYTES;
+    if !is_sound || !ports::starts(ip.protocol()) || ip.is_fragment() {
         return None;
     }
-    let addresses = packet.get(26..34)?;
-    let ports = packet.get(14 + header..18 + header)?;
-    let all = addresses.iter().chain(ports).chain([&protocol]);
-    Some(all.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    let (ports, _) = ports::Header::split(rest.get(ip.header_length()..)?).ok()?;
+    let addresses = [ip.source().octets(), ip.destination().octets()];
+    let all = addresses.as_flattened().iter().chain(ports.bytes()).copied();
+    Some(all.chain([ip.protocol()]).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     }))
 }
 
