@@ -12,6 +12,9 @@ use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, OpenObject, Progr
 use proptest::prelude::{ProptestConfig, any, proptest};
 use spine_abi::HandlerNumber;
 use spine_abi::metadata::{self, TIMED_BYTES};
+use spine_headers::ethernet::{self, ether_type};
+use spine_headers::{ipv4, protocol};
+use spine_packets::owners::{self, LOCAL, OURS, Owner, ROUTED, Tier};
 use spine_xdp_progs::{
     CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, STAMP_TIMES, claim_key, control, maps,
 };
@@ -23,11 +26,11 @@ const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 const LOOPBACK: u32 = 1;
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const MAC: [u8; 6] = owners::MAC;
 const HANDLER: HandlerNumber = HandlerNumber(7);
 const FIRST_SOCKET: u32 = 5;
-const MINE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
-const MY_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 255);
+const MINE: Ipv4Addr = OURS;
+const MY_BROADCAST: Ipv4Addr = LOCAL[1];
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
@@ -91,10 +94,10 @@ impl Classifier {
             &FIRST_SOCKET.to_ne_bytes(),
             &classifier._socket.as_raw_fd().to_ne_bytes(),
         );
-        for address in [MINE, MY_BROADCAST] {
+        for address in LOCAL {
             classifier.update(maps::ADDRESSES, &address.octets(), &[1]);
         }
-        classifier.claim(Ipv4Addr::new(10, 0, 2, 0), 24, true);
+        classifier.claim(ROUTED.0, ROUTED.1, true);
         Some(classifier)
     }
 
@@ -188,10 +191,8 @@ fn ordinary() -> Vec<u8> {
     let mut frame = Vec::new();
     frame.extend(MAC);
     frame.extend([2, 0, 0, 0, 0, 2]);
-    frame.extend([0x08, 0x00]);
-    frame.extend([0x45, 0, 0, 46, 0, 1, 0x40, 0, 64, 17, 0, 0]);
-    frame.extend(CLIENT.octets());
-    frame.extend(SERVER.octets());
+    frame.extend(ether_type::IPV4.to_be_bytes());
+    frame.extend(ipv4::Fields::new(CLIENT, SERVER, protocol::UDP, 26).to_bytes());
     frame.resize(60, 0xab);
     frame
 }
@@ -203,14 +204,14 @@ fn with(offset: usize, bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-const ETHER_TYPE: usize = 12;
-const VERSION: usize = 14;
-const LENGTH: usize = 16;
-const FRAGMENT: usize = 20;
-const TTL: usize = 22;
-const PROTOCOL: usize = 23;
-const SOURCE: usize = 26;
-const DESTINATION: usize = 30;
+const ETHER_TYPE: usize = ethernet::offset::ETHER_TYPE;
+const VERSION: usize = ethernet::BYTES + ipv4::offset::VERSION;
+const LENGTH: usize = ethernet::BYTES + ipv4::offset::TOTAL_LENGTH;
+const FRAGMENT: usize = ethernet::BYTES + ipv4::offset::FRAGMENT;
+const TTL: usize = ethernet::BYTES + ipv4::offset::TTL;
+const PROTOCOL: usize = ethernet::BYTES + ipv4::offset::PROTOCOL;
+const SOURCE: usize = ethernet::BYTES + ipv4::offset::SOURCE;
+const DESTINATION: usize = ethernet::BYTES + ipv4::offset::DESTINATION;
 
 fn to(address: [u8; 4]) -> Vec<u8> {
     with(DESTINATION, &address)
@@ -249,6 +250,16 @@ fn a_claimed_packet_says_when_it_came_where_that_is_asked_for() {
     assert_eq!(frame, ordinary());
     let passed_on = with(TTL, &[1]);
     assert_eq!(classifier.run(&passed_on), passed(Counter::TtlExceeded, &passed_on));
+}
+
+#[test]
+fn the_classifier_answers_as_the_table_of_owners_says() {
+    let Some(classifier) = Classifier::load() else { return };
+    classifier.update_port(Port { unfinished_checksums: true, ..PORT });
+    owners::check(Tier::Classifier, |frame| match classifier.run(frame).owner {
+        Counter::Claimed => Owner::Adapter,
+        _ => Owner::Kernel,
+    });
 }
 
 #[test]
@@ -422,37 +433,32 @@ fn without_a_socket_or_switched_off_the_kernel_has_all() {
 
 /// RFC 1812's checks once more in Rust, for packets nobody thought of.
 fn expected_owner(frame: &[u8]) -> Counter {
-    let address =
-        |offset: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[offset..][..4]).unwrap());
-    if frame[..6] != MAC {
+    let (ethernet, rest) = ethernet::Header::split(frame).unwrap();
+    if ethernet.destination() != MAC {
         return Counter::OtherMac;
     }
-    if frame[ETHER_TYPE..][..2] != [8, 0] {
+    if ethernet.ether_type() != ether_type::IPV4 {
         return Counter::NotIpv4;
     }
-    if frame.len() < 34 {
-        return Counter::Truncated;
-    }
-    let header = usize::from(frame[VERSION] & 15) * 4;
-    let total = usize::from(u16::from_be_bytes([frame[LENGTH], frame[LENGTH + 1]]));
-    let (source, destination) = (address(SOURCE), address(DESTINATION));
+    let Ok((ip, _)) = ipv4::Header::split(rest) else { return Counter::Truncated };
+    let (source, destination) = (ip.source(), ip.destination());
     let special = |address: Ipv4Addr| {
         address.is_loopback()
             || address.is_multicast()
             || address.is_broadcast()
             || address.octets()[0] == 0
     };
-    if frame[VERSION] >> 4 != 4 || header < 20 || total < header || total > frame.len() - 14 {
+    if ipv4::Packet::read(rest).is_err() {
         Counter::BadHeader
-    } else if header > 20 {
+    } else if ip.header_length() > ipv4::BYTES {
         Counter::Options
-    } else if frame[TTL] <= 1 {
+    } else if ip.ttl() <= 1 {
         Counter::TtlExceeded
-    } else if [2, 46, 88, 89, 103, 112].contains(&frame[PROTOCOL]) {
+    } else if ROUTING_PROTOCOLS.contains(&ip.protocol()) {
         Counter::RoutingProtocol
     } else if special(source) || special(destination) || destination.is_link_local() {
         Counter::SpecialAddress
-    } else if [MINE, MY_BROADCAST].iter().any(|mine| [source, destination].contains(mine)) {
+    } else if LOCAL.iter().any(|mine| [source, destination].contains(mine)) {
         Counter::Local
     } else if destination.octets()[..3] != [10, 0, 2] {
         Counter::NotOurs
@@ -460,6 +466,11 @@ fn expected_owner(frame: &[u8]) -> Counter {
         Counter::Claimed
     }
 }
+
+const ROUTING_PROTOCOLS: [u8; 6] = {
+    use protocol::{EIGRP, IGMP, OSPF, PIM, RSVP, VRRP};
+    [IGMP, RSVP, EIGRP, OSPF, PIM, VRRP]
+};
 
 #[test]
 fn mutated_packets_go_where_the_rules_say() {

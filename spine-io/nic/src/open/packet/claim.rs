@@ -11,6 +11,9 @@
 
 use std::net::Ipv4Addr;
 
+use spine_headers::ethernet::{self, ether_type};
+use spine_headers::{ipv4, protocol};
+
 /// Which header a field is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Header {
@@ -46,31 +49,31 @@ pub(super) enum Test {
     IsOrAtMost(Field, u32, Field, u32),
 }
 
-const fn link(offset: u8, bytes: u8) -> Field {
-    Field { header: Header::Link, offset, bytes }
+const fn field(header: Header, offset: usize, bytes: u8) -> Field {
+    assert!(offset <= ipv4::MOST_BYTES, "a field of a header");
+    Field { header, offset: offset.to_le_bytes()[0], bytes }
 }
 
-const fn network(offset: u8, bytes: u8) -> Field {
-    Field { header: Header::Network, offset, bytes }
-}
+const DESTINATION_MAC: Field = field(Header::Link, ethernet::offset::DESTINATION, 6);
+const ETHERTYPE: Field = field(Header::Link, ethernet::offset::ETHER_TYPE, 2);
+const VERSION_AND_LENGTH: Field = field(Header::Network, ipv4::offset::VERSION, 1);
+const TOTAL_LENGTH: Field = field(Header::Network, ipv4::offset::TOTAL_LENGTH, 2);
+const TTL: Field = field(Header::Network, ipv4::offset::TTL, 1);
+const PROTOCOL: Field = field(Header::Network, ipv4::offset::PROTOCOL, 1);
+const SOURCE: Field = field(Header::Network, ipv4::offset::SOURCE, 4);
+const DESTINATION: Field = field(Header::Network, ipv4::offset::DESTINATION, 4);
 
-const DESTINATION_MAC: Field = link(0, 6);
-const ETHERTYPE: Field = link(12, 2);
-const VERSION_AND_LENGTH: Field = network(0, 1);
-const TOTAL_LENGTH: Field = network(2, 2);
-const TTL: Field = network(8, 1);
-const PROTOCOL: Field = network(9, 1);
-const SOURCE: Field = network(12, 4);
-const DESTINATION: Field = network(16, 4);
-
-const IPV4: u64 = 0x0800;
-/// Version 4, and a header without options.
-const PLAIN: u64 = 0x45;
-const TCP: u32 = 6;
-/// IGMP, RSVP, EIGRP, OSPF, PIM, VRRP: for a routing daemon.
-const ROUTING_PROTOCOLS: [u32; 6] = [2, 46, 88, 89, 103, 112];
-/// IPv4 in IPv4, IPv6 in IPv4, GRE, SCTP: with checksums inside that only the kernel can complete.
-const CHECKSUMS_INSIDE: [u32; 4] = [4, 41, 47, 132];
+/// For a routing daemon.
+const ROUTING_PROTOCOLS: [u8; 6] = [
+    protocol::IGMP,
+    protocol::RSVP,
+    protocol::EIGRP,
+    protocol::OSPF,
+    protocol::PIM,
+    protocol::VRRP,
+];
+/// With checksums inside that only the kernel can complete.
+const CHECKSUMS_INSIDE: [u8; 4] = [protocol::IPV4, protocol::IPV6, protocol::GRE, protocol::SCTP];
 /// Never forwarded, neither to nor from: 0/8, 127/8, 224/4, the limited broadcast (RFC 1812 5.3.7).
 const SPECIAL: [(u32, u32); 4] = [
     (0, 0x00ff_ffff),
@@ -85,15 +88,16 @@ pub(super) fn tests(mac: [u8; 6], mtu: u32) -> Vec<Test> {
     let [a, b, c, d, e, f] = mac;
     let mut tests = vec![
         Test::Is(DESTINATION_MAC, u64::from_be_bytes([0, 0, a, b, c, d, e, f])),
-        Test::Is(ETHERTYPE, IPV4),
-        Test::Is(VERSION_AND_LENGTH, PLAIN),
+        Test::Is(ETHERTYPE, ether_type::IPV4.into()),
+        Test::Is(VERSION_AND_LENGTH, ipv4::PLAIN.into()),
         // Zero says that the packet is longer than can be said.
-        Test::Above(TOTAL_LENGTH, 19),
+        Test::Above(TOTAL_LENGTH, ipv4::BYTES as u32 - 1),
         Test::Above(TTL, 1),
     ];
     let left = ROUTING_PROTOCOLS.into_iter().chain(CHECKSUMS_INSIDE);
+    let left = left.map(u32::from);
     tests.extend(left.map(|protocol| Test::Outside(PROTOCOL, protocol, protocol)));
-    tests.push(Test::IsOrAtMost(PROTOCOL, TCP, TOTAL_LENGTH, mtu));
+    tests.push(Test::IsOrAtMost(PROTOCOL, protocol::TCP.into(), TOTAL_LENGTH, mtu));
     tests.extend(SPECIAL.map(|(low, high)| Test::Outside(SOURCE, low, high)));
     tests.extend(SPECIAL.map(|(low, high)| Test::Outside(DESTINATION, low, high)));
     tests.push(Test::Outside(DESTINATION, LINK_LOCAL.0, LINK_LOCAL.1));

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use spine_headers::ethernet;
+
 use super::claim::{Field, Header, Test, value};
 use crate::packet::FilterInstruction;
 use crate::packet::code::{
@@ -15,8 +17,7 @@ use crate::packet::code::{
 /// Where the kernel shows what is beside the packet (SKF_AD_OFF), and there, whether a VLAN tag was
 /// taken out of it (SKF_AD_VLAN_TAG_PRESENT).
 const TAGGED: u32 = 0xffff_f000 + 48;
-/// Bytes of the Ethernet header.
-const ETHERNET: u32 = 14;
+const ETHERNET: u32 = ethernet::BYTES as u32;
 /// Nothing of the packet, and all of it.
 const NO: FilterInstruction = FilterInstruction { code: RETURN, jt: 0, jf: 0, k: 0 };
 const YES: FilterInstruction = FilterInstruction { code: RETURN, jt: 0, jf: 0, k: u32::MAX };
@@ -99,41 +100,40 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> FilterInstruction {
 
 #[cfg(test)]
 mod tests {
+    use spine_packets::cbpf;
+    use spine_packets::owners::{self, MTU, Owner, Tier};
+
     use super::super::claim::{ADDRESSES, tests};
     use super::*;
 
     const MAC: [u8; 6] = [2, 0, 0, 9, 1, 1];
     const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 9, 1, 1);
 
-    /// Runs a program as the kernel does, on a packet without a tag; true if it lets the packet pass.
+    /// Whether a program lets a packet pass that had no tag.
     fn passes(program: &[FilterInstruction], packet: &[u8]) -> bool {
-        let (mut at, mut register) = (0, 0);
-        loop {
-            let FilterInstruction { code, jt, jf, k } = program[at];
-            at += 1;
-            let bytes = match code {
-                LOAD_4 => 4,
-                LOAD_2 => 2,
-                LOAD_1 => 1,
-                RETURN => return k > 0,
-                _ => {
-                    let holds = match code {
-                        JUMP_EQUAL => register == k,
-                        JUMP_GREATER => register > k,
-                        _ => register >= k,
-                    };
-                    at += usize::from(if holds { jt } else { jf });
-                    continue;
-                }
-            };
-            if k == TAGGED {
-                register = 0;
-                continue;
-            }
-            let start = usize::try_from(k).expect("small");
-            let Some(field) = packet.get(start..start + bytes) else { return false };
-            register = field.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
-        }
+        runs(program, packet, false)
+    }
+
+    fn runs(program: &[FilterInstruction], packet: &[u8], tagged: bool) -> bool {
+        let instruction =
+            |&FilterInstruction { code, jt, jf, k }: &_| cbpf::Instruction { code, jt, jf, k };
+        let program: Vec<_> = program.iter().map(instruction).collect();
+        cbpf::run(&program, packet, tagged) > 0
+    }
+
+    #[test]
+    fn the_filter_answers_as_the_table_of_owners_says() {
+        let program = program(&tests(owners::MAC, MTU.into()), &BTreeSet::from(owners::LOCAL));
+        owners::check(Tier::Filter, |frame| match passes(&program, frame) {
+            true => Owner::Adapter,
+            false => Owner::Kernel,
+        });
+    }
+
+    #[test]
+    fn what_a_tag_was_taken_out_of_is_the_kernels() {
+        let program = program(&tests(MAC, 1500), &BTreeSet::new());
+        assert_eq!([false, true].map(|tagged| runs(&program, &packet(), tagged)), [true, false]);
     }
 
     fn packet() -> Vec<u8> {

@@ -253,3 +253,25 @@ fn number(kind: u16, value: u32) -> Vec<u8> {
 fn name(kind: u16, text: &str) -> Vec<u8> {
     attribute(kind, &[text.as_bytes(), &[0]].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use spine_packets::nft;
+    use spine_packets::owners::{self, MTU, Owner, Tier};
+
+    use super::super::claim::tests;
+    use super::*;
+
+    #[test]
+    fn the_rules_answer_as_the_table_of_owners_says() {
+        let rules = rules(&tests(owners::MAC, MTU.into()));
+        let is_local = |set: &str, address: &[u8]| {
+            assert_eq!(set, LOCAL);
+            owners::LOCAL.iter().any(|local| local.octets() == address)
+        };
+        owners::check(Tier::Rule, |frame| match nft::drops(&rules, frame, is_local) {
+            true => Owner::Adapter,
+            false => Owner::Kernel,
+        });
+    }
+}

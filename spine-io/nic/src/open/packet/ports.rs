@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use spine_headers::ethernet::{self, ether_type};
+use spine_headers::{ipv4, protocol, udp};
 
 use super::{PortClaim, Steering, SteeringError, filter, show};
 use crate::packet::code::{
@@ -16,16 +18,15 @@ use crate::packet::code::{
 };
 use crate::packet::{FilterInstruction, PacketFilter};
 
-const ETHERTYPE: u32 = 12;
-const IPV4: u32 = 0x0800;
-const PROTOCOL: u32 = 14 + 9;
-const UDP: u32 = 17;
-const FRAGMENT: u32 = 14 + 6;
-/// More fragments, or an offset.
-const IS_FRAGMENT: u32 = 0x3fff;
-const IP_HEADER: u32 = 14;
+const ETHERTYPE: u32 = ethernet::offset::ETHER_TYPE as u32;
+const IPV4: u32 = ether_type::IPV4 as u32;
+const PROTOCOL: u32 = (ethernet::BYTES + ipv4::offset::PROTOCOL) as u32;
+const UDP: u32 = protocol::UDP as u32;
+const FRAGMENT: u32 = (ethernet::BYTES + ipv4::offset::FRAGMENT) as u32;
+const IS_FRAGMENT: u32 = ipv4::IS_FRAGMENT as u32;
+const IP_HEADER: u32 = ethernet::BYTES as u32;
 /// The destination port behind the IP header, whose length is in the index.
-const PORT: u32 = 14 + 2;
+const PORT: u32 = (ethernet::BYTES + udp::offset::DESTINATION_PORT) as u32;
 const WHOLE: u32 = 0x0004_0000;
 
 /// The most ports: jumps stay short.
@@ -127,42 +128,15 @@ impl Steering for PortSteering {
 
 #[cfg(test)]
 mod tests {
+    use spine_packets::cbpf;
+
     use super::*;
 
-    /// Runs a program as linux/filter.h says, on a packet.
     fn run(program: &[FilterInstruction], packet: &[u8]) -> u32 {
-        let half = |at: u32| {
-            let at = at as usize;
-            packet.get(at..at + 2).map(|bytes| u32::from(u16::from_be_bytes([bytes[0], bytes[1]])))
-        };
-        let (mut accumulator, mut index, mut at) = (0_u32, 0_u32, 0);
-        loop {
-            let FilterInstruction { code, jt, jf, k } = program[at];
-            at += 1;
-            let mut jump = |taken| at += usize::from(if taken { jt } else { jf });
-            let loaded = match code {
-                LOAD_2 => half(k),
-                LOAD_2_INDEXED => half(k + index),
-                LOAD_1 => packet.get(k as usize).map(|byte| u32::from(*byte)),
-                INDEX_IP_HEADER_LENGTH => {
-                    let Some(byte) = packet.get(k as usize) else { return 0 };
-                    index = u32::from(byte & 15) * 4;
-                    Some(accumulator)
-                }
-                JUMP_EQUAL => {
-                    jump(accumulator == k);
-                    Some(accumulator)
-                }
-                JUMP_SET => {
-                    jump(accumulator & k != 0);
-                    Some(accumulator)
-                }
-                RETURN => return k,
-                other => panic!("{other:#x}"),
-            };
-            let Some(value) = loaded else { return 0 };
-            accumulator = value;
-        }
+        let instruction =
+            |&FilterInstruction { code, jt, jf, k }: &_| cbpf::Instruction { code, jt, jf, k };
+        let program: Vec<_> = program.iter().map(instruction).collect();
+        cbpf::run(&program, packet, false)
     }
 
     fn packet(port: u16, options: usize) -> Vec<u8> {
