@@ -193,7 +193,7 @@ pub struct Step {
 }
 
 /// A packet shorter than its Ethernet header is no packet: no backend hands it to the wire.
-pub const ETHERNET_BYTES: u16 = 14;
+pub const ETHERNET_BYTES: u16 = spine_headers::ethernet::BYTES as u16;
 
 impl<N: Nic + ?Sized> Nic for Box<N> {
     fn name(&self) -> &str {

@@ -19,6 +19,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use spine_abi::bytes::u64_at;
 use spine_abi::{Message, Nanos};
+use spine_headers::{ipv4, udp};
 
 use super::seal::{HANDSHAKE_BYTES, Instance, Opening, PairKey, Session, TAG, answer};
 use super::stream::{SEGMENT_BYTES, Stream};
@@ -32,7 +33,10 @@ const PLAIN_HEADER: usize = 4;
 const SEALED_HEADER: usize = 12;
 /// Bytes of a frame between two endpoints, at most.
 pub(super) const FRAME_BYTES: usize = SEALED_HEADER + SEGMENT_BYTES + TAG;
-const _: () = assert!(FRAME_BYTES + 14 + 28 <= 1500 + 14, "an ordinary MTU, UDP and IPv4 included");
+const _: () = assert!(
+    FRAME_BYTES + ipv4::BYTES + udp::BYTES <= 1500,
+    "an ordinary MTU, UDP and IPv4 included"
+);
 
 /// Between two openings, and between two frames that ask for one.
 const OPEN_AGAIN: u64 = 100_000_000;

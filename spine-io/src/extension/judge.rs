@@ -4,6 +4,7 @@ use spine_abi::Verdict;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::HEADER_BYTES;
 use spine_abi::verdict::Finish;
+use spine_nic::ETHERNET_BYTES;
 use spine_nic::buffer::FrameMemory;
 
 use super::state::Handler;
@@ -12,8 +13,6 @@ use crate::message::{Body, Outcome, Pending};
 
 /// How often one message may be passed on from handler to handler.
 const MAX_HOPS: u8 = 8;
-/// The shortest frame there is.
-const ETHERNET_BYTES: u16 = 14;
 /// Bytes that the runtime copies or sums for one unit of fuel.
 const BYTES_PER_UNIT: u64 = 16;
 /// What copying a small message costs.

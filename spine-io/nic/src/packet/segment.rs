@@ -9,22 +9,12 @@
 //! to throw away.
 
 use spine_abi::verdict::ChecksumRequest;
+use spine_headers::tcp::flags::{CWR, FIN, PSH};
+use spine_headers::{checksum, ethernet, ipv4, protocol, tcp};
 
-use super::super::ETHERNET_BYTES;
-use crate::checksum::{complete_checksum, fold, sum};
+use crate::checksum::complete_checksum;
 
-const ETHERNET: usize = ETHERNET_BYTES as usize;
-const ETHERTYPE_IPV4: [u8; 2] = [8, 0];
-const TCP: u8 = 6;
-/// Bytes of the headers without options.
-const IPV4_LEAST: usize = 20;
-const TCP_LEAST: usize = 20;
-/// The field of the checksum in a TCP header.
-const TCP_CHECKSUM: u8 = 16;
-/// Where TCP's flags are, and those that only the first or the last piece has.
-const TCP_FLAGS: usize = 13;
-const FIN_PSH: u8 = 0x09;
-const CWR: u8 = 0x80;
+const TCP_CHECKSUM: u8 = tcp::offset::CHECKSUM as u8;
 
 /// A large packet on its way into pieces.
 #[derive(Debug)]
@@ -45,18 +35,19 @@ impl Segments {
     /// For a packet, from its Ethernet header on, to be cut into pieces with `most` bytes of data.
     /// `None` if it is nothing that can be cut.
     pub(super) fn new(packet: &[u8], most: u16) -> Option<Self> {
-        let ip = packet.get(ETHERNET..)?;
-        if packet.get(12..14)? != ETHERTYPE_IPV4 || *ip.get(9)? != TCP || most == 0 {
+        let (ethernet, rest) = ethernet::Header::split(packet).ok()?;
+        if ethernet.ether_type() != ethernet::ether_type::IPV4 || most == 0 {
             return None;
         }
-        let ipv4 = 4 * usize::from(ip.first()? & 0x0f);
-        let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
-        let tcp = 4 * usize::from(ip.get(ipv4 + 12)? >> 4);
-        let headers = ETHERNET + ipv4 + tcp;
-        let sound = ipv4 >= IPV4_LEAST && tcp >= TCP_LEAST && total == ip.len();
-        (sound && headers < packet.len()).then_some(Self {
-            ipv4,
-            headers,
+        let ip = ipv4::Packet::read(rest).ok()?;
+        let is_all = usize::from(ip.header.total_length()) == rest.len();
+        if ip.header.protocol() != protocol::TCP || !is_all {
+            return None;
+        }
+        let segment = tcp::Segment::read(ip.payload).ok()?;
+        (!segment.payload.is_empty()).then_some(Self {
+            ipv4: ip.header.header_length(),
+            headers: packet.len() - segment.payload.len(),
             most: usize::from(most),
             taken: 0,
             pieces: 0,
@@ -76,7 +67,7 @@ impl Segments {
         headers.copy_from_slice(packet.get(..self.headers)?);
         body.copy_from_slice(data);
         self.number(headers, data.len(), data.len() == left.len())?;
-        let start = u8::try_from(ETHERNET + self.ipv4).ok()?;
+        let start = u8::try_from(ethernet::BYTES + self.ipv4).ok()?;
         complete_checksum(piece, ChecksumRequest { start, offset: TCP_CHECKSUM });
         self.taken += data.len();
         self.pieces = self.pieces.wrapping_add(1);
@@ -90,48 +81,60 @@ impl Segments {
 
     /// Moves on what differs from piece to piece, and leaves the pseudo-header's sum in the checksum.
     fn number(&self, headers: &mut [u8], data: usize, is_last: bool) -> Option<()> {
-        let (ip, tcp) = headers.get_mut(ETHERNET..)?.split_at_mut_checked(self.ipv4)?;
-        let length = u16::try_from(self.ipv4 + tcp.len() + data).ok()?;
-        ip[2..4].copy_from_slice(&length.to_be_bytes());
-        let number = u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(self.pieces);
-        ip[4..6].copy_from_slice(&number.to_be_bytes());
-        ip[10..12].fill(0);
-        let checksum = !fold(sum(ip));
-        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        let (ip, tcp) = headers.get_mut(ethernet::BYTES..)?.split_at_mut_checked(self.ipv4)?;
+        let segment = u16::try_from(tcp.len() + data).ok()?;
+        let length = u16::try_from(ip.len()).ok()?.checked_add(segment)?;
+        let (mut ip, options) = ipv4::Header::split_mut(ip).ok()?;
+        ip.set_total_length(length);
+        ip.set_identification(ip.identification().wrapping_add(self.pieces));
+        ip.set_checksum(0);
+        ip.set_checksum(checksum::finish(checksum::sum(ip.bytes()) + checksum::sum(options)));
 
-        let at = u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?);
-        let at = at.wrapping_add(u32::try_from(self.taken).ok()?);
-        tcp[4..8].copy_from_slice(&at.to_be_bytes());
+        let (mut tcp, _) = tcp::Header::split_mut(tcp).ok()?;
+        tcp.set_sequence(tcp.sequence().wrapping_add(u32::try_from(self.taken).ok()?));
         if !is_last {
-            tcp[TCP_FLAGS] &= !FIN_PSH;
+            tcp.set_flags(tcp.flags() & !(FIN | PSH));
         }
         if self.taken > 0 {
-            tcp[TCP_FLAGS] &= !CWR;
+            tcp.set_flags(tcp.flags() & !CWR);
         }
-        let segment = u64::try_from(tcp.len() + data).ok()?;
-        let pseudo = sum(ip.get(12..20)?) + u64::from(TCP) + segment;
-        let field = usize::from(TCP_CHECKSUM);
-        tcp[field..field + 2].copy_from_slice(&fold(pseudo).to_be_bytes());
+        let (source, destination) = (ip.source(), ip.destination());
+        let pseudo = checksum::pseudo_ipv4(source, destination, protocol::TCP, segment);
+        tcp.set_checksum(checksum::fold(pseudo));
         Some(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use spine_headers::tcp::flags::ACK;
+
     use super::*;
 
-    const FLAGS: u8 = CWR | FIN_PSH | 0x10;
+    const FLAGS: u8 = CWR | FIN | PSH | ACK;
 
     /// A TCP packet with 12 bytes of options and so much data, its checksum as a sender with offloads
     /// leaves it.
     fn packet(data: usize) -> Vec<u8> {
-        let length = u16::try_from(52 + data).expect("an IPv4 packet");
-        let mut packet = [&[2; 12][..], &ETHERTYPE_IPV4].concat();
-        packet.extend([0x45, 0]);
-        packet.extend(length.to_be_bytes());
-        packet.extend([0xff, 0xff, 0x40, 0, 64, TCP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-        packet.extend([0x12, 0x34, 0, 80, 0xff, 0xff, 0xff, 0xf0, 0, 0, 0, 1]);
-        packet.extend([0x80, FLAGS, 1, 0, 0xab, 0xcd, 0, 0]);
+        let ether_type = ethernet::ether_type::IPV4;
+        let ethernet = ethernet::Fields { destination: [2; 6], source: [2; 6], ether_type };
+        let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let length = u16::try_from(32 + data).expect("an IPv4 packet");
+        let fields = ipv4::Fields::new(from, to, protocol::TCP, length);
+        let ip = ipv4::Fields { identification: 0xffff, ..fields };
+        let mut tcp = tcp::Fields {
+            source_port: 0x1234,
+            destination_port: 80,
+            sequence: 0xffff_fff0,
+            acknowledgement: 1,
+            flags: FLAGS,
+            window: 0x0100,
+        }
+        .to_bytes_for(0, &[]);
+        tcp[tcp::offset::DATA_OFFSET] = 0x80;
+        let mut packet = [&ethernet.to_bytes()[..], &ip.to_bytes(), &tcp].concat();
         packet.extend([1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
         packet.extend((0..data).map(|n| u8::try_from(n % 251).expect("small")));
         packet
@@ -156,11 +159,11 @@ mod tests {
         let data: Vec<u8> = pieces.iter().flat_map(|piece| piece[66..].to_vec()).collect();
         assert_eq!(data, whole[66..], "nothing lost, nothing twice");
         for (number, piece) in pieces.iter().enumerate() {
-            assert_eq!(fold(sum(&piece[14..34])), 0xffff, "IPv4 checksum of piece {number}");
-            let segment = u64::try_from(piece.len() - 34).expect("small");
-            let all = sum(&piece[26..34]) + u64::from(TCP) + segment + sum(&piece[34..]);
-            assert_eq!(fold(all), 0xffff, "TCP checksum of piece {number}");
-            assert_eq!(usize::from(u16::from_be_bytes([piece[16], piece[17]])), piece.len() - 14);
+            let ip = ipv4::Packet::read(&piece[14..]).expect("a sound packet");
+            assert!(ip.has_right_checksum(), "IPv4 checksum of piece {number}");
+            let tcp = tcp::Segment::read(ip.payload).expect("a sound segment");
+            assert!(tcp.has_right_checksum(ip.pseudo_sum()), "TCP checksum of piece {number}");
+            assert_eq!(usize::from(ip.header.total_length()), piece.len() - 14);
             assert_eq!(piece[54..66], whole[54..66], "options of piece {number}");
         }
         let of = |at: usize| pieces.iter().map(|piece| piece[at]).collect::<Vec<_>>();
@@ -171,7 +174,7 @@ mod tests {
             .collect();
         let first = 0xffff_fff0_u32;
         assert_eq!(numbers, [first, first.wrapping_add(1448), first.wrapping_add(2896)]);
-        assert_eq!(of(47), [CWR | 0x10, 0x10, FIN_PSH | 0x10], "flags");
+        assert_eq!(of(47), [CWR | ACK, ACK, FIN | PSH | ACK], "flags");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Through a real socket: large packets, as a sender with offloads leaves them, and times of arrival.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use spine_headers::{checksum, ethernet, ipv4, protocol, tcp};
 
 use super::*;
 use crate::punt::inject::tests::{in_namespace, ip, wait_until};
@@ -54,9 +56,9 @@ fn unfinished(data: usize) -> Vec<u8> {
     bytes.extend(length.to_be_bytes());
     bytes.extend([0, 7, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     bytes.extend([0x12, 0x34, 0, 80, 0, 0, 0, 0, 0, 0, 0, 1, 0x50, 0x18, 1, 0]);
-    // The pseudo-header's sum: addresses, protocol, length of the segment.
-    let pseudo = u64::from(0x0a00_u16) * 2 + 1 + 2 + 6 + u64::from(length - 20);
-    bytes.extend(crate::checksum::fold(pseudo).to_be_bytes());
+    let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+    let pseudo = checksum::pseudo_ipv4(from, to, protocol::TCP, length - 20);
+    bytes.extend(checksum::fold(pseudo).to_be_bytes());
     bytes.extend([0, 0]);
     bytes.extend((0..data).map(|n| u8::try_from(n % 251).expect("small")));
     bytes
@@ -79,9 +81,9 @@ fn wait(nic: &PacketNic) {
 
 /// Whether the TCP checksum is right.
 fn verifies(packet: &[u8]) -> bool {
-    use crate::checksum::{fold, sum};
-    let segment = u64::try_from(packet.len() - 34).expect("small");
-    fold(sum(&packet[26..34]) + 6 + segment + sum(&packet[34..])) == 0xffff
+    let ip = ipv4::Packet::read(&packet[ethernet::BYTES..]).expect("a sound packet");
+    let tcp = tcp::Segment::read(ip.payload).expect("a sound segment");
+    tcp.has_right_checksum(ip.pseudo_sum())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The hand-over against a real kernel, in network namespaces that end with their thread.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
+use spine_headers::{ethernet, icmp, ipv4, protocol};
 
 use super::*;
 
@@ -49,34 +51,17 @@ fn veth() -> (u32, [u8; 6]) {
     (index, [2, 0, 0, 0, 0, 1])
 }
 
-fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let mut sum: u32 = words.sum();
-    while sum >> 16 != 0 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(!sum & 0xffff).expect("16 bits").to_be_bytes()
-}
-
 /// An echo request from the station to us, of a chosen length from 42 bytes up.
 fn echo_request(to: [u8; 6], sequence: u16, length: usize) -> Vec<u8> {
-    let mut frame = Vec::new();
-    frame.extend(to);
-    frame.extend(STATION);
-    frame.extend([8, 0]);
-    frame.extend([0x45, 0]);
-    frame.extend(u16::try_from(length - 14).unwrap().to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
-    frame.extend(ITS_ADDRESS);
-    frame.extend(OUR_ADDRESS);
-    frame.extend([8, 0, 0, 0, 0x5b, 0x1e]);
-    frame.extend(sequence.to_be_bytes());
-    frame.resize(length, 0x42);
-    let sum = checksum(&frame[14..34]);
-    frame[24..26].copy_from_slice(&sum);
-    let sum = checksum(&frame[34..]);
-    frame[36..38].copy_from_slice(&sum);
-    frame
+    let ether_type = ethernet::ether_type::IPV4;
+    let ethernet = ethernet::Fields { destination: to, source: STATION, ether_type };
+    let body = vec![0x42; length - ethernet::BYTES - ipv4::BYTES - icmp::BYTES];
+    let echo = icmp::Fields::echo(icmp::v4::ECHO_REQUEST, 0x5b1e, sequence);
+    let echo = echo.to_bytes_for(0, &body);
+    let payload = u16::try_from(echo.len() + body.len()).unwrap();
+    let (from, to) = (ITS_ADDRESS.into(), OUR_ADDRESS.into());
+    let ip = ipv4::Fields::new(from, to, protocol::ICMP, payload);
+    [&ethernet.to_bytes()[..], &ip.to_bytes(), &echo, &body].concat()
 }
 
 /// The kernel's own count of an ICMP kind, in this thread's namespace.
@@ -182,11 +167,11 @@ fn a_ttl_of_one_gets_time_exceeded_from_the_kernel() {
         ip("route add 10.78.0.0/24 via 10.77.0.2");
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("the namespace's own switch");
         let mut packet = echo_request(mac, 1, 98);
-        packet[22] = 1;
-        packet[30..34].copy_from_slice(&[10, 78, 0, 9]);
-        packet[24..26].fill(0);
-        let sum = checksum(&packet[14..34]);
-        packet[24..26].copy_from_slice(&sum);
+        let (from, to) = (ITS_ADDRESS.into(), Ipv4Addr::new(10, 78, 0, 9));
+        let payload = u16::try_from(packet.len() - ethernet::BYTES - ipv4::BYTES).unwrap();
+        let fields = ipv4::Fields::new(from, to, protocol::ICMP, payload);
+        let ip = ipv4::Fields { ttl: 1, ..fields }.to_bytes();
+        packet[ethernet::BYTES..][..ipv4::BYTES].copy_from_slice(&ip);
         endpoint.sender(index).try_send(&packet).unwrap();
         wait_until("a time exceeded is sent", || icmp("OutTimeExcds") == 1);
     });
