@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use spine_tests::packet::{ETHERNET, Port, Udp, numbered, sequence, source};
+use spine_headers::icmp::v4::{CODE_TOO_BIG, TIME_EXCEEDED, UNREACHABLE};
+use spine_headers::{icmp, protocol};
+use spine_tests::packet::{Port, Udp, ipv4, numbered, sequence, source};
 use spine_tests::ping::ping;
 use spine_tests::{Link, Router, Topology, flow, need_namespaces, on_each_wire};
 
@@ -17,9 +19,6 @@ on_each_wire! {
     a_burst_of_exceptions_does_not_stop_the_adapters
 }
 
-const TIME_EXCEEDED: u8 = 11;
-const UNREACHABLE: u8 = 3;
-const FRAGMENTATION_NEEDED: u8 = 4;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 2, 2);
 
 /// An ICMP message: source, type, code, and the 16 bits in which "fragmentation needed" has the MTU.
@@ -31,13 +30,14 @@ struct Icmp {
     mtu: u16,
 }
 
-fn icmp(frame: &[u8]) -> Option<Icmp> {
-    let body = frame.get(ETHERNET + 20..ETHERNET + 28)?;
-    (frame.get(ETHERNET + 9) == Some(&1)).then_some(Icmp {
-        from: source(frame)?,
-        kind: body[0],
-        code: body[1],
-        mtu: u16::from_be_bytes([body[6], body[7]]),
+fn icmp_in(frame: &[u8]) -> Option<Icmp> {
+    let packet = ipv4(frame).filter(|packet| packet.header.protocol() == protocol::ICMP)?;
+    let header = icmp::Message::read(packet.payload).ok()?.header;
+    Some(Icmp {
+        from: packet.header.source(),
+        kind: header.kind(),
+        code: header.code(),
+        mtu: header.mtu_v4(),
     })
 }
 
@@ -47,7 +47,7 @@ fn answer_to(net: &Topology, packet: &Udp<'_>) -> Option<Icmp> {
     port.send(&packet.frame());
     let deadline = Instant::now() + Duration::from_millis(500);
     while Instant::now() < deadline {
-        if let Some(message) = port.receive().and_then(|received| icmp(&received.frame)) {
+        if let Some(message) = port.receive().and_then(|received| icmp_in(&received.frame)) {
             return Some(message);
         }
     }
@@ -87,7 +87,7 @@ fn a_packet_too_big_to_go_on_whole_is_answered_with_the_mtu(nic: &[&str]) {
     let answer = answer_to(&net, &Udp { payload: &payload, ..flow::from_client(&net, SERVER) });
     router.stop();
     let from = Ipv4Addr::new(10, 9, 1, 1);
-    let wanted = Icmp { from, kind: UNREACHABLE, code: FRAGMENTATION_NEEDED, mtu: 1400 };
+    let wanted = Icmp { from, kind: UNREACHABLE, code: CODE_TOO_BIG, mtu: 1400 };
     assert_eq!(answer, Some(wanted));
 }
 

@@ -1,6 +1,7 @@
 //! The module as it is loaded, in the real runtime, on a wire in memory.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::memory::Region;
 use spine_os::signature::SecretKey;
+use spine_packets::frames;
 use spine_video_extension::convert;
 use spine_video_extension::protocol::{
     CONFIGURE, CONFIGURED, Colour, Counter, Format, REGION_BYTES, Stream, UNKNOWN_STREAM,
@@ -265,15 +267,9 @@ fn packet(sequence: u16, time: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
     rtp.extend(time.to_be_bytes());
     rtp.extend([1, 2, 3, 4, 0, 0]);
     rtp.extend(payload);
-    let length = |more: usize| u16::try_from(rtp.len() + more).unwrap().to_be_bytes();
-    let mut bytes = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
-    bytes.extend(length(28));
-    bytes.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x9c, 0x40]);
-    bytes.extend(PORT.to_be_bytes());
-    bytes.extend(length(8));
-    bytes.extend([0, 0]);
-    bytes.extend(rtp);
-    bytes
+    let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 40_000);
+    let to = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), PORT);
+    frames::udp([[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]], [from, to], &rtp)
 }
 
 /// What a frame of the wire's pixels should be on the screen, by the same functions compiled for the host.

@@ -8,9 +8,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use spine_headers::icmp::{self, v4};
+use spine_headers::ipv4;
 
 use crate::namespace::Namespace;
-use crate::packet::checksum;
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -18,8 +19,6 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a request, its header included (RFC 792).
 const BYTES: usize = 64;
-const REQUEST: u8 = 8;
-const REPLY: u8 = 0;
 
 /// What became of some requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,21 +101,20 @@ impl Pinger {
 
 /// An echo request.
 fn request(identifier: u16, number: u16) -> [u8; BYTES] {
+    const BODY: [u8; BYTES - icmp::BYTES] = [0; BYTES - icmp::BYTES];
     let mut bytes = [0; BYTES];
-    bytes[0] = REQUEST;
-    bytes[4..6].copy_from_slice(&identifier.to_be_bytes());
-    bytes[6..8].copy_from_slice(&number.to_be_bytes());
-    let sum = checksum(&bytes);
-    bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+    let header = icmp::Fields::echo(v4::ECHO_REQUEST, identifier, number).to_bytes_for(0, &BODY);
+    bytes[..icmp::BYTES].copy_from_slice(&header);
     bytes
 }
 
-/// The number of the request that an IPv4 packet answers, if it answers one of ours.
+/// The number of the request that an IPv4 packet answers, if it answers one of ours. (A raw socket is
+/// given packets whose lengths the kernel has checked.)
 fn reply(packet: &[u8], identifier: u16) -> Option<u16> {
-    let header = usize::from(packet.first()? & 0xf) * 4;
-    let icmp = packet.get(header..)?;
-    let word = |at: usize| Some(u16::from_be_bytes(*icmp.get(at..)?.first_chunk()?));
-    (*icmp.first()? == REPLY && word(4)? == identifier).then(|| word(6)).flatten()
+    let (ip, _) = ipv4::Header::split(packet).ok()?;
+    let echo = icmp::Message::read(packet.get(ip.header_length()..)?).ok()?.header;
+    let is_ours = echo.kind() == v4::ECHO_REPLY && echo.identifier() == identifier;
+    is_ours.then(|| echo.sequence())
 }
 
 #[cfg(test)]
@@ -134,10 +132,10 @@ mod tests {
 
     #[test]
     fn only_replies_to_ones_own_requests_count() {
-        assert_eq!(reply(&received(REPLY, 7, 300), 7), Some(300));
-        assert_eq!(reply(&received(REPLY, 8, 300), 7), None, "somebody else's");
-        assert_eq!(reply(&received(REQUEST, 7, 300), 7), None, "the request itself");
-        let packet = received(REPLY, 7, 300);
+        assert_eq!(reply(&received(v4::ECHO_REPLY, 7, 300), 7), Some(300));
+        assert_eq!(reply(&received(v4::ECHO_REPLY, 8, 300), 7), None, "somebody else's");
+        assert_eq!(reply(&received(v4::ECHO_REQUEST, 7, 300), 7), None, "the request itself");
+        let packet = received(v4::ECHO_REPLY, 7, 300);
         for length in 0..28 {
             assert_eq!(reply(&packet[..length], 7), None, "{length} bytes");
         }
@@ -145,10 +143,7 @@ mod tests {
 
     #[test]
     fn a_request_has_a_checksum_that_verifies() {
-        let sum = request(0xbeef, 9).chunks(2).fold(0_u32, |sum, word| {
-            let sum = sum + u32::from(word[0]) * 256 + u32::from(word[1]);
-            (sum & 0xffff) + (sum >> 16)
-        });
-        assert_eq!(sum, 0xffff);
+        let request = request(0xbeef, 9);
+        assert!(icmp::Message::read(&request).is_ok_and(|message| message.has_right_checksum(0)));
     }
 }

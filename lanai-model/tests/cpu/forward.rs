@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lanai_model::cpu::{CLOCK_HZ, Cost};
+use spine_headers::checksum::{finish, sum};
 
 use crate::program::{Call, Program, object};
 use crate::tools::{Random, clang};
@@ -85,13 +86,6 @@ fn load_tables(program: &mut Program, trie: &Trie) {
     }
 }
 
-fn checksum(header: &[u8]) -> u16 {
-    let sum: u32 =
-        header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    let folded = (sum >> 16) + (sum & 0xffff);
-    !u16::try_from((folded >> 16) + (folded & 0xffff)).expect("folded")
-}
-
 struct Packet {
     frame: Vec<u8>,
     length: u32,
@@ -133,8 +127,8 @@ fn packet(random: &mut Random, routes: &[Route]) -> (Packet, Verdict, &'static s
     ip.extend([ttl, 17, 0, 0]);
     ip.extend(random.word().to_be_bytes());
     ip.extend(destination.to_be_bytes());
-    let sum = checksum(&ip).to_be_bytes();
-    ip[10..12].copy_from_slice(&sum);
+    let checksum = finish(sum(&ip)).to_be_bytes();
+    ip[10..12].copy_from_slice(&checksum);
     if flaw == 4 {
         ip[6] ^= 0x40;
     }
@@ -171,7 +165,7 @@ fn check(packet: &Packet, expected: Verdict, routes: &[Route], found: &(Call, u3
     assert_eq!(*peer, u32::from(hop), "to {:#x}", packet.destination);
     assert_eq!(headers[..12], [2, 0, 0, 0, 1, hop, 2, 0, 0, 0, 2, hop]);
     assert_eq!(headers[22], packet.frame[22] - 1, "the TTL");
-    assert_eq!(checksum(&headers[14..34]), 0, "the checksum is right");
+    assert_eq!(finish(sum(&headers[14..34])), 0, "the checksum is right");
     let same = [12..22, 23..24, 26..34];
     assert!(same.into_iter().all(|range| headers[range.clone()] == packet.frame[range]));
 }

@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use spine_abi::frame_buffer::{Geometry, HEADER_BYTES, MAILBOX};
 use spine_abi::mailbox::{Reader, Word};
 use spine_abi::{Endpoint, Message, Nanos};
+use spine_headers::{ethernet, ipv4, udp};
 use spine_io::dma::{FrameBuffer, Grant, Start};
 use spine_io::runtime::Adapter;
 use spine_io::{
@@ -27,6 +29,7 @@ use spine_io::{
 };
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::{Loopback, Wire};
+use spine_packets::frames;
 use spine_video_extension::protocol::{
     BLIT, CONFIGURE, Colour, Counter, Format, REGION_BYTES, Stream, UNKNOWN_STREAM, counter_at,
 };
@@ -62,7 +65,7 @@ const STREAMS: [(u8, Format, u16, u16); 4] = [
 const PORT: u16 = 5004;
 const WHOLE_FRAME: u8 = 0x80;
 /// What is in front of RTP.
-const HEADERS: usize = 14 + 20 + 8;
+const HEADERS: usize = ethernet::BYTES + ipv4::BYTES + udp::BYTES;
 /// Packets of one input, at most: fewer than the wire holds.
 const PACKETS: usize = 64;
 /// The longest that the wire takes.
@@ -275,15 +278,9 @@ fn frame(what: u8, bytes: &[u8]) -> Option<Vec<u8>> {
         return (14..=LONGEST).contains(&bytes.len()).then(|| bytes.to_vec());
     }
     let bytes = &bytes[..bytes.len().min(LONGEST - HEADERS)];
-    let length = |more: usize| u16::try_from(bytes.len() + more).unwrap_or(u16::MAX).to_be_bytes();
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
-    frame.extend(length(28));
-    frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x9c, 0x40]);
-    frame.extend((PORT + u16::from(what) % 4).to_be_bytes());
-    frame.extend(length(8));
-    frame.extend([0, 0]);
-    frame.extend(bytes);
-    Some(frame)
+    let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 40_000);
+    let to = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), PORT + u16::from(what) % 4);
+    Some(frames::udp([[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]], [from, to], bytes))
 }
 
 /// Receives the packets of an input, and checks what came of them.

@@ -6,7 +6,7 @@ use core::borrow::{Borrow, BorrowMut};
 use core::net::Ipv4Addr;
 
 use crate::field::{get, header, set};
-use crate::{Error, checksum};
+use crate::{Error, checksum, in_u16};
 
 /// Bytes of the header without options.
 pub const BYTES: usize = 20;
@@ -272,8 +272,7 @@ impl Fields {
     /// The header, without options and with its checksum.
     #[inline]
     pub fn to_bytes(&self) -> [u8; BYTES] {
-        const HEADER: u16 = 20;
-        const _: () = assert!(HEADER as usize == BYTES);
+        const HEADER: u16 = in_u16(BYTES);
         let fragment = if self.keep_whole { KEEP_WHOLE } else { 0 };
         let mut bytes = [0; BYTES];
         set::<{ offset::VERSION }, _, _>(&mut bytes, [PLAIN]);

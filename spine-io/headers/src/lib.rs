@@ -53,3 +53,42 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// A length or a place in 16 bits, as packets say it. In a constant, one that does not fit does not compile.
+///
+/// # Panics
+/// It does not fit.
+#[inline(always)]
+pub const fn in_u16(bytes: usize) -> u16 {
+    assert!(bytes <= 0xffff, "what 16 bits can say");
+    let [low, high, ..] = bytes.to_le_bytes();
+    u16::from_le_bytes([low, high])
+}
+
+/// The same in 8 bits, as masks and requests say it.
+///
+/// # Panics
+/// It does not fit.
+#[inline(always)]
+pub const fn in_u8(bytes: usize) -> u8 {
+    assert!(bytes <= 0xff, "what 8 bits can say");
+    let [low, ..] = bytes.to_le_bytes();
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_the_same_in_fewer_bits() {
+        assert_eq!([in_u16(0), in_u16(0x1234), in_u16(0xffff)], [0, 0x1234, 0xffff]);
+        assert_eq!([in_u8(0), in_u8(0x12), in_u8(0xff)], [0, 0x12, 0xff]);
+    }
+
+    #[test]
+    #[should_panic(expected = "what 8 bits can say")]
+    fn what_does_not_fit_is_no_smaller_number() {
+        in_u8(0x100);
+    }
+}

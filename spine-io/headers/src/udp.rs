@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 
 use crate::field::{get, header, set};
-use crate::{Error, checksum};
+use crate::{Error, checksum, in_u16};
 
 /// Bytes of the header.
 pub const BYTES: usize = 8;
@@ -100,8 +100,7 @@ impl Fields {
     /// The header, without a checksum, as IPv4 allows.
     #[inline]
     pub fn to_bytes(&self) -> [u8; BYTES] {
-        const HEADER: u16 = 8;
-        const _: () = assert!(HEADER as usize == BYTES);
+        const HEADER: u16 = in_u16(BYTES);
         let length = self.payload.saturating_add(HEADER);
         let mut bytes = [0; BYTES];
         set::<{ offset::SOURCE_PORT }, _, _>(&mut bytes, self.source_port.to_be_bytes());

@@ -193,7 +193,7 @@ pub struct Step {
 }
 
 /// A packet shorter than its Ethernet header is no packet: no backend hands it to the wire.
-pub const ETHERNET_BYTES: u16 = spine_headers::ethernet::BYTES as u16;
+pub const ETHERNET_BYTES: u16 = spine_headers::in_u16(spine_headers::ethernet::BYTES);
 
 impl<N: Nic + ?Sized> Nic for Box<N> {
     fn name(&self) -> &str {

@@ -6,7 +6,7 @@
 use std::net::SocketAddrV4;
 
 use spine_headers::ethernet::{self, ether_type};
-use spine_headers::{ipv4, protocol, udp};
+use spine_headers::{in_u16, ipv4, protocol, udp};
 
 use super::peering::{FRAME_BYTES, Role};
 
@@ -105,7 +105,7 @@ impl RemoteAddress {
                     destination_port: to.port(),
                     payload: length,
                 };
-                let all = udp::BYTES as u16 + length;
+                let all = in_u16(udp::BYTES) + length;
                 // Never in fragments: a frame fits an ordinary MTU.
                 append(&ipv4::Fields::new(*from.ip(), *to.ip(), protocol::UDP, all).to_bytes());
                 append(&udp.to_bytes());

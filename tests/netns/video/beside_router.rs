@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use spine_headers::{ethernet, ipv4, udp};
 use spine_tests::flow::{self, Flow};
 use spine_tests::packet::{self, Port, Udp};
 use spine_tests::video::{Display, Receiver, Statistics, finish_sending, send, start_sending};
@@ -12,7 +13,7 @@ use spine_tests::{Topology, need_namespaces, need_programs};
 const ROUTER: &str = "10.9.1.1";
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 2, 2);
 /// Where the destination port is in a frame.
-const UDP_PORT: usize = 14 + 20 + 2;
+const UDP_PORT: usize = ethernet::BYTES + ipv4::BYTES + udp::offset::DESTINATION_PORT;
 
 /// Packets from the client to the server for some time.
 fn pass(net: &Topology, time: Duration) -> Flow {

@@ -1,5 +1,7 @@
 //! What a router with one next hop does to a packet: addresses, TTL, checksum.
 
+use spine_headers::{ethernet, ipv4};
+
 /// The two link-layer addresses that a forwarded packet gets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hop {
@@ -12,24 +14,15 @@ pub(crate) struct Hop {
 impl Hop {
     /// Makes `frame` ready to leave; false for what is not IPv4 or has come to the end of its life.
     pub(crate) fn apply(&self, frame: &mut [u8]) -> bool {
-        let Some((header, _)) = frame.split_first_chunk_mut::<34>() else {
-            return false;
-        };
-        if header[12..15] != [0x08, 0x00, 0x45] || header[22] <= 1 {
+        let Ok((mut ethernet, rest)) = ethernet::Header::split_mut(frame) else { return false };
+        let Ok((mut ip, _)) = ipv4::Header::split_mut(rest) else { return false };
+        let is_plain = ip.version_and_length() == ipv4::PLAIN;
+        if ethernet.ether_type() != ethernet::ether_type::IPV4 || !is_plain || ip.ttl() <= 1 {
             return false;
         }
-        header[..6].copy_from_slice(&self.destination);
-        header[6..12].copy_from_slice(&self.source);
-        // RFC 1624, equation 3: the word that holds the TTL shrinks by 0x0100.
-        let old = u16::from_be_bytes([header[22], header[23]]);
-        header[22] -= 1;
-        let new = u16::from_be_bytes([header[22], header[23]]);
-        let checksum = u16::from_be_bytes([header[24], header[25]]);
-        let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
-        let folded = (sum & 0xffff) + (sum >> 16);
-        let [_, _, high, low] = (folded + (folded >> 16)).to_be_bytes();
-        header[24] = !high;
-        header[25] = !low;
+        ethernet.set_destination(self.destination);
+        ethernet.set_source(self.source);
+        ip.take_hop();
         true
     }
 }

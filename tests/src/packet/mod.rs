@@ -3,7 +3,7 @@
 mod sys;
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,14 +13,11 @@ use nix::sys::socket::{
     sendmmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeSpec, TimeVal};
+use spine_headers::ethernet::{self, ether_type};
+use spine_headers::{ipv4, protocol, udp};
+use spine_packets::frames;
 
 use crate::namespace::Namespace;
-
-/// Bytes of an Ethernet header.
-pub const ETHERNET: usize = 14;
-
-/// The EtherType of IPv4.
-const IPV4: u16 = 0x0800;
 
 /// A packet socket on one interface: sends whole frames, receives the IPv4 ones that come in.
 #[derive(Debug)]
@@ -109,7 +106,7 @@ fn open(interface: &str) -> std::io::Result<OwnedFd> {
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 20_000))?;
     let index = nix::net::if_::if_nametoindex(interface)?;
-    sys::bind(socket.as_fd(), index, IPV4)?;
+    sys::bind(socket.as_fd(), index, ether_type::IPV4)?;
     Ok(socket)
 }
 
@@ -135,60 +132,52 @@ pub struct Udp<'a> {
 impl Udp<'_> {
     /// The frame. Ports are 9 (discard); the UDP checksum is left out, as RFC 768 allows.
     pub fn frame(&self) -> Vec<u8> {
-        let udp = u16::try_from(8 + self.payload.len()).expect("a payload below 64 KiB");
-        let mut ip = [0; 20];
-        ip[0] = 0x45;
-        ip[2..4].copy_from_slice(&(20 + udp).to_be_bytes());
-        ip[6] = if self.keep_whole { 0x40 } else { 0 };
-        ip[8] = self.ttl;
-        ip[9] = 17;
-        ip[12..16].copy_from_slice(&self.from.octets());
-        ip[16..20].copy_from_slice(&self.to.octets());
-        let sum = checksum(&ip);
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        let mut frame = Vec::with_capacity(ETHERNET + 28 + self.payload.len());
-        frame.extend_from_slice(&self.to_mac);
-        frame.extend_from_slice(&self.from_mac);
-        frame.extend_from_slice(&[0x08, 0x00]);
-        frame.extend_from_slice(&ip);
-        frame.extend_from_slice(&[0, 9, 0, 9]);
-        frame.extend_from_slice(&udp.to_be_bytes());
-        frame.extend_from_slice(&[0, 0]);
-        frame.extend_from_slice(self.payload);
+        const DISCARD: u16 = 9;
+        let ends = [self.from, self.to].map(|address| SocketAddrV4::new(address, DISCARD));
+        let mut frame = frames::udp([self.to_mac, self.from_mac], ends, self.payload);
+        let fields = ipv4::Fields {
+            ttl: self.ttl,
+            keep_whole: self.keep_whole,
+            ..ipv4::Fields::new(
+                self.from,
+                self.to,
+                protocol::UDP,
+                u16::try_from(udp::BYTES + self.payload.len()).expect("a payload below 64 KiB"),
+            )
+        };
+        frame[ethernet::BYTES..][..ipv4::BYTES].copy_from_slice(&fields.to_bytes());
         frame
     }
 }
 
-/// The Internet checksum (RFC 1071) of an even number of bytes.
-pub fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 =
-        bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let [_, _, high, low] = (folded + (folded >> 16)).to_be_bytes();
-    !u16::from_be_bytes([high, low])
+/// The IPv4 packet in a frame; `None` if it is not a whole one.
+pub fn ipv4(frame: &[u8]) -> Option<ipv4::Packet<'_>> {
+    ipv4::Packet::read(frame.get(ethernet::BYTES..)?).ok()
 }
 
-/// The IP packet in a frame, without what Ethernet padded it with; `None` if it is not a whole one.
+/// The bytes of the IP packet in a frame, without what Ethernet padded it with; `None` if it is not a
+/// whole one.
 pub fn ip_packet(frame: &[u8]) -> Option<&[u8]> {
-    let packet = frame.get(ETHERNET..)?;
-    let length = u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]);
-    packet.get(..usize::from(length))
+    let bytes = frame.get(ethernet::BYTES..)?;
+    let (header, _) = ipv4::Header::split(bytes).ok()?;
+    bytes.get(..usize::from(header.total_length()))
 }
 
 /// IPv4 source of a frame; `None` if it is too short.
 pub fn source(frame: &[u8]) -> Option<Ipv4Addr> {
-    let bytes: [u8; 4] = frame.get(ETHERNET + 12..ETHERNET + 16)?.try_into().ok()?;
-    Some(Ipv4Addr::from(bytes))
+    let (header, _) = ipv4::Header::split(frame.get(ethernet::BYTES..)?).ok()?;
+    Some(header.source())
 }
 
 /// Link-layer destination of a frame; `None` if it is too short.
 pub fn to_mac(frame: &[u8]) -> Option<[u8; 6]> {
-    frame.get(..6)?.try_into().ok()
+    let (header, _) = ethernet::Header::split(frame).ok()?;
+    Some(header.destination())
 }
 
 /// A stream's number in a packet that [`send_stream`] sent; `None` for any other packet.
 pub fn sequence(frame: &[u8]) -> Option<u32> {
-    let payload = frame.get(ETHERNET + 28..)?;
+    let payload = frame.get(ethernet::BYTES + ipv4::BYTES + udp::BYTES..)?;
     let (magic, rest) = payload.split_first_chunk::<4>()?;
     (magic == STREAM_MAGIC).then_some(u32::from_be_bytes(*rest.first_chunk()?))
 }
@@ -224,7 +213,7 @@ mod tests {
     #[test]
     fn a_made_packet_has_a_header_that_sums_to_nothing() {
         let frame = example().frame();
-        assert_eq!(checksum(&frame[ETHERNET..ETHERNET + 20]), 0);
+        assert!(ipv4(&frame).is_some_and(|packet| packet.has_right_checksum()));
         assert_eq!(source(&frame), Some(Ipv4Addr::new(10, 9, 1, 2)));
     }
 
@@ -233,7 +222,7 @@ mod tests {
         let mut frame = example().frame();
         let length = frame.len();
         frame.resize(60, 0xee);
-        assert_eq!(ip_packet(&frame), Some(&frame[ETHERNET..length]));
+        assert_eq!(ip_packet(&frame), Some(&frame[ethernet::BYTES..length]));
     }
 
     #[test]

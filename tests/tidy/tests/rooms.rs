@@ -48,3 +48,8 @@ fn spine_ring() {
 fn spine_video() {
     has_no_circle("apps/video");
 }
+
+#[test]
+fn spine_headers() {
+    has_no_circle("spine-io/headers");
+}

@@ -12,6 +12,8 @@ use spine_sdk::{Reason, Verdict};
 /// Bytes of the Ethernet header and of an IPv4 header without options.
 pub const HEADER_BYTES: usize = ethernet::BYTES + ipv4::BYTES;
 
+/// The first bytes of headers with options.
+const LEAST_OPTIONS: u8 = ipv4::PLAIN + 1;
 const MOST_OPTIONS: u8 = 0x4f;
 
 /// What the following steps need to know of a packet that may be forwarded.
@@ -44,7 +46,7 @@ pub fn classify(headers: &[u8; HEADER_BYTES], frame_length: usize) -> Result<Pac
     }
     match ip.version_and_length() {
         ipv4::PLAIN => {}
-        ipv4::PLAIN..=MOST_OPTIONS => return Err(Verdict::kernel(Reason::Options)),
+        LEAST_OPTIONS..=MOST_OPTIONS => return Err(Verdict::kernel(Reason::Options)),
         _ => return Err(Verdict::Drop(Reason::BadHeader)),
     }
     if !ip.has_right_checksum() {

@@ -3,17 +3,17 @@
 use core::net::Ipv4Addr;
 
 use spine_fib::NextHop;
-use spine_headers::{checksum, ethernet, ipv4, protocol, tcp, udp};
+use spine_headers::{checksum, ethernet, in_u8, in_u16, ipv4, protocol, tcp, udp};
 use spine_sdk::ChecksumRequest;
 
 use crate::classify::{HEADER_BYTES, Packet};
 
 /// Where the transport header starts.
-const TRANSPORT: u8 = HEADER_BYTES as u8;
-const ETHERNET: u16 = ethernet::BYTES as u16;
-const IPV4: u16 = ipv4::BYTES as u16;
-const UDP: u16 = udp::BYTES as u16;
-const TCP: u16 = tcp::BYTES as u16;
+const TRANSPORT: u8 = in_u8(HEADER_BYTES);
+const ETHERNET: u16 = in_u16(ethernet::BYTES);
+const IPV4: u16 = in_u16(ipv4::BYTES);
+const UDP: u16 = in_u16(udp::BYTES);
+const TCP: u16 = in_u16(tcp::BYTES);
 
 /// Takes one from the TTL, corrects the header checksum, and writes the link-layer addresses of the
 /// next hop. The TTL is not zero: [`classify`](crate::classify::classify) saw to that.
@@ -43,8 +43,8 @@ pub fn without_padding(packet: &Packet, frame_length: usize) -> u16 {
 #[inline(always)]
 pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumRequest> {
     let (offset, least) = match packet.protocol {
-        protocol::TCP => (tcp::offset::CHECKSUM as u8, TCP),
-        protocol::UDP => (udp::offset::CHECKSUM as u8, UDP),
+        protocol::TCP => (in_u8(tcp::offset::CHECKSUM), TCP),
+        protocol::UDP => (in_u8(udp::offset::CHECKSUM), UDP),
         _ => return None,
     };
     let length = packet.total_length.saturating_sub(IPV4);

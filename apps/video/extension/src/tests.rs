@@ -1,5 +1,8 @@
 //! Packets written by hand from RFC 3550 and RFC 4175, and what becomes of them.
 
+use std::net::SocketAddrV4;
+
+use spine_packets::frames;
 use spine_sdk::testing::{Call, Outcome, fresh, region, scratch, share};
 use spine_sdk::{Element, HandlerNumber};
 
@@ -95,19 +98,9 @@ impl Rtp {
         }
         rtp.extend(&self.data);
         rtp.extend(&self.padding);
-        let mut bytes = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
-        let length = |more: usize| u16::try_from(rtp.len() + more).unwrap().to_be_bytes();
-        bytes.extend([0x45, 0]);
-        bytes.extend(length(28));
-        bytes.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
-        bytes.extend(self.source);
-        bytes.extend(DESTINATION);
-        bytes.extend([0x9c, 0x40]);
-        bytes.extend(self.port.to_be_bytes());
-        bytes.extend(length(8));
-        bytes.extend([0, 0]);
-        bytes.extend(rtp);
-        bytes
+        let from = SocketAddrV4::new(self.source.into(), 40_000);
+        let to = SocketAddrV4::new(DESTINATION.into(), self.port);
+        frames::udp([[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]], [from, to], &rtp)
     }
 
     fn run(&self) -> Outcome {

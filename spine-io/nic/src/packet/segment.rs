@@ -10,11 +10,11 @@
 
 use spine_abi::verdict::ChecksumRequest;
 use spine_headers::tcp::flags::{CWR, FIN, PSH};
-use spine_headers::{checksum, ethernet, ipv4, protocol, tcp};
+use spine_headers::{checksum, ethernet, in_u8, ipv4, protocol, tcp};
 
 use crate::checksum::complete_checksum;
 
-const TCP_CHECKSUM: u8 = tcp::offset::CHECKSUM as u8;
+const TCP_CHECKSUM: u8 = in_u8(tcp::offset::CHECKSUM);
 
 /// A large packet on its way into pieces.
 #[derive(Debug)]

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use spine_headers::{ethernet, ipv4, protocol};
 use spine_nic::buffer::{Frame, FrameMemory, Pool};
 use spine_nic::{Nic, NicStatistics};
 
@@ -21,18 +23,14 @@ pub(crate) fn mac(station: u8) -> [u8; 6] {
 pub(crate) fn packet(from: [u8; 6], to: [u8; 6], bytes: usize, tag: u8) -> Vec<u8> {
     let mut packet: Vec<u8> =
         (0..=255).cycle().take(bytes).map(|at: u8| at.wrapping_mul(31) ^ tag).collect();
-    packet[0..6].copy_from_slice(&to);
-    packet[6..12].copy_from_slice(&from);
-    packet[12..14].copy_from_slice(&[0x08, 0x00]);
-    let length = u16::try_from(bytes - 14).unwrap().to_be_bytes();
-    packet[14..34].copy_from_slice(&[
-        0x45, 0, length[0], length[1], 0, tag, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 1,
-    ]);
-    let sum: u32 =
-        packet[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
-    packet[24..26].copy_from_slice(&checksum.to_be_bytes());
+    let ether_type = ethernet::ether_type::IPV4;
+    let ethernet = ethernet::Fields { destination: to, source: from, ether_type };
+    let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1));
+    let payload = u16::try_from(bytes - ethernet::BYTES - ipv4::BYTES).unwrap();
+    let fields = ipv4::Fields::new(from, to, protocol::UDP, payload);
+    let ip = ipv4::Fields { identification: tag.into(), keep_whole: false, ..fields };
+    packet[..ethernet::BYTES].copy_from_slice(&ethernet.to_bytes());
+    packet[ethernet::BYTES..][..ipv4::BYTES].copy_from_slice(&ip.to_bytes());
     packet
 }
 

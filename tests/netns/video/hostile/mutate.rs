@@ -5,10 +5,12 @@
 
 use std::ops::Range;
 
+use spine_headers::{ethernet, ipv4, udp};
+
 /// Where headers start: behind Ethernet, behind IPv4 without options, behind UDP, behind RTP without sources.
-const IP: usize = 14;
-const UDP: usize = IP + 20;
-pub(super) const RTP: usize = UDP + 8;
+const IP: usize = ethernet::BYTES;
+const UDP: usize = IP + ipv4::BYTES;
+pub(super) const RTP: usize = UDP + udp::BYTES;
 const PAYLOAD: usize = RTP + 12;
 /// The first line header, behind the upper half of the sequence number.
 const LINE: usize = PAYLOAD + 2;
@@ -117,8 +119,8 @@ impl Frame<'_> {
         let length =
             |from: usize| u16::try_from(self.bytes.len().saturating_sub(from)).unwrap_or(0);
         let (ip, udp) = (length(IP), length(UDP));
-        self.put(IP + 2, ip);
-        self.put(UDP + 4, udp);
+        self.put(IP + ipv4::offset::TOTAL_LENGTH, ip);
+        self.put(UDP + udp::offset::LENGTH, udp);
     }
 
     fn any_byte(&mut self, place: Range<usize>) {
@@ -199,7 +201,7 @@ impl Frame<'_> {
     /// Lengths of IP and UDP that do not fit.
     fn lengths(&mut self) {
         let value = self.random.edge();
-        let at = [IP + 2, UDP + 4][self.random.below(2)];
+        let at = [IP + ipv4::offset::TOTAL_LENGTH, UDP + udp::offset::LENGTH][self.random.below(2)];
         self.put(at, value);
     }
 
@@ -207,7 +209,7 @@ impl Frame<'_> {
     fn options(&mut self) {
         let words = self.random.below(11);
         if let Some(first) = self.bytes.get_mut(IP) {
-            *first = 0x45 + u8::try_from(words).unwrap_or(0);
+            *first = ipv4::PLAIN + u8::try_from(words).unwrap_or(0);
         }
         if self.random.below(2) == 0 {
             self.insert(UDP, &vec![1; 4 * words]);

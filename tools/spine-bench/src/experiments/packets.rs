@@ -1,9 +1,11 @@
 //! The reference trace: 1000 routes as in a table of 1998, and packets to each of them.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use spine_fib::layout::FIRST_GROUP;
 use spine_fib::lc_trie::Route;
+use spine_headers::{ethernet, ipv4, protocol};
 
 /// Groups of the routes, each with one next hop of the same number.
 const GROUPS: u16 = 16;
@@ -36,17 +38,14 @@ pub(super) fn to_each(routes: &[Route], bytes: usize) -> Arc<[Box<[u8]>]> {
 }
 
 fn packet(destination: u32, bytes: usize) -> Box<[u8]> {
-    let mut packet = vec![0; bytes.max(60)];
-    let total = u16::try_from(packet.len() - 14).unwrap_or(u16::MAX);
-    packet[12..14].copy_from_slice(&[8, 0]);
-    packet[14..26].copy_from_slice(&[0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 17, 0, 0]);
-    packet[16..18].copy_from_slice(&total.to_be_bytes());
-    packet[26..30].copy_from_slice(&[192, 0, 2, 1]);
-    packet[30..34].copy_from_slice(&destination.to_be_bytes());
-    let words = packet[14..34].chunks_exact(2);
-    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0);
-    packet[24..26].copy_from_slice(&checksum.to_be_bytes());
+    let bytes = bytes.max(ethernet::LEAST_BYTES);
+    let ether_type = ethernet::ether_type::IPV4;
+    let ethernet = ethernet::Fields { destination: [0; 6], source: [0; 6], ether_type };
+    let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::from_bits(destination));
+    let payload = u16::try_from(bytes - ethernet::BYTES - ipv4::BYTES).unwrap_or(u16::MAX);
+    let fields = ipv4::Fields::new(from, to, protocol::UDP, payload);
+    let ip = ipv4::Fields { identification: 1, ..fields };
+    let mut packet = [&ethernet.to_bytes()[..], &ip.to_bytes()].concat();
+    packet.resize(bytes, 0);
     packet.into()
 }

@@ -12,7 +12,7 @@
 use std::net::Ipv4Addr;
 
 use spine_headers::ethernet::{self, ether_type};
-use spine_headers::{ipv4, protocol};
+use spine_headers::{in_u8, in_u16, ipv4, protocol};
 
 /// Which header a field is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,7 @@ pub(super) enum Test {
 }
 
 const fn field(header: Header, offset: usize, bytes: u8) -> Field {
-    assert!(offset <= ipv4::MOST_BYTES, "a field of a header");
-    Field { header, offset: offset.to_le_bytes()[0], bytes }
+    Field { header, offset: in_u8(offset), bytes }
 }
 
 const DESTINATION_MAC: Field = field(Header::Link, ethernet::offset::DESTINATION, 6);
@@ -91,7 +90,7 @@ pub(super) fn tests(mac: [u8; 6], mtu: u32) -> Vec<Test> {
         Test::Is(ETHERTYPE, ether_type::IPV4.into()),
         Test::Is(VERSION_AND_LENGTH, ipv4::PLAIN.into()),
         // Zero says that the packet is longer than can be said.
-        Test::Above(TOTAL_LENGTH, ipv4::BYTES as u32 - 1),
+        Test::Above(TOTAL_LENGTH, u32::from(in_u16(ipv4::BYTES)) - 1),
         Test::Above(TTL, 1),
     ];
     let left = ROUTING_PROTOCOLS.into_iter().chain(CHECKSUMS_INSIDE);

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use spine_headers::ethernet;
+use spine_headers::{ethernet, in_u16};
 
 use super::claim::{Field, Header, Test, value};
 use crate::packet::FilterInstruction;
@@ -17,7 +17,7 @@ use crate::packet::code::{
 /// Where the kernel shows what is beside the packet (SKF_AD_OFF), and there, whether a VLAN tag was
 /// taken out of it (SKF_AD_VLAN_TAG_PRESENT).
 const TAGGED: u32 = 0xffff_f000 + 48;
-const ETHERNET: u32 = ethernet::BYTES as u32;
+const ETHERNET: u32 = in_u16(ethernet::BYTES) as u32;
 /// Nothing of the packet, and all of it.
 const NO: FilterInstruction = FilterInstruction { code: RETURN, jt: 0, jf: 0, k: 0 };
 const YES: FilterInstruction = FilterInstruction { code: RETURN, jt: 0, jf: 0, k: u32::MAX };

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use spine_headers::ethernet::{self, ether_type};
-use spine_headers::{ipv4, protocol, udp};
+use spine_headers::{in_u16, ipv4, protocol, udp};
 
 use super::{PortClaim, Steering, SteeringError, filter, show};
 use crate::packet::code::{
@@ -18,15 +18,15 @@ use crate::packet::code::{
 };
 use crate::packet::{FilterInstruction, PacketFilter};
 
-const ETHERTYPE: u32 = ethernet::offset::ETHER_TYPE as u32;
+const ETHERTYPE: u32 = in_u16(ethernet::offset::ETHER_TYPE) as u32;
 const IPV4: u32 = ether_type::IPV4 as u32;
-const PROTOCOL: u32 = (ethernet::BYTES + ipv4::offset::PROTOCOL) as u32;
+const PROTOCOL: u32 = in_u16(ethernet::BYTES + ipv4::offset::PROTOCOL) as u32;
 const UDP: u32 = protocol::UDP as u32;
-const FRAGMENT: u32 = (ethernet::BYTES + ipv4::offset::FRAGMENT) as u32;
+const FRAGMENT: u32 = in_u16(ethernet::BYTES + ipv4::offset::FRAGMENT) as u32;
 const IS_FRAGMENT: u32 = ipv4::IS_FRAGMENT as u32;
-const IP_HEADER: u32 = ethernet::BYTES as u32;
+const IP_HEADER: u32 = in_u16(ethernet::BYTES) as u32;
 /// The destination port behind the IP header, whose length is in the index.
-const PORT: u32 = (ethernet::BYTES + udp::offset::DESTINATION_PORT) as u32;
+const PORT: u32 = in_u16(ethernet::BYTES + udp::offset::DESTINATION_PORT) as u32;
 const WHOLE: u32 = 0x0004_0000;
 
 /// The most ports: jumps stay short.

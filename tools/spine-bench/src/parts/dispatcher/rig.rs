@@ -1,10 +1,12 @@
 //! Two adapters without a wire, the router extension on the first, and a table of 1000 routes.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use spine_abi::{Endpoint, Message, Verdict};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer};
+use spine_headers::{ethernet, ipv4, protocol};
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
 use spine_nic::buffer::FrameMemory;
@@ -52,17 +54,13 @@ pub(crate) fn packets() -> Vec<Box<[u8]>> {
 }
 
 fn packet(destination: u32) -> Box<[u8]> {
-    let mut packet = vec![0; 60];
-    packet[12..14].copy_from_slice(&[8, 0]);
-    let header: [u8; 12] = [0x45, 0, 0, 46, 0, 1, 0x40, 0, 64, 17, 0, 0];
-    packet[14..26].copy_from_slice(&header);
-    packet[26..30].copy_from_slice(&[192, 0, 2, 1]);
-    packet[30..34].copy_from_slice(&destination.to_be_bytes());
-    let words = packet[14..34].chunks_exact(2);
-    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0);
-    packet[24..26].copy_from_slice(&checksum.to_be_bytes());
+    let ether_type = ethernet::ether_type::IPV4;
+    let ethernet = ethernet::Fields { destination: [0; 6], source: [0; 6], ether_type };
+    let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::from_bits(destination));
+    let fields = ipv4::Fields::new(from, to, protocol::UDP, 26);
+    let ip = ipv4::Fields { identification: 1, ..fields };
+    let mut packet = [&ethernet.to_bytes()[..], &ip.to_bytes()].concat();
+    packet.resize(ethernet::LEAST_BYTES, 0);
     packet.into()
 }
 
