@@ -50,17 +50,18 @@ mod tests {
 
     #[test]
     fn manifests_up_to_the_workspace_are_watched_and_nothing_above() {
-        let outside = tempfile::tempdir().unwrap();
-        let root = outside.path().join("workspace");
+        let outside = std::env::temp_dir().join(format!("spine-watched-{}", std::process::id()));
+        let root = outside.join("workspace");
         let package = root.join("group/package");
         fs::create_dir_all(package.join("src")).unwrap();
         let files = ["Cargo.toml", "workspace/Cargo.toml", "workspace/Cargo.lock"];
         for file in files {
-            fs::write(outside.path().join(file), "").unwrap();
+            fs::write(outside.join(file), "").unwrap();
         }
         fs::write(package.join("Cargo.toml"), "").unwrap();
         let source = package.join("src/main.rs");
         let found = watched(&format!("/t/x.wasm: {}", source.display()));
+        fs::remove_dir_all(&outside).unwrap();
         let expected =
             [root.join("Cargo.lock"), root.join("Cargo.toml"), package.join("Cargo.toml"), source];
         assert!(found.iter().eq(expected.iter().collect::<BTreeSet<_>>()), "{found:?}");
