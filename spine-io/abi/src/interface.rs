@@ -6,6 +6,8 @@
 //! verdict that sends a packet somewhere needs the domain of that place, too: the adapter checks it
 //! against the domains in the image.
 
+use core::fmt;
+
 /// A set of domains, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Domains(pub u32);
@@ -100,6 +102,17 @@ impl Domains {
     /// The members, in the order of [`Domain::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Domain> {
         Domain::ALL.iter().copied().filter(move |domain| self.contains(*domain))
+    }
+}
+
+impl fmt::Display for Domains {
+    /// The names of the members: `core, net`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, domain) in self.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            f.write_str(domain.name())?;
+        }
+        Ok(())
     }
 }
 

@@ -38,11 +38,6 @@ pub(crate) fn find(domain: Domain, name: &str) -> Option<&'static Interface> {
     INTERFACES.iter().find(|interface| interface.domain == domain && interface.name == name)
 }
 
-/// The names in the set, for people: `core, net`.
-pub(crate) fn list(domains: Domains) -> String {
-    domains.iter().map(Domain::name).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +46,7 @@ mod tests {
     fn core_is_always_granted() {
         assert!(Policy::grant(Domains::default()).granted().contains(Domain::Core));
         assert_eq!(
-            list(Policy::grant(Domains::default().with(Domain::Net)).granted()),
+            Policy::grant(Domains::default().with(Domain::Net)).granted().to_string(),
             "core, net"
         );
     }

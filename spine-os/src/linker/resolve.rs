@@ -10,7 +10,7 @@ use spine_abi::limits::LINKS;
 use spine_abi::manifest::Manifest;
 use wasmparser::{FuncType, Import, ValType};
 
-use crate::domain::{Exports, Policy, find, list};
+use crate::domain::{Exports, Policy, find};
 use crate::linker::error::LinkError;
 use crate::linker::module::{Module, symbol};
 use crate::linker::name::printable;
@@ -27,7 +27,7 @@ pub(crate) fn domains(manifest: &Manifest<'_>, policy: &Policy) -> Result<Domain
         Some(refused) => Err(LinkError::DomainRefused {
             extension: printable(manifest.name()),
             domain: refused.name(),
-            granted: list(granted),
+            granted: granted.to_string(),
         }),
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn resolve<'e>(
 ) -> Result<Resolved<'e>, LinkError> {
     let tried = || {
         let exported = exports.granted().map(|name| format!("{name} (exported)"));
-        [list(granted)].into_iter().chain(exported).collect::<Vec<_>>().join(", ")
+        [granted.to_string()].into_iter().chain(exported).collect::<Vec<_>>().join(", ")
     };
     let mut resolved =
         Resolved { interfaces: Vec::new(), links: Vec::new(), declarations: Vec::new() };

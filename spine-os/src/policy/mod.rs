@@ -39,7 +39,6 @@ use thiserror::Error;
 pub use file::PolicyError;
 pub use limits::Limits;
 
-use crate::domain::list;
 use crate::signature::PublicKey;
 
 /// Who may load what: the grants of a policy file.
@@ -257,7 +256,7 @@ impl Policy {
                 user: asker.name.to_owned(),
                 interface: wish.interface.to_owned(),
                 extension: wish.extension.to_owned(),
-                domains: list(wish.domains.with(Domain::Core)),
+                domains: wish.domains.with(Domain::Core).to_string(),
             },
             |(_, refusal)| refusal,
         ))
@@ -283,7 +282,7 @@ impl Grant {
                 interface,
                 extension: wish.extension.to_owned(),
                 domain: domain.name(),
-                granted: list(granted),
+                granted: granted.to_string(),
                 line: self.line,
             };
             return Some((2, refusal));
