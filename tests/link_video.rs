@@ -5,9 +5,9 @@
 use std::error::Error;
 use std::path::Path;
 
+use spine_client::signature::SecretKey;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args_os().nth(1).ok_or("usage: link-video FILE")?;

@@ -15,7 +15,7 @@
 //! ```
 //! use spine_os::domain::Policy;
 //! use spine_os::linker::Linker;
-//! use spine_os::signature::SecretKey;
+//! use spine_client::signature::SecretKey;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
@@ -25,18 +25,7 @@
 //! # }
 //! ```
 
-pub mod client;
-pub mod daemon;
 pub mod domain;
-pub mod extension;
-pub mod fifo;
-pub mod hex;
 pub mod linker;
 pub mod loader;
-pub mod memory;
-pub mod pair_key;
-pub mod policy;
 pub mod probe;
-mod secret;
-pub mod signature;
-mod sys;

@@ -26,7 +26,7 @@ use wasm_encoder::{
     TypeSection, ValType,
 };
 
-use crate::memory::{Region, RegionError};
+use spine_client::memory::{Region, RegionError};
 
 /// The ways to spend a budget, by handler number from 1 on. The first is the ordinary one.
 pub const PROBES: [&str; PROBE_COUNT] = [
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::domain::Policy;
     use crate::linker::Linker;
-    use crate::signature::SecretKey;
+    use spine_client::signature::SecretKey;
     use std::collections::HashSet;
 
     #[test]

@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use spine_abi::interface::Domains;
+use spine_client::signature::SecretKey;
 use spine_os::domain::Policy;
 use spine_os::linker::{LinkError, Linker};
-use spine_os::signature::SecretKey;
 
 mod common;
 

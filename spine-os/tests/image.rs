@@ -3,9 +3,9 @@
 
 use spine_abi::image::Image;
 use spine_abi::interface::{Domain, Domains};
+use spine_client::signature::SecretKey;
 use spine_os::domain::Policy;
 use spine_os::linker::{ImageError, Linker, verify_image};
-use spine_os::signature::SecretKey;
 use wasmtime::{Engine, Instance, Store, Trap, Val};
 
 mod common;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use spine_abi::declaration::DomainDeclaration;
 use spine_abi::interface::{Domain, Domains};
+use spine_client::signature::SecretKey;
 use spine_os::domain::{Exports, Policy};
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 
 mod common;
 

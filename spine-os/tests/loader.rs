@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use spine_abi::interface::Domains;
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_os::domain::Policy;
 use spine_os::linker::{Linker, SignedImage};
 use spine_os::loader::{Adapter, AdapterError, LoadError, Loader};
-use spine_os::memory::Region;
-use spine_os::signature::SecretKey;
 
 mod common;
 

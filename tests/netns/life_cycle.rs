@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
+use spine_client::signature::SecretKey;
 use spine_fib::protocol::{FORWARD, SWAP, SWAPPED};
-use spine_os::signature::SecretKey;
 use spine_tests::iperf::{self, Direction, Tcp};
 use spine_tests::{Namespace, Router, Topology, need_namespaces, router};
 

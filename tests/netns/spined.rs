@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use spine_os::client::{Client, ClientError, Load};
+use spine_client::{Client, ClientError, Load};
 use spine_tests::daemon::{self, ANSWER, ASK, Daemon, echo, wait_until};
 use spine_tests::{Namespace, Topology, need_namespaces};
 
@@ -52,7 +52,8 @@ fn an_extension_built_with_the_sdk_is_loaded_asked_counted_and_unloaded() {
 
     let answer = daemon.ctl(&["send", &number, "2", "--text", "how many?", "--wait", "5"]);
     let answer = answer.expect_success("send").stdout;
-    let counted = answer.trim().strip_prefix("1 ").and_then(spine_os::hex::decode).expect("hex");
+    let counted =
+        answer.trim().strip_prefix("1 ").and_then(spine_client::hex::decode).expect("hex");
     assert_eq!(&counted[16..], b"how many?", "{answer}");
     let packets = u64::from_le_bytes(counted[..8].try_into().expect("eight bytes"));
     assert!(packets >= u64::from(ping.sent), "{packets} packets counted");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use nix::sys::signal::Signal;
-use spine_os::client::{ClaimChange, Load};
+use spine_client::{ClaimChange, Load};
 use spine_tests::daemon::{Daemon, echo, echo_at, wait_until};
 use spine_tests::{Running, Topology, need_namespaces};
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
-use spine_os::client::{ClientError, Event, Load};
-use spine_os::memory::Region;
+use spine_client::memory::Region;
+use spine_client::{ClientError, Event, Load};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo};
 use spine_tests::{Topology, need_namespaces};
 

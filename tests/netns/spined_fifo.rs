@@ -13,12 +13,12 @@ use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use spine_abi::fifo::{ASLEEP, GONE, Side, Word, slot};
 use spine_abi::limits::{HOST_FIFO, MESSAGE_BYTES};
-use spine_os::client::{Client, ClientError, Counts, Event, FifoInfo, Load, Means};
-use spine_os::daemon::file;
-use spine_os::daemon::protocol::{
+use spine_client::daemon::file;
+use spine_client::daemon::protocol::{
     Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer,
 };
-use spine_os::daemon::socket::{Connection, Packet, Received};
+use spine_client::daemon::socket::{Connection, Packet, Received};
+use spine_client::{Client, ClientError, Counts, Event, FifoInfo, Load, Means};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at, wait_until};
 use spine_tests::{Running, Topology, need_namespaces};
 

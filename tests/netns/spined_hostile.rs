@@ -6,9 +6,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use spine_os::client::Load;
-use spine_os::daemon::protocol::{Call, FromDaemon, Request, VERSION, encode, parse_answer};
-use spine_os::daemon::socket::{Connection, Received};
+use spine_client::Load;
+use spine_client::daemon::protocol::{Call, FromDaemon, Request, VERSION, encode, parse_answer};
+use spine_client::daemon::socket::{Connection, Received};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo};
 use spine_tests::{Topology, need_namespaces};
 

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use spine_os::client::Load;
+use spine_client::Load;
 use spine_tests::daemon::{Daemon, echo, wait_until};
 use spine_tests::{Namespace, Running, Topology, need_namespaces};
 

@@ -61,10 +61,8 @@ fn the_policy_says_who_is_linked_against_whose_domain() {
 
     // An exporter whose application ends takes even what another user keeps with it.
     let mut client = daemon.client();
-    let request = spine_os::client::Load {
-        interface: "client".to_owned(),
-        ..spine_os::client::Load::default()
-    };
+    let request =
+        spine_client::Load { interface: "client".to_owned(), ..spine_client::Load::default() };
     client.load(&request, &std::fs::read(&flows).expect("the module"), &[]).expect("loaded");
     load(Some(FRIEND), &heavy, "client").expect_success("heavy");
     drop(client);

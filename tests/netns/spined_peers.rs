@@ -6,8 +6,8 @@ use std::time::Duration;
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
-use spine_os::client::{Client, Load, PeerInfo};
-use spine_os::pair_key;
+use spine_client::pair_key;
+use spine_client::{Client, Load, PeerInfo};
 use spine_tests::daemon::{self, Daemon, wait_until};
 use spine_tests::{Topology, need_namespaces};
 
@@ -131,7 +131,7 @@ fn asked(daemon: &Daemon, user: Option<u32>, text: &str) -> Result<String, Strin
     if !ended.status.success() {
         return Err(ended.stderr);
     }
-    let line = ended.stdout.trim().strip_prefix("7 ").and_then(spine_os::hex::decode);
+    let line = ended.stdout.trim().strip_prefix("7 ").and_then(spine_client::hex::decode);
     Ok(String::from_utf8(line.expect("hexadecimal digits")).expect("text"))
 }
 

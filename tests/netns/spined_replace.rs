@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use spine_os::client::{Client, Load};
-use spine_os::memory::Region;
+use spine_client::memory::Region;
+use spine_client::{Client, Load};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo};
 use spine_tests::{Topology, need_namespaces};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spine_os::client::{Client, ClientError, Load};
+use spine_client::{Client, ClientError, Load};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at, wait_until};
 use spine_tests::{Held, Topology, need_namespaces};
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use spine_client::memory::Region;
 use spine_io::extension::Loaded;
 use spine_io::{LoadError, RegionSource};
-use spine_os::memory::Region;
 
 use crate::scene::{Scene, budget};
 use crate::suite;

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use spine_client::signature::SecretKey;
 use spine_fuzz::TARGETS;
 use spine_fuzz::mutate::drive;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 
 /// The video extension, linked, behind the linker's key.
 fn video() -> Vec<u8> {

@@ -18,7 +18,7 @@ use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
 use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine, RegionSource};
 use spine_nic::loopback::Wire;
-use spine_os::memory::Region;
+use spine_client::memory::Region;
 
 use crate::suite;
 use crate::wires::{SlowKernel, setups};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use spine_abi::frame_buffer::{Geometry, Rectangle};
+use spine_client::memory::Region;
 use spine_io::dma::{Acknowledgement, FrameBuffer, Grant, Start};
-use spine_os::memory::Region;
 
 /// Pixels each way.
 const SIZE: u32 = 64;

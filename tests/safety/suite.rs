@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
+use spine_client::signature::SecretKey;
 use spine_io::TrustedKey;
 use spine_os::domain::{Exports, Policy};
 use spine_os::linker::{LinkError, Linker};
-use spine_os::signature::SecretKey;
 
 /// Bytes of a packet that every handler sees, and writes back.
 pub(crate) const PREFIX: u16 = 64;

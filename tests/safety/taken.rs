@@ -9,8 +9,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use spine_abi::limits::STRIKES;
 use spine_abi::notice::Offence;
 use spine_abi::{HandlerNumber, Notice};
+use spine_client::memory::Region;
 use spine_io::{ExtensionId, RegionSource};
-use spine_os::memory::Region;
 
 use crate::scene::{Scene, budget};
 use crate::suite;

@@ -19,8 +19,8 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::{Loopback, Wire};
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::memory::Region;
-use spine_os::signature::SecretKey;
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_packets::frames;
 use spine_video_extension::convert;
 use spine_video_extension::protocol::{

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use spine_abi::HandlerNumber;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
-use spine_os::client::Client;
+use spine_client::Client;
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;

@@ -6,8 +6,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use spine_os::client::{Client, Load};
-use spine_os::memory::Region;
+use spine_client::memory::Region;
+use spine_client::{Client, Load};
 
 /// The extension, built with this program.
 static EXTENSION: &[u8] = include_bytes!(env!("SPINE_PORTS_EXTENSION"));

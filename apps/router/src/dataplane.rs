@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use spine_client::memory::{Region, RegionError};
 use spine_fib::protocol::FORWARD;
 use spine_io::lanai::{Card, Live, Speed};
 use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey};
@@ -19,7 +20,7 @@ use spine_nic::layer::capture::{Capture, CaptureOptions, wall_clock};
 use spine_nic::open::{self, Backend, OpenError, PortClaim, Ports, Steering, SteeringError};
 use spine_nic::punt::KernelPort;
 use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
-use spine_os::memory::{Region, RegionError};
+use spine_client::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
 use self::handles::{Handle, SteeringHandle};

@@ -1,7 +1,7 @@
 //! The adapter's half of the router, built with this crate and embedded in it.
 //!
 //! It was built by the same build as the host's half, so it needs no author's signature; what comes
-//! from a file does ([`spine_os::extension`]). Either way the linker validates it.
+//! from a file does ([`spine_client::extension`]). Either way the linker validates it.
 
 /// The module, as WebAssembly.
 pub static MODULE: &[u8] = include_bytes!(env!("SPINE_ROUTER_EXTENSION"));

@@ -1,7 +1,7 @@
 //! The table's region as the writer of the table sees it.
 
+use spine_client::memory::Region;
 use spine_fib::{Load, Store};
-use spine_os::memory::Region;
 
 /// A region large enough for the table.
 #[derive(Debug)]

@@ -19,8 +19,6 @@ use spine_nic::open::{self, Backend, FrameCount, Interface, OpenError};
 use spine_nic::xdp::attach::AttachError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::memory::Region;
-use spine_os::signature::{PublicKey, SecretKey};
 use std::os::fd::AsFd;
 
 pub use self::failure::Failure;
@@ -190,7 +188,7 @@ fn module(options: &Options, layout: Layout) -> Result<Cow<'static, [u8]>, Failu
         Some(keys) => PublicKey::from_file(keys)?,
         None => Vec::new(),
     };
-    Ok(spine_os::extension::load_file(path, &trusted)?.into())
+    Ok(spine_client::extension::load_file(path, &trusted)?.into())
 }
 
 /// Links the extension, and the probe of what a budget takes.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use spine_abi::frame_buffer::{self, Geometry, counter, slot};
-use spine_os::memory::{Region, RegionError};
+use spine_client::memory::{Region, RegionError};
 
 use crate::format::Size;
 use crate::present::Picture;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use spine_client::signature::SecretKey;
 use spine_io::TrustedKey;
 use spine_nic::open::OpenError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 use spine_video_extension::protocol::Counter;
 
 use crate::backend::{self, Backend, BackendError};
@@ -54,7 +54,7 @@ pub enum Failure {
     Listen(#[from] ListenError),
     /// A key.
     #[error(transparent)]
-    Key(#[from] spine_os::signature::KeyError),
+    Key(#[from] spine_client::signature::KeyError),
     /// The extension is refused.
     #[error("the extension is refused: {0}")]
     Link(#[from] spine_os::linker::LinkError),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 use spine_abi::frame_buffer::{Geometry, Rectangle};
+use spine_client::memory::{Region, RegionError};
 use spine_io::dma::{FrameBuffer, Grant, GrantError, Start};
-use spine_os::memory::{Region, RegionError};
 
 use crate::backend::Backend;
 use crate::format::Size;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU32;
 use memmap2::{MmapOptions, MmapRaw};
 use spine_abi::frame_buffer::{self, Geometry};
 use spine_abi::mailbox::Reader;
-use spine_os::memory::Region;
+use spine_client::memory::Region;
 
 /// Sets a socket option whose value is a plain structure of the C library's.
 fn set<T: Copy>(socket: impl AsFd, level: i32, option: i32, value: &T) -> io::Result<()> {

@@ -15,7 +15,7 @@ pub mod video;
 
 // A file of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
 #[rustfmt::skip]
-#[path = "../../../spine-os/src/daemon/protocol.rs"]
+#[path = "../../../spine-os/client/src/daemon/protocol.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]
 mod protocol;
 

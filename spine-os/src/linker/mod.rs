@@ -30,10 +30,10 @@ use spine_abi::limits::IMAGE_BYTES;
 use spine_abi::manifest::{Manifest, SECTION};
 
 use crate::domain::{Exports, Policy};
-use crate::signature::{PublicKey, SecretKey};
 use compile::Compiler;
 pub use error::LinkError;
 use module::Module;
+use spine_client::signature::{PublicKey, SecretKey};
 
 /// Links extensions under one policy, and signs them with one key.
 pub struct Linker {

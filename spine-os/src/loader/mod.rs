@@ -8,7 +8,7 @@ use std::error::Error;
 use thiserror::Error;
 
 use crate::linker::{LinkError, Linker, SignedImage};
-use crate::memory::Region;
+use spine_client::memory::Region;
 
 /// What an adapter answers when it does not do what was asked.
 pub type AdapterError = Box<dyn Error + Send + Sync>;

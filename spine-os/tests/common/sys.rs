@@ -1,8 +1,8 @@
 //! The adapter's part: from an image to a module that runs. The tests' only unsafe code.
 #![allow(unsafe_code, reason = "wasmtime cannot know who made the machine code")]
 
+use spine_client::signature::PublicKey;
 use spine_os::linker::{SignedImage, verify_image};
-use spine_os::signature::PublicKey;
 use wasmtime::{Engine, Module};
 
 /// The module in an image, after its signature was checked.

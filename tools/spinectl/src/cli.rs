@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use ipnet::Ipv4Net;
-use spine_os::client::ExtensionNumber;
-use spine_os::daemon::socket_path;
+use spine_client::ExtensionNumber;
+use spine_client::daemon::socket_path;
 
 /// Loads, replaces and watches extensions on the adapters of a running spined.
 ///
@@ -235,7 +235,7 @@ fn target(text: &str) -> Result<Target, String> {
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 fn bytes(text: &str) -> Result<Bytes, String> {
-    spine_os::hex::decode(text)
+    spine_client::hex::decode(text)
         .map(Bytes)
         .ok_or_else(|| "pairs of hexadecimal digits, such as 00ff".to_owned())
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory as _;
-use spine_os::client::{
-    AdapterStatistics, ClaimChange, Client, ClientError, Event, ExtensionNumber, Load, TAKEN,
+use spine_client::memory::{Region, RegionError};
+use spine_client::pair_key;
+use spine_client::relay::TAKEN;
+use spine_client::signature::{KeyError, signature_path};
+use spine_client::{
+    AdapterStatistics, ClaimChange, Client, ClientError, Event, ExtensionNumber, Load,
 };
-use spine_os::memory::{Region, RegionError};
-use spine_os::pair_key;
-use spine_os::policy::{Policy, PolicyError};
-use spine_os::signature::{KeyError, signature_path};
+use spine_policy::{Policy, PolicyError};
 
 use crate::cli::{ClaimOptions, Command, LoadOptions, Options, PolicyCommand, Target};
 use crate::{print, top};
@@ -206,7 +207,7 @@ fn answers(
 fn print_event(event: Option<Event>, ours: ExtensionNumber) -> Result<bool, Failure> {
     match event {
         Some(Event::Message { extension, handler, arguments }) if extension == ours => {
-            print::line(&format!("{handler} {}", spine_os::hex::encode(&arguments)))?;
+            print::line(&format!("{handler} {}", spine_client::hex::encode(&arguments)))?;
             io::stdout().flush()?;
             Ok(true)
         }

@@ -1,6 +1,6 @@
 //! `spinectl`: the command line of a running `spined`.
 //!
-//! Each command is a call or two of the communication library ([`spine_os::client`]), which is all that
+//! Each command is a call or two of the communication library ([`spine_client`]), which is all that
 //! any other application has, too: nothing here can do what a program of the same user could not.
 
 mod cli;

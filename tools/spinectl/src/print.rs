@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde::Serialize;
-use spine_os::client::{AdapterInfo, AdapterStatistics, ExtensionInfo, PeerInfo};
+use spine_client::{AdapterInfo, AdapterStatistics, ExtensionInfo, PeerInfo};
 
 use crate::commands::Failure;
 

@@ -13,7 +13,7 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Style, Stylize as _};
 use ratatui::text::Line;
 use ratatui::widgets::{Row, Table};
-use spine_os::client::{AdapterStatistics, Client, ExtensionInfo};
+use spine_client::{AdapterStatistics, Client, ExtensionInfo};
 
 use crate::commands::Failure;
 use crate::print;

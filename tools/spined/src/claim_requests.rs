@@ -6,8 +6,8 @@
 
 use ipnet::Ipv4Net;
 use spine_abi::interface::Domain;
-use spine_os::daemon::protocol::{Answer, Claim, ClaimChange, ExtensionNumber};
-use spine_os::policy::{Asker, Limits, Wish};
+use spine_client::daemon::protocol::{Answer, Claim, ClaimChange, ExtensionNumber};
+use spine_policy::{Asker, Limits, Wish};
 
 use crate::claims::{ADDRESSES, Claims};
 use crate::clients::Who;

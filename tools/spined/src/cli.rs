@@ -10,7 +10,7 @@ use clap::Parser;
 use serde::Deserialize;
 use spine_abi::limits::ADAPTERS;
 use spine_nic::open::{Modes, UnknownMode};
-use spine_os::daemon::SOCKET;
+use spine_client::daemon::SOCKET;
 
 use crate::peers::{Configured, config};
 

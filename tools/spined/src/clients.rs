@@ -12,9 +12,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::Serialize;
+use spine_client::daemon::protocol::encode;
+use spine_client::daemon::socket::{Connection, Peer};
 use spine_io::FifoId;
-use spine_os::daemon::protocol::encode;
-use spine_os::daemon::socket::{Connection, Peer};
 
 /// The number of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::{HandlerNumber, Notice};
+use spine_client::daemon::protocol::{ExtensionInfo, ExtensionNumber};
+use spine_client::signature::PublicKey;
 use spine_io::ExtensionId;
 use spine_io::stats::Mail;
-use spine_os::daemon::protocol::{ExtensionInfo, ExtensionNumber};
-use spine_os::policy::Limits;
-use spine_os::signature::PublicKey;
+use spine_policy::Limits;
 
 use crate::claims::Claims;
 use crate::clients::ClientId;

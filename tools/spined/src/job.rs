@@ -16,14 +16,14 @@ use spine_abi::image::Image;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::{FUEL_PER_MESSAGE, PAGE_BYTES};
 use spine_abi::manifest::Manifest;
+use spine_client::daemon::file;
+use spine_client::daemon::protocol::ExtensionNumber;
+use spine_client::signature::{PublicKey, SecretKey, verify_author};
 use spine_io::extension::Loaded;
 use spine_io::{Budget, Machine, RegionSource};
-use spine_os::daemon::file;
-use spine_os::daemon::protocol::ExtensionNumber;
 use spine_os::domain::{self, Exports};
 use spine_os::linker::{UnsignedImage, imported_domains, manifest_of};
-use spine_os::policy::{Asker, Limits, Policy, Wish};
-use spine_os::signature::{PublicKey, SecretKey, verify_author};
+use spine_policy::{Asker, Limits, Policy, Wish};
 
 use crate::claims::Claims;
 use crate::clients::{ClientId, Who};
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd as _;
 
-    use spine_os::daemon::socket::{Connection, Peer};
+    use spine_client::daemon::socket::{Connection, Peer};
 
     fn order(clients: &mut crate::clients::Clients, call: u64) -> Order {
         let (ours, theirs) = Connection::pair().expect("a pair");

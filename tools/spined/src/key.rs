@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use spine_os::signature::{KeyError, SecretKey};
+use spine_client::signature::{KeyError, SecretKey};
 
 /// Reads the key, or makes one where there is no file.
 ///

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use spine_os::daemon::socket::Connection;
+use spine_client::daemon::socket::Connection;
 
 /// A socket that listens, and is removed in the end.
 #[derive(Debug)]

@@ -15,10 +15,10 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spine_abi::Notice;
 use spine_abi::notice::Offence;
+use spine_client::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
+use spine_client::daemon::socket::{Connection, Received};
 use spine_io::ExtensionId;
-use spine_os::daemon::protocol::{Answer, ExtensionNumber, FromDaemon, parse};
-use spine_os::daemon::socket::{Connection, Received};
-use spine_os::policy::Policy;
+use spine_policy::Policy;
 
 use crate::asks::{Asks, Caller, PATIENCE};
 use crate::clients::{ClientId, Clients};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_io::TrustedKey;
-use spine_os::policy::Policy;
+use spine_policy::Policy;
 
 use crate::asks::Asks;
 use crate::cli::{Configuration, Misuse, Options};
@@ -36,9 +36,9 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Misuse(#[from] Misuse),
     #[error(transparent)]
-    Policy(#[from] spine_os::policy::PolicyError),
+    Policy(#[from] spine_policy::PolicyError),
     #[error(transparent)]
-    Key(#[from] spine_os::signature::KeyError),
+    Key(#[from] spine_client::signature::KeyError),
     #[error(transparent)]
     Engine(#[from] spine_os::linker::LinkError),
     #[error(transparent)]

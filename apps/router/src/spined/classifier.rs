@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use ipnet::Ipv4Net;
-use spine_os::client::{ClaimChange, Client, ExtensionNumber};
+use spine_client::{ClaimChange, Client, ExtensionNumber};
 
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::state::IfIndex;

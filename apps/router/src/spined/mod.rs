@@ -20,11 +20,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use spine_abi::{Endpoint, Message};
-use spine_fib::protocol::{FORWARD, SWAPPED};
-use spine_os::client::{
+use spine_client::memory::Region;
+use spine_client::{
     AdapterInfo, AdapterStatistics as Counted, Client, ClientError, ExtensionNumber, Load,
 };
-use spine_os::memory::Region;
+use spine_fib::protocol::{FORWARD, SWAPPED};
 
 use self::classifier::{Told, Wire};
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spine_abi::Reason;
-use spine_os::client::AdapterStatistics as Counted;
+use spine_client::AdapterStatistics as Counted;
 
 use crate::adapters::AdapterStatistics;
 

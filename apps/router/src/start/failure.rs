@@ -1,7 +1,7 @@
 //! Why there is no router, or none any more.
 
 use spine_nic::netlink::socket::NetlinkError;
-use spine_os::memory::RegionError;
+use spine_client::memory::RegionError;
 
 use crate::cli::Misuse;
 use crate::dataplane::DataPathError;
@@ -28,10 +28,10 @@ pub enum Failure {
     Netlink(#[from] NetlinkError),
     /// The extension in a file.
     #[error(transparent)]
-    Extension(#[from] spine_os::extension::ExtensionError),
+    Extension(#[from] spine_client::extension::ExtensionError),
     /// A key.
     #[error(transparent)]
-    Key(#[from] spine_os::signature::KeyError),
+    Key(#[from] spine_client::signature::KeyError),
     /// The extension is refused.
     #[error("the extension is refused: {0}")]
     Link(#[from] spine_os::linker::LinkError),

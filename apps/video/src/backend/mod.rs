@@ -28,7 +28,7 @@ use spine_nic::open::{
 };
 use spine_nic::xdp::{XdpError, queues};
 use spine_os::linker::Linker;
-use spine_os::memory::{Region, RegionError};
+use spine_client::memory::{Region, RegionError};
 use spine_video_extension::protocol::{self, Counter};
 use spine_xdp_progs::Counter as Classified;
 

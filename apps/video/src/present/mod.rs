@@ -4,7 +4,7 @@ pub mod overlay;
 pub mod shared;
 pub mod window;
 
-use spine_os::memory::Region;
+use spine_client::memory::Region;
 
 use crate::format::Size;
 

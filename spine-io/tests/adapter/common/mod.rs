@@ -15,7 +15,6 @@ use spine_nic::loopback::{Loopback, Wire};
 use spine_nic::punt::KernelPort;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 
 /// The handler of packets.
 pub(crate) const PACKET: HandlerNumber = HandlerNumber(1);

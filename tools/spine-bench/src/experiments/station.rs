@@ -20,8 +20,8 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::memory::Region;
-use spine_os::signature::SecretKey;
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_router::extension::LC_TRIE;
 use spine_router::region::TableRegion;
 

@@ -22,7 +22,6 @@ use spine_nic::loopback::{Generator, Loopback};
 use spine_os::domain::{Exports, Policy};
 use spine_os::linker::Linker;
 use spine_os::probe;
-use spine_os::signature::SecretKey;
 
 /// Times calls between extensions.
 #[derive(Args)]
@@ -148,7 +147,7 @@ fn round(adapter: &mut Adapter, messages: usize) -> f64 {
 }
 
 /// Nanoseconds for a unit of plain instructions.
-fn unit(machine: &Machine, image: &[u8], region: &spine_os::memory::Region) -> f64 {
+fn unit(machine: &Machine, image: &[u8], region: &spine_client::memory::Region) -> f64 {
     let file = region.file().try_clone().expect("a descriptor").into();
     let region = RegionSource { file, bytes: region.len() };
     let message = BUDGETS * FUEL_PER_MESSAGE;

@@ -16,9 +16,7 @@ use spine_io::{AdapterSetup, Budget, FifoId, Machine, TrustedKey};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Loopback;
 use spine_os::domain::Policy;
-use spine_os::fifo::{Counts, End, HostEnd, SendError, Side};
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
 
 /// Latency and rate of messages between host and adapter.
 #[derive(Args)]
@@ -211,7 +209,7 @@ impl Bench {
 }
 
 fn spine_ring_end() -> (End, HostEnd) {
-    let (host, fds) = spine_os::fifo::create(CAPACITY).expect("a FIFO");
+    let (host, fds) = spine_client::fifo::create(CAPACITY).expect("a FIFO");
     (End::open(Side::Adapter, fds).expect("the adapter's end"), host)
 }
 

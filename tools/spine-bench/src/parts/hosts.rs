@@ -16,7 +16,7 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Loopback;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::signature::SecretKey;
+use spine_client::signature::SecretKey;
 use spine_remote::{PairKey, RemoteAddress, RemoteSetup};
 
 const HANDLER: HandlerNumber = HandlerNumber(2);

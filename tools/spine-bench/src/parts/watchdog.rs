@@ -19,7 +19,6 @@ use spine_nic::loopback::{Generator, Loopback};
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
 use spine_os::probe::{self, BudgetTimes, PROBES};
-use spine_os::signature::SecretKey;
 
 /// Times stops and budgets.
 #[derive(Args)]

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spine_abi::interface::Domains;
 use spine_abi::limits::IMAGE_BYTES;
-use spine_os::daemon::file;
+use spine_client::daemon::file;
 use spine_os::domain::Exports;
 
 use super::{COMMAND, NOBODY, exit};

@@ -4,8 +4,8 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use spine_os::daemon::protocol::PEERS;
-use spine_os::pair_key;
+use spine_client::daemon::protocol::PEERS;
+use spine_client::pair_key;
 use spine_remote::PairKey;
 use toml::Spanned;
 
@@ -131,7 +131,7 @@ fn address(
 /// Six bytes of a single machine, as `02:00:00:00:00:01`.
 pub(super) fn link_address(text: &str) -> Option<[u8; 6]> {
     let bytes = text.split(':').map(|digits| {
-        let one = spine_os::hex::decode(digits)?;
+        let one = spine_client::hex::decode(digits)?;
         <[u8; 1]>::try_from(one).ok().map(|[byte]| byte)
     });
     let bytes: [u8; 6] = bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()?;

@@ -6,9 +6,9 @@
 use std::os::fd::OwnedFd;
 
 use spine_abi::HandlerNumber;
+use spine_client::daemon::protocol::{Answer, ExtensionNumber};
 use spine_io::stats::Mail;
 use spine_io::{AdapterHandle, ExtensionId};
-use spine_os::daemon::protocol::{Answer, ExtensionNumber};
 
 use super::fifo::Opened;
 use crate::asks::Caller;

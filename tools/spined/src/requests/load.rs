@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use spine_abi::interface::{Domain, Domains};
-use spine_os::daemon::protocol::Load;
+use spine_client::daemon::protocol::Load;
 
 use crate::asks::Caller;
 use crate::claims::Claims;

@@ -11,7 +11,7 @@ use spine_io::runtime::Statistics;
 use spine_io::stats::Mail;
 use spine_io::{ExtensionId, LoadError};
 use spine_nic::open::Steering as _;
-use spine_os::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
+use spine_client::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
 use spine_remote::PeeringStatistics;
 
 use crate::asks::Caller;

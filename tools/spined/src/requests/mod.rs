@@ -20,8 +20,8 @@ mod replace;
 
 use std::os::fd::OwnedFd;
 
+use spine_client::daemon::protocol::{Answer, Call, ExtensionNumber, Request, VERSION};
 use spine_io::AdapterHandle;
-use spine_os::daemon::protocol::{Answer, Call, ExtensionNumber, Request, VERSION};
 
 use crate::asks::Caller;
 use crate::clients::{ClientId, Who};

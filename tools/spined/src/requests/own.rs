@@ -1,7 +1,7 @@
 //! Commanding an extension that is there: hearing it, and ending it.
 
+use spine_client::daemon::protocol::{Answer, ExtensionNumber};
 use spine_io::{ExtensionId, FifoId, LoadError};
-use spine_os::daemon::protocol::{Answer, ExtensionNumber};
 
 use super::fifo::Opened;
 use crate::asks::Caller;

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use spine_client::daemon::protocol::{Answer, ExtensionNumber};
 use spine_io::stats::Mail;
-use spine_os::daemon::protocol::{Answer, ExtensionNumber};
 
 use super::load::first;
 use crate::asks::Caller;

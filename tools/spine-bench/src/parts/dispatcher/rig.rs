@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use spine_abi::{Endpoint, Message, Verdict};
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer};
 use spine_headers::{ethernet, ipv4, protocol};
@@ -13,8 +15,6 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_os::memory::Region;
-use spine_os::signature::SecretKey;
 use spine_router::region::TableRegion;
 use spine_router_extension::settings::Settings;
 

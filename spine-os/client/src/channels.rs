@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use spine_abi::{Endpoint, HandlerNumber, Message, Notice};
 use spine_ring::SendError;
 
-use super::{ClientError, Event};
 use crate::daemon::protocol::{ExtensionInfo, ExtensionNumber, FIFO_DESCRIPTORS};
 use crate::fifo::{Closed, Counts, Fds, HostEnd};
+use crate::{ClientError, Event};
 
 /// How long a sender waits for room: what an adapter that is awake needs to make some, many times over.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ struct Known {
 
 /// All FIFOs of a client.
 #[derive(Default)]
-pub(super) struct Channels {
+pub(crate) struct Channels {
     all: Vec<Channel>,
     known: HashMap<ExtensionNumber, Known>,
     /// What FIFOs that were closed had done.
@@ -55,7 +55,7 @@ impl Channels {
     ///
     /// # Errors
     /// [`ClientError`]: no FIFO leads to it, or what came is none.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         extension: &ExtensionInfo,
         beside: Vec<OwnedFd>,
@@ -106,7 +106,7 @@ impl Channels {
     }
 
     /// Takes in what another version of an extension has, if this client hears it.
-    pub(super) fn update(&mut self, extension: &ExtensionInfo) {
+    pub(crate) fn update(&mut self, extension: &ExtensionInfo) {
         if let Some(known) = self.known.get_mut(&extension.number) {
             known.name.clone_from(&extension.name);
             known.handlers.clone_from(&extension.handlers);
@@ -114,12 +114,12 @@ impl Channels {
     }
 
     /// Whether an extension is known, and has this handler, as far as is known here.
-    pub(super) fn has(&self, extension: ExtensionNumber, handler: u16) -> bool {
+    pub(crate) fn has(&self, extension: ExtensionNumber, handler: u16) -> bool {
         self.known.get(&extension).is_some_and(|known| known.handlers.contains(&handler))
     }
 
     /// The sentence for a handler that an extension does not have.
-    pub(super) fn lacks(&self, extension: ExtensionNumber, handler: u16) -> String {
+    pub(crate) fn lacks(&self, extension: ExtensionNumber, handler: u16) -> String {
         let (name, handlers) = match self.known.get(&extension) {
             Some(known) => (known.name.as_str(), known.handlers.as_slice()),
             None => ("?", &[][..]),
@@ -131,7 +131,7 @@ impl Channels {
     ///
     /// # Errors
     /// [`ClientError::Full`], [`ClientError::Fifo`], [`ClientError::HungUp`].
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         extension: ExtensionNumber,
         handler: u16,
@@ -146,7 +146,7 @@ impl Channels {
             let Some(channel) = self.all.get_mut(known.channel) else { return Ok(()) };
             match channel.end.send(&message) {
                 Ok(()) => return Ok(()),
-                Err(SendError::Full) if start.elapsed() < super::wait::MOMENT => {
+                Err(SendError::Full) if start.elapsed() < crate::wait::MOMENT => {
                     std::hint::spin_loop()
                 }
                 Err(SendError::Full) if start.elapsed() < PATIENCE => std::thread::sleep(MOMENT),
@@ -158,7 +158,7 @@ impl Channels {
     }
 
     /// Takes what is in the FIFOs; never waits, and makes no system call.
-    pub(super) fn collect(&mut self, mut into: impl FnMut(Event)) {
+    pub(crate) fn collect(&mut self, mut into: impl FnMut(Event)) {
         for channel in &mut self.all {
             while let Some(message) = channel.end.try_receive() {
                 if let Some(event) = channel.read(&message, &mut self.known) {
@@ -169,24 +169,24 @@ impl Channels {
     }
 
     /// Forgets an extension: true if it was known. What is still read from it is nobody's.
-    pub(super) fn forget(&mut self, extension: ExtensionNumber) -> bool {
+    pub(crate) fn forget(&mut self, extension: ExtensionNumber) -> bool {
         self.known.remove(&extension).is_some()
     }
 
     /// Says that this client is about to wait. It must [collect](Self::collect) once more after this.
-    pub(super) fn doze(&mut self) {
+    pub(crate) fn doze(&mut self) {
         self.open_channels().for_each(|channel| channel.end.doze());
     }
 
     /// What becomes readable when something comes, or an adapter has gone; each with a number that is above
     /// zero and not used again for another.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         let open = self.all.iter().filter(|channel| channel.end.state().is_ok());
         open.map(|channel| (channel.number, channel.end.as_fd()))
     }
 
     /// Says that this client is awake; `heard` says which of the [descriptors](Self::descriptors) were readable.
-    pub(super) fn wake(&mut self, heard: &[bool]) {
+    pub(crate) fn wake(&mut self, heard: &[bool]) {
         let mut heard = heard.iter().copied().chain(std::iter::repeat(false));
         for channel in self.open_channels() {
             channel.end.wake(heard.next().unwrap_or(false));
@@ -194,7 +194,7 @@ impl Channels {
     }
 
     /// Why an adapter talks no more with this client, told once for each.
-    pub(super) fn newly_closed(&mut self) -> Option<ClientError> {
+    pub(crate) fn newly_closed(&mut self) -> Option<ClientError> {
         self.all.iter_mut().find_map(|channel| {
             let why = channel.end.state().err()?;
             (!std::mem::replace(&mut channel.told, true)).then(|| channel.closed(why))
@@ -206,7 +206,7 @@ impl Channels {
     }
 
     /// What this client's ends have done.
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.all.iter().fold(self.past, |all, channel| sum(all, channel.end.counts()))
     }
 }

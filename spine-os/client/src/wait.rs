@@ -5,10 +5,10 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::{Client, ClientError};
+use crate::{Client, ClientError};
 
 /// How long a client looks for messages before it sleeps: the time in which an adapter that is awake answers.
-pub(super) const MOMENT: Duration = Duration::from_micros(20);
+pub(crate) const MOMENT: Duration = Duration::from_micros(20);
 /// What the connection is called among what is waited for; FIFOs have other numbers.
 const CONNECTION: u64 = 0;
 
@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Waits until something was kept, or until `end`; whether something was.
-    pub(super) fn wait(&mut self, end: Instant) -> Result<bool, ClientError> {
+    pub(crate) fn wait(&mut self, end: Instant) -> Result<bool, ClientError> {
         let start = Instant::now();
         loop {
             if self.collect() {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use spine_abi::limits::ARGUMENT_BYTES;
 
-use super::{Client, ClientError, Event, ExtensionNumber, keep};
 use crate::memory::Region;
+use crate::{Client, ClientError, Event, ExtensionNumber, keep};
 
 impl Client {
     /// Sends a small message of up to 240 bytes to a handler. Waits while the FIFO is full, for two seconds at

@@ -14,7 +14,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::{Grant, Limits, Policy, Subject};
-use crate::signature::PublicKey;
+use spine_client::signature::PublicKey;
 
 /// Bytes of a policy file, at most.
 const FILE_BYTES: u64 = 1 << 20;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::signature::SecretKey;
+use spine_client::signature::SecretKey;
 
 /// What is wrong with a policy, and on which line.
 fn wrong(text: &str) -> (usize, String) {

@@ -5,16 +5,16 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::{
-    AdapterInfo, AdapterStatistics, ClaimChange, Client, ClientError, ExtensionInfo,
-    ExtensionNumber, Load, PeerInfo,
-};
 use crate::daemon::file;
 use crate::daemon::protocol::{
     Answer, CLAIM_CHANGES, Call, Claim, FromDaemon, Request, encode, parse_answer,
 };
 use crate::daemon::socket::Received;
 use crate::memory::Region;
+use crate::{
+    AdapterInfo, AdapterStatistics, ClaimChange, Client, ClientError, ExtensionInfo,
+    ExtensionNumber, Load, PeerInfo,
+};
 
 /// How long the daemon may take for an answer. Linking a large extension takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    pub(super) fn call(
+    pub(crate) fn call(
         &mut self,
         request: Request,
         beside: &[BorrowedFd<'_>],
@@ -225,7 +225,7 @@ impl Client {
     }
 
     /// What the daemon says next, and what came beside it; `None` when it says nothing in time.
-    pub(super) fn hear(
+    pub(crate) fn hear(
         &self,
         timeout: Duration,
     ) -> Result<Option<(FromDaemon, Vec<OwnedFd>)>, ClientError> {

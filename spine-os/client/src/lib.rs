@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use spine_os::client::{Client, Load};
+//! use spine_client::{Client, Load};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut client = Client::open("my program")?;
@@ -32,10 +32,19 @@
 //! Left out: use by several threads at once (open a connection for each).
 
 mod channels;
+pub mod daemon;
 mod error;
+pub mod extension;
+pub mod fifo;
+pub mod hex;
+pub mod memory;
 mod messages;
-mod relay;
+pub mod pair_key;
+pub mod relay;
 mod requests;
+mod secret;
+pub mod signature;
+mod sys;
 mod wait;
 
 use std::collections::{HashMap, VecDeque};
@@ -45,7 +54,6 @@ use spine_ring::Waiter;
 
 use self::channels::Channels;
 pub use self::error::ClientError;
-pub use self::relay::TAKEN;
 pub use self::wait::Means;
 
 pub use crate::daemon::protocol::{

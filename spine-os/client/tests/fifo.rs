@@ -12,7 +12,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use spine_abi::{Endpoint, HandlerNumber, Message};
-use spine_os::fifo::{self, Closed, End, Fds, HostEnd, SendError, Side};
+use spine_client::fifo::{self, Closed, End, Fds, HostEnd, SendError, Side};
 
 const LONG: Duration = Duration::from_secs(10);
 /// Says which part of this file a child process plays.

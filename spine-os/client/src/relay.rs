@@ -14,8 +14,8 @@ use wasm_encoder::{
     ValType,
 };
 
-use super::{Client, ClientError, ExtensionNumber, Load};
 use crate::daemon::protocol::PeerInfo;
+use crate::{Client, ClientError, ExtensionNumber, Load};
 
 /// The handler of the application that hears what became of each message: four bytes, zero where the adapter
 /// has taken it (it is sent again until the peer has it), or a negative [`spine_abi::ErrorCode`].
@@ -65,8 +65,8 @@ impl Client {
     }
 }
 
-/// The extension.
-fn module(peer: &PeerInfo, handler: u16, answer: u16) -> Vec<u8> {
+/// The extension: what it takes from the peer goes to our handler `answer`, what it is sent to the peer's `handler`.
+pub fn module(peer: &PeerInfo, handler: u16, answer: u16) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I64], [ValType::I64]);
     types.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
@@ -132,26 +132,4 @@ fn run(peer: u16, handler: u16) -> Function {
 
 const fn at(offset: u64) -> MemArg {
     MemArg { offset, align: 0, memory_index: 0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Policy;
-    use crate::linker::Linker;
-    use crate::signature::SecretKey;
-
-    #[test]
-    fn it_links_with_the_domains_it_needs_and_no_more() {
-        let peer = PeerInfo { number: 3, ..PeerInfo::default() };
-        let policy = |domains| Policy::grant(domains);
-        let link = |policy| {
-            let linker = Linker::new(SecretKey::generate().unwrap(), policy).unwrap();
-            linker.link(&module(&peer, 7, 1)).map(drop)
-        };
-        let both = Domains::CORE.with(Domain::Peer).with(Domain::Host);
-        link(policy(both)).unwrap();
-        let error = link(policy(Domains::CORE.with(Domain::Host))).unwrap_err().to_string();
-        assert!(error.contains("peer"), "{error}");
-    }
 }

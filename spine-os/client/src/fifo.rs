@@ -7,7 +7,7 @@
 //! ```
 //! use std::time::Duration;
 //! use spine_abi::{Endpoint, HandlerNumber, Message};
-//! use spine_os::fifo::{self, End, Side};
+//! use spine_client::fifo::{self, End, Side};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (mut host, fds) = fifo::create(64)?;

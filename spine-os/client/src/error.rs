@@ -68,7 +68,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn unexpected(answer: &Answer) -> Self {
+    pub(crate) fn unexpected(answer: &Answer) -> Self {
         Self::Daemon(format!("{answer:?}"))
     }
 }

@@ -39,7 +39,7 @@ use thiserror::Error;
 pub use file::PolicyError;
 pub use limits::Limits;
 
-use crate::signature::PublicKey;
+use spine_client::signature::PublicKey;
 
 /// Who may load what: the grants of a policy file.
 #[derive(Debug, Clone, Default)]
