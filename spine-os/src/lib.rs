@@ -2,15 +2,16 @@
 //!
 //! Everything that needs time, memory or trust happens here, before an extension comes near an
 //! adapter: [`linker`] checks a WebAssembly module, resolves its imports against the [`domain`]s it
-//! was granted, compiles it and signs the image; [`loader`] sends the image to adapters;
-//! [`memory`] makes the regions that an application shares with its extension; [`fifo`] is its end of
-//! the way its messages take; [`signature`] knows
-//! whose code is whose.
+//! was granted, compiles it and signs the image; [`probe`] makes the extension by which an adapter
+//! finds out what a budget of fuel takes in the worst case.
 //!
-//! Where a daemon owns the interfaces, [`policy`] says who may load what, [`daemon`] how one talks with
-//! it, and [`client`] is the library that applications do so with.
+//! Why are keys, shared memory and the daemon's protocol not here? Applications need them and no
+//! compiler: they are in `spine-client`, which this crate uses for the keys. Who may load what on a
+//! daemon is `spine-policy`.
 //!
-//! Nothing here runs on the packet's way, and nothing here knows `spine-io`: both meet in `spine-abi`.
+//! Left out: loading. Whoever has both a linker and an adapter hands the image over, with
+//! `spine_io::AdapterHandle`; the daemon does it in `tools/spined/src/job.rs`. Nothing here
+//! runs on the packet's way, and nothing here knows `spine-io`: both meet in `spine-abi`.
 //!
 //! ```
 //! use spine_os::domain::Policy;
@@ -27,5 +28,4 @@
 
 pub mod domain;
 pub mod linker;
-pub mod loader;
 pub mod probe;

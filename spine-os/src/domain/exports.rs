@@ -33,19 +33,9 @@ impl Exports {
     /// domain's name takes the place of the one before.
     #[must_use]
     pub fn with(self, image: &Image<'_>) -> Self {
-        self.add(image, true)
-    }
-
-    /// Adds what an image exports and the policy does not grant: there, and out of reach.
-    #[must_use]
-    pub fn with_ungranted(self, image: &Image<'_>) -> Self {
-        self.add(image, false)
-    }
-
-    fn add(self, image: &Image<'_>, granted: bool) -> Self {
         let links = image.links.iter().map(|link| link.name().to_owned()).collect();
         match image.manifest.exports() {
-            Some(declaration) => self.with_domain(&declaration, links, granted),
+            Some(declaration) => self.with_domain(&declaration, links, true),
             None => self,
         }
     }
