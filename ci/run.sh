@@ -116,6 +116,8 @@ job_deps() {
         "messages between machines are made of bytes and time alone"
     must_not_contain spine-os '^(spine-io|xsk-rs|aya|libbpf-rs)$' \
         "the host side never imports the adapter"
+    must_not_contain spine-client '^(wasmtime.*|wasmparser|wasm-encoder|cranelift.*|spine-(io|os))$' \
+        "an application holds no compiler, and is built in seconds"
     must_not_contain spine-abi '^(spine-(io|os|sdk).*|wasmtime.*)$' \
         "the ABI is what both sides agree on and needs neither"
     must_not_contain spine-headers '^(spine-(abi|fib|io|os|ring|sdk).*|wasmtime.*)$' \
