@@ -1,6 +1,8 @@
 //! What a client says over the control socket, and what a daemon answers.
 
-use crate::protocol::{Call, FromDaemon, Request, VERSION, encode, parse, parse_answer};
+use spine_client::daemon::protocol::{
+    Call, FromDaemon, Request, VERSION, encode, parse, parse_answer,
+};
 
 /// Reads both languages; a call that is understood survives being said again.
 pub fn run(data: &[u8]) {

@@ -13,12 +13,6 @@ pub mod mutate;
 #[cfg(feature = "video")]
 pub mod video;
 
-// A file of spine-os rather than the crate: with it come Cranelift and wasmtime, which take a sanitizer half an hour.
-#[rustfmt::skip]
-#[path = "../../../spine-os/client/src/daemon/protocol.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of it is used, and here it is private")]
-mod protocol;
-
 /// A target: its name, what it does with some bytes, and bytes to start from.
 pub struct Target {
     /// As `cargo fuzz` and `drive` know it.
