@@ -18,7 +18,7 @@ use spine_client::daemon::protocol::{
     Answer, Call, FromDaemon, Request, VERSION, encode, parse_answer,
 };
 use spine_client::daemon::socket::{Connection, Packet, Received};
-use spine_client::{Client, ClientError, Counts, Event, FifoInfo, Load, Means};
+use spine_client::{Client, ClientError, Counts, Event, FifoInfo, Load, WaitBy};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, echo_at, wait_until};
 use spine_tests::{Running, Topology, need_namespaces};
 
@@ -102,7 +102,7 @@ fn a_client_sleeps_in_io_uring_or_where_it_is_denied_that_in_poll_and_is_woken_a
     let _alone = need_namespaces!();
     let net = Topology::pair();
     let daemon = Daemon::start(net.router(), &["client", "server"]);
-    for (denied, means) in [(false, Means::IoUring), (true, Means::Poll)] {
+    for (denied, wait_by) in [(false, WaitBy::IoUring), (true, WaitBy::Poll)] {
         let socket = daemon.socket();
         let application = std::thread::spawn(move || {
             if denied {
@@ -128,11 +128,11 @@ fn a_client_sleeps_in_io_uring_or_where_it_is_denied_that_in_poll_and_is_woken_a
                 other => panic!("{other:?}"),
             }
             unloader.join().expect("the other one");
-            (client.means(), client.counts())
+            (client.wait_by(), client.counts())
         });
         let (found, counts) = application.join().expect("an application");
-        assert_eq!(found, means);
-        assert!(counts.sleeps > 0 && counts.heard > 0, "{means:?}: {counts:?}");
+        assert_eq!(found, wait_by);
+        assert!(counts.sleeps > 0 && counts.heard > 0, "{wait_by:?}: {counts:?}");
     }
 }
 

@@ -1,5 +1,15 @@
-//! The communication library: how an application loads its extension on a daemon's adapter, and talks
-//! with it (SPINE 3.1).
+//! The communication library: how an application loads its extension on a daemon's adapter, and
+//! talks with it (SPINE 3.1).
+//!
+//! A [`Client`] is a connection to `spined`. Under it are the language of the control socket
+//! ([`daemon`]), the application's end of its [`fifo`] to each adapter, and the [`memory`] that it
+//! shares with its extensions. Beside it is what is said about code and machines: an author's
+//! [`signature`], the [`extension`] in a file that it is for, the [`pair_key`] of two machines. An
+//! application that has its adapter in its own process uses these as well.
+//!
+//! Why a crate of its own? The linker compiles, so `spine-os` holds wasmtime and Cranelift. An
+//! application hands its .wasm to the daemon, which has it linked: it needs none of that, and is
+//! built in seconds (`ci/run.sh deps` checks that it stays so).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -15,19 +25,20 @@
 //! # }
 //! ```
 //!
-//! An application is known by its user; when its connection ends, so do its extensions, unless they were
-//! loaded to be kept.
+//! An application is known by its user; when its connection ends, so do its extensions, unless they
+//! were loaded to be kept.
 //!
-//! **Small messages** carry up to 240 bytes. **Bulk** goes through a region that application and extension
-//! share: [`Client::send_bulk`] writes the data there and sends a small message that says where, so nothing
-//! is copied on the adapter, and the handler runs only when all of the data has arrived.
+//! **Small messages** carry up to 240 bytes. **Bulk** goes through a region that application and
+//! extension share: [`Client::send_bulk`] writes the data there and sends a small message that says
+//! where, so nothing is copied on the adapter, and the handler runs only when all of the data has
+//! arrived.
 //!
-//! Messages cross by a FIFO in shared memory that the client has with each adapter; the daemon sees none of
-//! them. While both are awake that takes no system call ([`Client::counts`]). A client that waits sleeps in one
-//! io_uring wait over its connection and all its FIFOs, or in poll(2) where it is denied io_uring
-//! ([`Client::means`]). What an extension sends
-//! while the FIFO is full is dropped, and counted by the adapter; what its application sends waits for room.
-//! Messages that come while another one is waited for are kept, in order, up to [`WAITING`] of them.
+//! Messages cross by a FIFO in shared memory that the client has with each adapter; the daemon sees
+//! none of them. While both are awake that takes no system call ([`Client::counts`]). A client that
+//! waits sleeps in one io_uring wait over its connection and all its FIFOs, or in poll(2) where it
+//! is denied io_uring ([`Client::wait_by`]). What an extension sends while the FIFO is full is
+//! dropped, and counted by the adapter; what its application sends waits for room. Messages that
+//! come while another one is waited for are kept, in order, up to [`WAITING`] of them.
 //!
 //! Left out: use by several threads at once (open a connection for each).
 
@@ -54,7 +65,7 @@ use spine_ring::Waiter;
 
 use self::channels::Channels;
 pub use self::error::ClientError;
-pub use self::wait::Means;
+pub use self::wait::WaitBy;
 
 pub use crate::daemon::protocol::{
     AdapterInfo, AdapterStatistics, ClaimChange, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
@@ -105,7 +116,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to this machine's daemon, where [`socket_path`] says it is. `program` is what the daemon's log calls the application.
+    /// Connects to this machine's daemon, where [`socket_path`] says it is. `program` is what the
+    /// daemon's log calls the application.
     ///
     /// # Errors
     /// [`ClientError::Connect`]; [`ClientError::Refused`] by a daemon of another version.
@@ -137,8 +149,8 @@ impl Client {
         }
     }
 
-    /// What this client's ends of its FIFOs have done: messages, and system calls (`rings`, `heard`; each sleep
-    /// is one more, see [`sleeps`](Counts::sleeps)).
+    /// What this client's ends of its FIFOs have done: messages, and system calls (`rings`,
+    /// `heard`; each sleep is one more, see [`sleeps`](Counts::sleeps)).
     pub fn counts(&self) -> Counts {
         Counts { sleeps: self.sleeps, ..self.channels.counts() }
     }
@@ -181,7 +193,8 @@ fn keep(waiting: &mut VecDeque<Event>, lost: &mut u64, event: Event) {
 }
 
 impl Drop for Client {
-    /// Ends the connection at once: a ring that waits for it holds it open until the kernel has taken it apart.
+    /// Ends the connection at once: a ring that waits for it holds it open until the kernel has
+    /// taken it apart.
     fn drop(&mut self) {
         self.connection.hang_up();
     }
