@@ -1,8 +1,8 @@
-//! A client's FIFOs: one to each adapter that an extension of its is on, and which extension is which.
+//! A client's FIFOs: one to each adapter with extensions of its, and which extension is which.
 //!
-//! In a FIFO an extension has the number of its place on the adapter, which another one may have after it.
-//! The adapter says in the FIFO itself where one ends ([`Notice`]), so what is read there belongs to the
-//! oldest extension of that place whose end was not read.
+//! In a FIFO an extension has the number of its place on the adapter, which another one may have
+//! after it. The adapter says in the FIFO itself where one ends ([`Notice`]), so what is read there
+//! belongs to the oldest extension of that place whose end was not read.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,8 @@ use crate::daemon::protocol::{ExtensionInfo, ExtensionNumber, FIFO_DESCRIPTORS};
 use crate::fifo::{Closed, Counts, Fds, HostEnd};
 use crate::{ClientError, Event};
 
-/// How long a sender waits for room: what an adapter that is awake needs to make some, many times over.
+/// How long a sender waits for room: what an adapter that is awake needs to make some, many times
+/// over.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits between two looks, once it has looked for a moment.
 const MOMENT: Duration = Duration::from_micros(50);
@@ -173,19 +174,21 @@ impl Channels {
         self.known.remove(&extension).is_some()
     }
 
-    /// Says that this client is about to wait. It must [collect](Self::collect) once more after this.
+    /// Says that this client is about to wait. It must [collect](Self::collect) once more after
+    /// this.
     pub(crate) fn doze(&mut self) {
         self.open_channels().for_each(|channel| channel.end.doze());
     }
 
-    /// What becomes readable when something comes, or an adapter has gone; each with a number that is above
-    /// zero and not used again for another.
+    /// What becomes readable when something comes, or an adapter has gone; each with a number that
+    /// is above zero and not used again for another.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         let open = self.all.iter().filter(|channel| channel.end.state().is_ok());
         open.map(|channel| (channel.number, channel.end.as_fd()))
     }
 
-    /// Says that this client is awake; `heard` says which of the [descriptors](Self::descriptors) were readable.
+    /// Says that this client is awake; `heard` says which of the [descriptors](Self::descriptors)
+    /// were readable.
     pub(crate) fn wake(&mut self, heard: &[bool]) {
         let mut heard = heard.iter().copied().chain(std::iter::repeat(false));
         for channel in self.open_channels() {

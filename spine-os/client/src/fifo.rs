@@ -1,8 +1,9 @@
 //! The application's end of its FIFO to an adapter (SPINE 3.1).
 //!
-//! The protocol and the memory are [`spine_ring`]'s, which the adapter uses as well; this is the host's end as one
-//! thing, with the way across a socket: [`create`] makes a FIFO here, and the adapter's descriptors go to
-//! whoever owns it; [`HostEnd::from_fds`] takes the host's descriptors of a FIFO made there.
+//! The protocol and the memory are [`spine_ring`]'s, which the adapter uses as well; this is the
+//! host's end as one thing, with the way across a socket: [`create`] makes a FIFO here, and the
+//! adapter's descriptors go to whoever owns it; [`HostEnd::from_fds`] takes the host's descriptors
+//! of a FIFO made there.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,8 +33,8 @@ pub use spine_ring::{Closed, Counts, End, Fds, OpenError, Receiver, SendError, S
 #[derive(Debug)]
 pub struct HostEnd(End);
 
-/// Makes a FIFO with room for so many messages each way, a power of two: the host's end, and the adapter's
-/// descriptors.
+/// Makes a FIFO with room for so many messages each way, a power of two: the host's end, and the
+/// adapter's descriptors.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -72,8 +73,8 @@ impl HostEnd {
         self.0.receiver.receive(timeout)
     }
 
-    /// Says that this end is about to wait for its [descriptor](Self::fd) among others. It must look for
-    /// messages once more after this, and [`wake`](Self::wake) when it has waited.
+    /// Says that this end is about to wait for its [descriptor](Self::fd) among others. It must
+    /// look for messages once more after this, and [`wake`](Self::wake) when it has waited.
     pub fn doze(&mut self) {
         self.0.receiver.doze();
     }
@@ -83,8 +84,8 @@ impl HostEnd {
         self.0.receiver.wake(heard);
     }
 
-    /// What becomes readable when a message came for an end that [dozes](Self::doze), or the adapter left: for
-    /// poll, epoll or io_uring.
+    /// What becomes readable when a message came for an end that [dozes](Self::doze), or the
+    /// adapter left: for poll, epoll or io_uring.
     pub fn fd(&self) -> RawFd {
         self.0.receiver.fd()
     }

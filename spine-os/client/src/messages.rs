@@ -8,11 +8,12 @@ use crate::memory::Region;
 use crate::{Client, ClientError, Event, ExtensionNumber, keep};
 
 impl Client {
-    /// Sends a small message of up to 240 bytes to a handler. Waits while the FIFO is full, for two seconds at
-    /// most. An extension of another connection is [attached](Self::attach) first.
+    /// Sends a small message of up to 240 bytes to a handler. Waits while the FIFO is full, for two
+    /// seconds at most. An extension of another connection is [attached](Self::attach) first.
     ///
     /// # Errors
-    /// [`ClientError::Refused`]: there is no such handler or no such extension; [`ClientError::Full`].
+    /// [`ClientError::Refused`]: there is no such handler or no such extension;
+    /// [`ClientError::Full`].
     pub fn send(
         &mut self,
         extension: ExtensionNumber,
@@ -34,9 +35,9 @@ impl Client {
         channels.send(extension, handler, arguments, |event| keep(waiting, lost, event))
     }
 
-    /// Writes data into a region shared with the extension, at `offset`, and sends its handler a small
-    /// message that says where: two 32-bit numbers, offset and length. When the data may be written over,
-    /// is between the application and its extension.
+    /// Writes data into a region shared with the extension, at `offset`, and sends its handler a
+    /// small message that says where: two 32-bit numbers, offset and length. When the data may be
+    /// written over, is between the application and its extension.
     ///
     /// # Errors
     /// [`ClientError::Bulk`]: it leaves the region; otherwise as [`send`](Self::send).
@@ -58,8 +59,8 @@ impl Client {
         self.send(extension, handler, &arguments)
     }
 
-    /// Installs what runs on messages that an extension sends to `handler`. [`receive`](Self::receive)
-    /// calls it, and then passes over such messages.
+    /// Installs what runs on messages that an extension sends to `handler`.
+    /// [`receive`](Self::receive) calls it, and then passes over such messages.
     pub fn on(
         &mut self,
         extension: ExtensionNumber,
@@ -116,8 +117,8 @@ impl Client {
         }
     }
 
-    /// The next event that no installed handler took, waiting for it at most this long; `None` when there
-    /// was none.
+    /// The next event that no installed handler took, waiting for it at most this long; `None` when
+    /// there was none.
     ///
     /// # Errors
     /// [`ClientError::HungUp`] and what else a broken connection says.

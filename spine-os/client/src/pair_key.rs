@@ -1,8 +1,9 @@
 //! The key that two machines share whose extensions send each other messages (SPINE 8).
 //!
-//! 32 random bytes in a file on each of them, which only its owner can read: one line, `spine-pair-key` and 64
-//! hexadecimal digits. Made on one machine ([`create_file`], `spinectl key`), and copied to the other by a way that
-//! both trust. What is done with it is the adapter's (`spine_remote`).
+//! 32 random bytes in a file on each of them, which only its owner can read: one line,
+//! `spine-pair-key` and 64 hexadecimal digits. Made on one machine ([`create_file`], `spinectl
+//! key`), and copied to the other by a way that both trust. What is done with it is the adapter's
+//! (`spine_remote`).
 
 use std::path::Path;
 

@@ -1,12 +1,14 @@
 //! Reaching an endpoint on another machine: by an extension that passes messages on.
 //!
-//! Messages between machines are sent and received by extensions. For an application that has none of its own
-//! there, this makes one: what the application sends it goes to the peer, and what that peer sends it comes to
-//! the application. It is loaded like any other, so the policy says who may (the domains peer and host, and the
-//! peer), and each message goes from the application's FIFO through the adapter to the wire without the daemon.
+//! Messages between machines are sent and received by extensions. For an application that has none
+//! of its own there, this makes one: what the application sends it goes to the peer, and what that
+//! peer sends it comes to the application. It is loaded like any other, so the policy says who may
+//! (the domains peer and host, and the peer), and each message goes from the application's FIFO
+//! through the adapter to the wire without the daemon.
 //!
-//! Why bytes and not an encoder? The extension is one loop, and differs from peer to peer by a few numbers. As
-//! text (`relay.wat`) anybody can read it, and applications need no crate that knows WebAssembly.
+//! Why bytes and not an encoder? The extension is one loop, and differs from peer to peer by a few
+//! numbers. As text (`relay.wat`) anybody can read it, and applications need no crate that knows
+//! WebAssembly.
 
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{self, HandlerDeclaration, SECTION};
@@ -15,8 +17,9 @@ use spine_abi::{Endpoint, HandlerNumber};
 use crate::daemon::protocol::PeerInfo;
 use crate::{Client, ClientError, ExtensionNumber, Load};
 
-/// The handler of the application that hears what became of each message: four bytes, zero where the adapter
-/// has taken it (it is sent again until the peer has it), or a negative [`spine_abi::ErrorCode`].
+/// The handler of the application that hears what became of each message: four bytes, zero where
+/// the adapter has taken it (it is sent again until the peer has it), or a negative
+/// [`spine_abi::ErrorCode`].
 pub const TAKEN: u16 = u16::MAX;
 
 /// The loop over a burst, from `relay.wat`. Its data section is the last one, and the words end it.
@@ -25,8 +28,8 @@ const CODE: &[u8] = include_bytes!("relay.wasm");
 const WORDS: usize = 5;
 /// The manifest with its one handler.
 const MANIFEST_BYTES: usize = manifest::FIXED_BYTES + manifest::HANDLER_BYTES;
-/// The kind of a custom section, and its bytes: the name with its length, and the manifest. Both lengths are
-/// small enough to be numbers of one byte.
+/// The kind of a custom section, and its bytes: the name with its length, and the manifest. Both
+/// lengths are small enough to be numbers of one byte.
 const CUSTOM: u8 = 0;
 const CUSTOM_BYTES: u8 = 71;
 const NAME_BYTES: u8 = 14;
@@ -36,9 +39,10 @@ const _: () = assert!(1 + SECTION.len() + MANIFEST_BYTES == CUSTOM_BYTES as usiz
 const _: () = assert!(CUSTOM_BYTES < 0x80, "else its number takes two bytes");
 
 impl Client {
-    /// Opens a way to a handler of an extension on another machine. What is sent to the extension that this
-    /// answers, to its handler `answer`, goes to that peer's `handler`; what the peer sends to our handler
-    /// `answer` comes as messages of it. [`TAKEN`] is sent for each message. It ends with this client.
+    /// Opens a way to a handler of an extension on another machine. What is sent to the extension
+    /// that this answers, to its handler `answer`, goes to that peer's `handler`; what the peer
+    /// sends to our handler `answer` comes as messages of it. [`TAKEN`] is sent for each message.
+    /// It ends with this client.
     ///
     /// # Errors
     /// [`ClientError::Refused`]: there is no such peer, the policy does not grant it, or the number
@@ -67,8 +71,8 @@ impl Client {
     }
 }
 
-/// The extension, as WebAssembly: what it is sent by its application goes to `handler` of the endpoint that its
-/// adapter numbers `peer`; its own handler has the number `answer`.
+/// The extension, as WebAssembly: what it is sent by its application goes to `handler` of the
+/// endpoint that its adapter numbers `peer`; its own handler has the number `answer`.
 pub fn module(peer: u16, handler: u16, answer: u16) -> Vec<u8> {
     let (ours, theirs) = (Endpoint::Host.to_bits(), Endpoint::Peer(peer).to_bits());
     let words: [u16; WORDS] = [peer, handler, TAKEN, ours, theirs];

@@ -74,10 +74,12 @@ impl Client {
         }
     }
 
-    /// Loads an extension, sharing these regions with it. What `load` says of regions is overwritten.
+    /// Loads an extension, sharing these regions with it. What `load` says of regions is
+    /// overwritten.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the daemon's sentence: by the policy, the linker or the adapter.
+    /// [`ClientError::Refused`] with the daemon's sentence: by the policy, the linker or the
+    /// adapter.
     pub fn load(
         &mut self,
         load: &Load,
@@ -94,9 +96,9 @@ impl Client {
         Ok(extension)
     }
 
-    /// Puts another version in an extension's place, without losing a message: its handler numbers, what
-    /// waits for them, the buffers it keeps and its regions go over to the new one. `signature` is the
-    /// text of the author's signature, if there is one.
+    /// Puts another version in an extension's place, without losing a message: its handler numbers,
+    /// what waits for them, the buffers it keeps and its regions go over to the new one.
+    /// `signature` is the text of the author's signature, if there is one.
     ///
     /// # Errors
     /// As [`load`](Self::load); the old version goes on running then.
@@ -137,12 +139,13 @@ impl Client {
         Ok(())
     }
 
-    /// Changes which destinations' packets an extension has, [`CLAIM_CHANGES`] at a time. Without any change, the
-    /// daemon only looks again which addresses this machine and the interface have.
+    /// Changes which destinations' packets an extension has, [`CLAIM_CHANGES`] at a time. Without
+    /// any change, the daemon only looks again which addresses this machine and the interface have.
     ///
     /// # Errors
-    /// [`ClientError::Refused`]: by the policy, because destinations of the interface are another extension's, or
-    /// because there is no room. Those at a time that were refused are as before, and so are those behind them.
+    /// [`ClientError::Refused`]: by the policy, because destinations of the interface are another
+    /// extension's, or because there is no room. Those at a time that were refused are as before,
+    /// and so are those behind them.
     pub fn claim(
         &mut self,
         extension: ExtensionNumber,
@@ -160,8 +163,8 @@ impl Client {
         }
     }
 
-    /// Has an extension given what it claims by prefix, or leaves that to the kernel for now. It takes effect with
-    /// the next packet.
+    /// Has an extension given what it claims by prefix, or leaves that to the kernel for now. It
+    /// takes effect with the next packet.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
@@ -200,7 +203,8 @@ impl Client {
         self.call_for(request, beside).map(|(answer, _)| answer)
     }
 
-    /// Sends a request and waits for its answer, and what came beside it; what comes before is kept.
+    /// Sends a request and waits for its answer, and what came beside it; what comes before is
+    /// kept.
     fn call_for(
         &mut self,
         request: Request,

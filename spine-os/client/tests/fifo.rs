@@ -1,4 +1,5 @@
-//! A FIFO between two processes: its descriptors cross a Unix socket, and either process may be killed.
+//! A FIFO between two processes: its descriptors cross a Unix socket, and either process may be
+//! killed.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -42,7 +43,8 @@ fn take(socket: &UnixStream) -> Fds {
     Fds::from_fds(fds.try_into().expect("two descriptors"))
 }
 
-/// The other process: an adapter that echoes until its host leaves. Does nothing where it is not asked for.
+/// The other process: an adapter that echoes until its host leaves. Does nothing where it is not
+/// asked for.
 #[test]
 fn child_that_echoes() {
     let Ok(path) = std::env::var(ROLE) else { return };

@@ -1,8 +1,9 @@
 //! The policy: who may load what, where, and how much of it (SPINE 3.3.3).
 //!
-//! A [`Policy`] is a list of grants, read from a TOML file. A grant says of somebody (a local user, a
-//! member of a group, the author who signed the extension, or several of these at once) on which
-//! interfaces he may have which domains, which packets his extensions may claim, and his [`Limits`].
+//! A [`Policy`] is a list of grants, read from a TOML file. A grant says of somebody (a local user,
+//! a member of a group, the author who signed the extension, or several of these at once) on which
+//! interfaces he may have which domains, which packets his extensions may claim, and his
+//! [`Limits`].
 //!
 //! ```toml
 //! [[grant]]
@@ -22,10 +23,13 @@
 //! domains = ["host", "kernel"]
 //! ```
 //!
-//! Invariants: root may do everything, whatever the file says (who can replace the daemon need not be
-//! kept from using it); everybody else has what one single grant allows, never parts of several; without
-//! a file nobody but root has anything. What a file says that is not understood is an error with its
-//! line, never a grant less or more than its author meant.
+//! Invariants: root may do everything, whatever the file says (who can replace the daemon need not
+//! be kept from using it); everybody else has what one single grant allows, never parts of several;
+//! without a file nobody but root has anything. What a file says that is not understood is an error
+//! with its line, never a grant less or more than its author meant.
+//!
+//! Why a crate of its own? The daemon asks it and `spinectl policy check` reads it; the linker,
+//! with its compiler, needs none of it, and neither do applications.
 //!
 //! Left out: grants that expire, and negative ones.
 
@@ -105,8 +109,8 @@ pub struct Wish<'a> {
     pub peers: &'a [String],
     /// The domain it exports to other extensions.
     pub exports: Option<&'a str>,
-    /// The domains of other extensions it calls: the user each belongs to, and its name. A user's own are
-    /// his to link against.
+    /// The domains of other extensions it calls: the user each belongs to, and its name. A user's
+    /// own are his to link against.
     pub links: &'a [(u32, &'a str)],
 }
 
@@ -206,8 +210,8 @@ pub enum Refusal {
 }
 
 impl Policy {
-    /// Whether anything at all could be granted to this user, whatever he brings: asked before any work
-    /// is done for him.
+    /// Whether anything at all could be granted to this user, whatever he brings: asked before any
+    /// work is done for him.
     pub fn knows(&self, user: u32, groups: &[u32]) -> bool {
         user == 0
             || self.grants.iter().any(|grant| {

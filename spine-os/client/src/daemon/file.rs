@@ -1,8 +1,8 @@
 //! Extensions as memory files: how a .wasm travels over the control socket.
 //!
 //! The sender seals the file before he sends it. The receiver asks for the seals, which only memory
-//! files have: so what he reads cannot change, has an end, and never makes him wait, as a pipe or a file
-//! on somebody's own file system could.
+//! files have: so what he reads cannot change, has an end, and never makes him wait, as a pipe or a
+//! file on somebody's own file system could.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

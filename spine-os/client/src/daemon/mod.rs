@@ -1,11 +1,12 @@
 //! The daemon's control socket: how an application talks with `spined` (SPINE 3.1, 3.3.3).
 //!
 //! `spined` owns the interfaces of a machine and their adapters, and lets several applications load
-//! extensions on them. They reach it through a Unix socket of packets ([`socket`]), in a small language
-//! of requests and answers ([`protocol`]); [`Client`](crate::Client) speaks it.
+//! extensions on them. They reach it through a Unix socket of packets ([`socket`]), in a small
+//! language of requests and answers ([`protocol`]); [`Client`](crate::Client) speaks it.
 //!
-//! Who somebody is, the kernel says (`SO_PEERCRED`); what he may do, the policy (`spine-policy`). All
-//! else that comes over the socket is an allegation: sizes, names, numbers, and every file descriptor.
+//! Who somebody is, the kernel says (`SO_PEERCRED`); what he may do, the policy (`spine-policy`).
+//! All else that comes over the socket is an allegation: sizes, names, numbers, and every file
+//! descriptor.
 //!
 //! The daemon itself, which knows both sides of the bus, is `tools/spined`.
 

@@ -1,8 +1,9 @@
 //! What is said over the control socket: JSON, one packet a sentence.
 //!
-//! A client sends [`Call`]s: a number of its choice and a [`Request`]. The daemon answers each with that
-//! number, in the order of the calls, and sends [`FromDaemon::Ended`] whenever there is one. The first request is [`Request::Hello`] with the [`VERSION`]; a daemon of another version says so and
-//! hangs up.
+//! A client sends [`Call`]s: a number of its choice and a [`Request`]. The daemon answers each with
+//! that number, in the order of the calls, and sends [`FromDaemon::Ended`] whenever there is one.
+//! The first request is [`Request::Hello`] with the [`VERSION`]; a daemon of another version says
+//! so and hangs up.
 //!
 //! ```text
 //! -> {"id":1,"request":{"hello":{"version":3,"program":"spinectl"}}}
@@ -11,18 +12,18 @@
 //! <- {"refused":{"id":2,"why":"the policy grants alice nothing on eth1, ..."}}
 //! ```
 //!
-//! File descriptors travel beside the packet that needs them: for `load` and `replace` the extension as a
-//! sealed memory file, then the regions' files in the order of the manifest.
+//! File descriptors travel beside the packet that needs them: for `load` and `replace` the
+//! extension as a sealed memory file, then the regions' files in the order of the manifest.
 //!
-//! Messages of extensions do not come this way. With the first extension that a client loads or attaches to
-//! on an adapter, the answer brings [two descriptors](FIFO_DESCRIPTORS): the client's end of a FIFO to that
-//! adapter (`spine_ring::Fds`), of its own, for all its extensions there. In it an extension is known by its
-//! [place](ExtensionInfo::place), which another one may have after it; the adapter's notices in the FIFO
-//! (`spine_abi::Notice`) say where one ends.
+//! Messages of extensions do not come this way. With the first extension that a client loads or
+//! attaches to on an adapter, the answer brings [two descriptors](FIFO_DESCRIPTORS): the client's
+//! end of a FIFO to that adapter (`spine_ring::Fds`), of its own, for all its extensions there. In
+//! it an extension is known by its [place](ExtensionInfo::place), which another one may have after
+//! it; the adapter's notices in the FIFO (`spine_abi::Notice`) say where one ends.
 //!
-//! Invariants: [`parse`] takes any bytes, allocates no more than in proportion to them, and what it gives
-//! is within the limits below; unknown fields are refused, so that no word is ever ignored today and
-//! meant tomorrow. Nothing here knows what a request is allowed to do.
+//! Invariants: [`parse`] takes any bytes, allocates no more than in proportion to them, and what it
+//! gives is within the limits below; unknown fields are refused, so that no word is ever ignored
+//! today and meant tomorrow. Nothing here knows what a request is allowed to do.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -94,8 +95,8 @@ pub enum Request {
         /// Which.
         extension: ExtensionNumber,
     },
-    /// Put another version in an extension's place, without losing a message. Beside it: the .wasm; no
-    /// regions, since those of the version before are handed over.
+    /// Put another version in an extension's place, without losing a message. Beside it: the .wasm;
+    /// no regions, since those of the version before are handed over.
     Replace {
         /// Which.
         extension: ExtensionNumber,
@@ -103,7 +104,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
     },
-    /// Hear the messages of an extension of the same user that another connection loaded, and send it some.
+    /// Hear the messages of an extension of the same user that another connection loaded, and send
+    /// it some.
     Attach {
         /// Which.
         extension: ExtensionNumber,
@@ -119,15 +121,16 @@ pub enum Request {
     Peers,
 }
 
-/// What an extension claims from now on: one's own, or one of the same user. With each of these the daemon also
-/// looks again which addresses this machine and the interface have: nobody else's word is taken for those.
+/// What an extension claims from now on: one's own, or one of the same user. With each of these the
+/// daemon also looks again which addresses this machine and the interface have: nobody else's word
+/// is taken for those.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Which.
     pub extension: ExtensionNumber,
-    /// Whether it is given what it claims by prefix, once the changes are made; while it is not, nobody else can
-    /// claim it, and the kernel has it. Without it, as before.
+    /// Whether it is given what it claims by prefix, once the changes are made; while it is not,
+    /// nobody else can claim it, and the kernel has it. Without it, as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Followed in this order, all of them or, if one is refused, none: [`CLAIM_CHANGES`] at most.
@@ -135,7 +138,8 @@ pub struct Claim {
     pub changes: Vec<ClaimChange>,
 }
 
-/// A change to what an extension claims. The longest prefix decides; without any, packets are the kernel's.
+/// A change to what an extension claims. The longest prefix decides; without any, packets are the
+/// kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClaimChange {
@@ -145,7 +149,8 @@ pub enum ClaimChange {
     Leave(Ipv4Net),
     /// Nothing is said of this prefix any more; no error if nothing was.
     Forget(Ipv4Net),
-    /// This is an address of this machine, beside those that the daemon finds itself: the kernel's, from and to.
+    /// This is an address of this machine, beside those that the daemon finds itself: the kernel's,
+    /// from and to.
     Own(Ipv4Addr),
     /// It is not, as far as this extension goes; no error if that was never said.
     Disown(Ipv4Addr),
@@ -166,8 +171,9 @@ pub struct Load {
     /// Destinations whose packets it wants to have.
     #[serde(default)]
     pub prefixes: Vec<Ipv4Net>,
-    /// Whether it says later which destinations it wants ([`Request::Claim`]). Until it ends nobody else can claim
-    /// any on this interface, and it is given none before it says [`enabled`](Claim::enabled).
+    /// Whether it says later which destinations it wants ([`Request::Claim`]). Until it ends nobody
+    /// else can claim any on this interface, and it is given none before it says
+    /// [`enabled`](Claim::enabled).
     #[serde(default)]
     pub claimant: bool,
     /// UDP ports whose packets it wants to have, at any unicast address.
@@ -179,7 +185,8 @@ pub struct Load {
     /// Which of its handlers gets what it claims; without it, the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<u16>,
-    /// The only domains it may have, whatever the policy grants; without it, what its manifest asks for.
+    /// The only domains it may have, whatever the policy grants; without it, what its manifest asks
+    /// for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<String>>,
     /// Fuel of one message; without it, the usual.
@@ -351,7 +358,8 @@ pub struct PeerInfo {
     pub resent: u64,
     /// Messages that came a second time or more; handed over once.
     pub duplicates: u64,
-    /// Messages that it had not acknowledged when it was started anew: it may or may not have had them.
+    /// Messages that it had not acknowledged when it was started anew: it may or may not have had
+    /// them.
     pub lost: u64,
     /// Sessions begun: more than one, and one of both sides was started anew.
     pub sessions: u64,

@@ -1,11 +1,12 @@
 //! The control socket: packets with file descriptors beside them.
 //!
 //! A Unix socket of sequenced packets (`SOCK_SEQPACKET`): the kernel keeps what was sent together
-//! together, so there are no half messages and no lengths to believe. A packet of no bytes cannot be
-//! told from a hang-up, and is one.
+//! together, so there are no half messages and no lengths to believe. A packet of no bytes cannot
+//! be told from a hang-up, and is one.
 //!
-//! Invariants: a packet over [`PACKET_BYTES`] or with more than [`DESCRIPTORS`] descriptors is an error,
-//! never cut short in silence; descriptors that come are closed on exec, and closed when nobody takes them.
+//! Invariants: a packet over [`PACKET_BYTES`] or with more than [`DESCRIPTORS`] descriptors is an
+//! error, never cut short in silence; descriptors that come are closed on exec, and closed when
+//! nobody takes them.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -148,8 +149,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the connection for both ends, whoever else still holds its descriptor. What was sent can still be
-    /// received.
+    /// Ends the connection for both ends, whoever else still holds its descriptor. What was sent
+    /// can still be received.
     pub fn hang_up(&self) {
         // An error says that the other end was first.
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
