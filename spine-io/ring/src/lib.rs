@@ -1,6 +1,6 @@
 //! The FIFO between an application and its adapter, and how both sleep on it (SPINE 3.1).
 //!
-//! `spine-io` and `spine-os` never import each other, and a FIFO has an end in each: this crate is what they
+//! `spine-io` and `spine-client` never import each other, and a FIFO has an end in each: this crate is what they
 //! share, so that the protocol, and the unsafe code under it, exist once. The layout and its
 //! memory-ordering contract are `spine_abi::fifo`'s.
 //!
