@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use spine_abi::limits::STRIKES;
 use spine_abi::{Endpoint, HandlerNumber, Message, Nanos, Notice};
+use spine_client::memory::Region;
 use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
 use spine_io::{AdapterHandle, Budget, ExtensionId, LoadError, Machine, RegionSource};
 use spine_nic::loopback::Wire;
-use spine_client::memory::Region;
 
 use crate::suite;
 use crate::wires::{SlowKernel, setups};

@@ -20,7 +20,6 @@ use spine_nic::layer::capture::{Capture, CaptureOptions, wall_clock};
 use spine_nic::open::{self, Backend, OpenError, PortClaim, Ports, Steering, SteeringError};
 use spine_nic::punt::KernelPort;
 use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
-use spine_client::memory::{Region, RegionError};
 use spine_os::probe::BudgetTimes;
 
 use self::handles::{Handle, SteeringHandle};

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
+use spine_client::memory::Region;
+use spine_client::signature::{PublicKey, SecretKey};
 use spine_fib::protocol::FORWARD;
 use spine_io::TrustedKey;
 use spine_io::lanai::Speed;

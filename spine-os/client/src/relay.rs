@@ -14,7 +14,6 @@ use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{self, HandlerDeclaration, SECTION};
 use spine_abi::{Endpoint, HandlerNumber};
 
-use crate::daemon::protocol::PeerInfo;
 use crate::{Client, ClientError, ExtensionNumber, Load};
 
 /// The handler of the application that hears what became of each message: four bytes, zero where

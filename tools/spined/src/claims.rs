@@ -18,8 +18,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_nic::open::{PortClaim, Steering as _, SteeringError};
 use spine_client::daemon::protocol::{ClaimChange, PREFIXES_NAMED};
+use spine_nic::open::{PortClaim, Steering as _, SteeringError};
 
 use crate::wires::{self, Wire};
 

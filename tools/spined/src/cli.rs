@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde::Deserialize;
 use spine_abi::limits::ADAPTERS;
-use spine_nic::open::{Modes, UnknownMode};
 use spine_client::daemon::SOCKET;
+use spine_nic::open::{Modes, UnknownMode};
 
 use crate::peers::{Configured, config};
 

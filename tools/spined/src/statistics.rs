@@ -7,7 +7,6 @@ use spine_io::FifoId;
 use spine_io::endpoint::fifo::FifoStatistics;
 use spine_io::runtime::Statistics;
 use spine_io::stats::ByReason;
-use spine_client::daemon::protocol::{AdapterStatistics, FifoInfo};
 
 /// The same numbers by name.
 pub(crate) fn translate(

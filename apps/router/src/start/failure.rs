@@ -1,7 +1,7 @@
 //! Why there is no router, or none any more.
 
-use spine_nic::netlink::socket::NetlinkError;
 use spine_client::memory::RegionError;
+use spine_nic::netlink::socket::NetlinkError;
 
 use crate::cli::Misuse;
 use crate::dataplane::DataPathError;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use spine_abi::Message;
 use spine_abi::endpoint::Endpoint;
+use spine_client::memory::{Region, RegionError};
 use spine_io::dma::{Acknowledgement, FrameBuffer, Grant, GrantError, Start};
 use spine_io::runtime::Statistics;
 use spine_io::{
@@ -28,7 +29,6 @@ use spine_nic::open::{
 };
 use spine_nic::xdp::{XdpError, queues};
 use spine_os::linker::Linker;
-use spine_client::memory::{Region, RegionError};
 use spine_video_extension::protocol::{self, Counter};
 use spine_xdp_progs::Counter as Classified;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{HandlerNumber, Reason};
+use spine_client::signature::SecretKey;
 use spine_io::runtime::Statistics;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, TrustedKey};
 use spine_nic::Nic;

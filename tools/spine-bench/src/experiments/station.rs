@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rtrb::Consumer;
 use spine_abi::event::{EventPlan, TraceRecord};
 use spine_abi::{Endpoint, Message, Nanos};
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_fib::lc_trie::{REGION_BYTES, Route, Trie};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop};
@@ -20,8 +22,6 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_client::memory::Region;
-use spine_client::signature::SecretKey;
 use spine_router::extension::LC_TRIE;
 use spine_router::region::TableRegion;
 

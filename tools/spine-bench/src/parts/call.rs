@@ -15,6 +15,7 @@ use spine_abi::interface::{Domains, EXTENSION_CALL, Value};
 use spine_abi::limits::FUEL_PER_MESSAGE;
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build_exporting};
 use spine_abi::{HandlerNumber, Nanos};
+use spine_client::signature::SecretKey;
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
 use spine_nic::buffer::FrameMemory;

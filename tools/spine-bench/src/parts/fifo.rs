@@ -12,6 +12,8 @@ use clap::Args;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_client::fifo::{Counts, End, HostEnd, SendError, Side};
+use spine_client::signature::SecretKey;
 use spine_io::{AdapterSetup, Budget, FifoId, Machine, TrustedKey};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Loopback;

@@ -11,12 +11,12 @@ use clap::Args;
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{Endpoint, HandlerNumber, Message};
+use spine_client::signature::SecretKey;
 use spine_io::{AdapterHandle, AdapterSetup, Budget, Machine, TrustedKey};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::Loopback;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_client::signature::SecretKey;
 use spine_remote::{PairKey, RemoteAddress, RemoteSetup};
 
 const HANDLER: HandlerNumber = HandlerNumber(2);

@@ -12,6 +12,7 @@ use clap::Args;
 use spine_abi::interface::Domains;
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{HandlerNumber, Nanos, Reason};
+use spine_client::signature::SecretKey;
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
 use spine_nic::buffer::FrameMemory;

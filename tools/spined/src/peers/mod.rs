@@ -13,8 +13,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use spine_abi::HandlerNumber;
-use spine_nic::xdp::attach::{AttachError, Classifier};
 use spine_client::daemon::protocol::PeerInfo;
+use spine_nic::xdp::attach::{AttachError, Classifier};
 use spine_remote::{PairKey, PeeringStatistics, RemoteAddress, RemoteSetup};
 
 /// What packets of strangers to the port of messages between machines are stamped with: the number of no handler.

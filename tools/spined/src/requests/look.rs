@@ -7,11 +7,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use spine_client::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
 use spine_io::runtime::Statistics;
 use spine_io::stats::Mail;
 use spine_io::{ExtensionId, LoadError};
 use spine_nic::open::Steering as _;
-use spine_client::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
 use spine_remote::PeeringStatistics;
 
 use crate::asks::Caller;
