@@ -9,7 +9,10 @@ use spine_tests::iperf::{self, Direction};
 use spine_tests::packet::{self, Port, Udp};
 use spine_tests::ping::ping;
 use spine_tests::router::Report;
-use spine_tests::{Link, Router, Topology, flow, need_namespaces, on_each_wire, on_the_model};
+use spine_tests::{
+    Link, Router, Topology, flow, need_namespaces, need_virtual_interfaces, on_each_wire,
+    on_the_model,
+};
 
 on_each_wire! {
     ping_tcp_and_udp_pass_both_ways_through_the_adapters
@@ -172,6 +175,7 @@ fn the_router_itself_stays_reachable_on_all_its_addresses(nic: &[&str]) {
 #[test]
 fn the_mode_in_force_is_reported_for_each_interface() {
     let _alone = need_namespaces!();
+    need_virtual_interfaces!();
     let net = Topology::pair();
     let report = Router::start(net.router(), &net.interfaces()).stop();
     // A veth has no zero-copy.

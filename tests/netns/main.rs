@@ -7,6 +7,7 @@
 mod bad_use;
 mod changes;
 mod corpus;
+mod driver;
 mod exceptions;
 mod forward;
 mod lanai;

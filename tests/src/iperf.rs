@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::namespace::Namespace;
-use crate::process::Running;
+use crate::process::{Running, patient};
 
 /// A TCP transfer that is under way, or over.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ fn start(
 /// iperf3 says nothing on a pipe until it ends, so the kernel is asked.
 fn wait_until_listening(server: &Namespace) {
     const LISTENING_ON_5201: &str = ":1451 00000000:0000 0A";
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + patient(Duration::from_secs(5));
     while Instant::now() < deadline {
         let sockets = server.inside(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
         if sockets.is_ok_and(|text| text.contains(LISTENING_ON_5201)) {
@@ -127,7 +127,7 @@ fn wait_until_listening(server: &Namespace) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("iperf3 does not listen after 5 s");
+    panic!("iperf3 does not listen");
 }
 
 impl Transfer {

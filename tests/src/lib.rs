@@ -1,7 +1,7 @@
 //! Tests of the whole, and the helpers they share
 //!
-//! A test of the network builds a [`Topology`]: namespaces joined by pairs of virtual interfaces, which
-//! are gone when it is dropped. Commands run inside a [`Namespace`]; [`Router`] is `spine-router` running in
+//! A test of the network builds a [`Topology`]: namespaces joined by pairs of virtual interfaces (or wired ones, see
+//! [`ports`]), which are gone when it is dropped. Commands run inside a [`Namespace`]; [`Router`] is `spine-router` running in
 //! one; [`packet`] sends and receives single packets; [`iperf`] measures. A test that cannot run here says
 //! why with [`need`] and passes.
 //!
@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod need;
 pub mod packet;
 pub mod ping;
+pub mod ports;
 pub mod process;
 pub mod program;
 pub mod router;

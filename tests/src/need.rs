@@ -36,6 +36,19 @@ macro_rules! need_namespaces {
     };
 }
 
+/// Leaves the test, saying why, where topologies use wired interfaces: what it tests is a veth's.
+#[macro_export]
+macro_rules! need_virtual_interfaces {
+    () => {
+        if $crate::ports::wired().is_some() {
+            return $crate::need::say_skipped(
+                std::thread::current().name().unwrap_or(module_path!()),
+                "it tests what a veth does, and the interfaces here are wired ones",
+            );
+        }
+    };
+}
+
 /// Makes two tests of each of these functions, which take options of `spine-router`: one on AF_XDP and one
 /// on AF_PACKET.
 #[macro_export]

@@ -12,13 +12,16 @@ use spine_headers::icmp::{self, v4};
 use spine_headers::ipv4;
 
 use crate::namespace::Namespace;
+use crate::process::patient;
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// How long the last answers may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of a request, its header included (RFC 792).
-const BYTES: usize = 64;
+/// Bytes of data behind a request's header, where none are asked for.
+const DATA: usize = 56;
+/// The largest IPv4 packet.
+const LARGEST: usize = 65_535;
 
 /// What became of some requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,8 +36,13 @@ pub struct Ping {
 
 /// Sends `count` requests to `address`, 20 ms apart, and waits up to 2 s for the last answers.
 pub fn ping(from: &Namespace, address: &str, count: u32) -> Ping {
+    ping_with(from, address, count, DATA)
+}
+
+/// The same with so many bytes of data in each.
+pub fn ping_with(from: &Namespace, address: &str, count: u32, data: usize) -> Ping {
     let to: Ipv4Addr = address.parse().unwrap_or_else(|error| panic!("{address}: {error}"));
-    from.inside(|| Pinger::new(to, count).run())
+    from.inside(|| Pinger::new(to, count, data).run())
 }
 
 struct Pinger {
@@ -44,29 +52,32 @@ struct Pinger {
     /// When each request left, and how long its answer took.
     requests: Vec<(Instant, Option<Duration>)>,
     count: usize,
+    /// Bytes of data in each.
+    data: usize,
 }
 
 impl Pinger {
-    fn new(to: Ipv4Addr, count: u32) -> Self {
+    fn new(to: Ipv4Addr, count: u32, data: usize) -> Self {
         let raw =
             socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp);
         // Raw, and used by the same calls.
         let socket = UdpSocket::from(raw.unwrap_or_else(|error| panic!("a raw socket: {error}")));
         let identifier = u16::try_from(std::process::id() & 0xffff).unwrap_or(1);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Self { socket, to: SocketAddrV4::new(to, 0), identifier, requests: Vec::new(), count }
+        Self { socket, to: SocketAddrV4::new(to, 0), identifier, requests: Vec::new(), count, data }
     }
 
     fn run(mut self) -> Ping {
         let start = Instant::now();
         for number in 0..self.count {
             self.listen(start + INTERVAL * u32::try_from(number).unwrap_or(u32::MAX));
-            let request = request(self.identifier, u16::try_from(number).unwrap_or(u16::MAX));
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            let request = request(self.identifier, number, self.data);
             self.requests.push((Instant::now(), None));
             // One that cannot be sent is one that is not answered.
             let _ = self.socket.send_to(&request, self.to);
         }
-        self.listen(Instant::now() + PATIENCE);
+        self.listen(Instant::now() + patient(PATIENCE));
         let times: Vec<Duration> = self.requests.iter().filter_map(|(_, took)| *took).collect();
         let answered = u32::try_from(times.len()).unwrap_or(u32::MAX);
         let mean =
@@ -76,7 +87,7 @@ impl Pinger {
 
     /// Takes answers until then, or until all are there.
     fn listen(&mut self, until: Instant) {
-        let mut packet = [0; 2048];
+        let mut packet = vec![0; LARGEST];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let complete = self.requests.len() == self.count
@@ -100,11 +111,11 @@ impl Pinger {
 }
 
 /// An echo request.
-fn request(identifier: u16, number: u16) -> [u8; BYTES] {
-    const BODY: [u8; BYTES - icmp::BYTES] = [0; BYTES - icmp::BYTES];
-    let mut bytes = [0; BYTES];
-    let header = icmp::Fields::echo(v4::ECHO_REQUEST, identifier, number).to_bytes_for(0, &BODY);
-    bytes[..icmp::BYTES].copy_from_slice(&header);
+fn request(identifier: u16, number: u16, data: usize) -> Vec<u8> {
+    let mut bytes = vec![0; icmp::BYTES + data];
+    let (header, body) = bytes.split_at_mut(icmp::BYTES);
+    let fields = icmp::Fields::echo(v4::ECHO_REQUEST, identifier, number);
+    header.copy_from_slice(&fields.to_bytes_for(0, body));
     bytes
 }
 
@@ -125,7 +136,7 @@ mod tests {
     fn received(kind: u8, identifier: u16, number: u16) -> Vec<u8> {
         let mut packet = vec![0; 20];
         packet[0] = 0x45;
-        packet.extend(request(identifier, number));
+        packet.extend(request(identifier, number, DATA));
         packet[20] = kind;
         packet
     }
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_request_has_a_checksum_that_verifies() {
-        let request = request(0xbeef, 9);
+        let request = request(0xbeef, 9, DATA);
         assert!(icmp::Message::read(&request).is_ok_and(|message| message.has_right_checksum(0)));
     }
 }

@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// How long to wait where a test waits for `patience`: that much times `SPINE_TEST_PATIENCE`, for machines that are
+/// many times slower than this one (emulated, for one). Patience is a bound and never what is tested.
+pub fn patient(patience: Duration) -> Duration {
+    let times = std::env::var("SPINE_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    patience * times.unwrap_or(1)
+}
+
 /// A child whose output is collected; dropped while it runs, it is killed.
 #[derive(Debug)]
 pub struct Running {
@@ -79,7 +86,7 @@ impl Running {
     /// Waits until a line of stderr contains `text`, and returns the line; panics, with what was said,
     /// if the program ends first or `patience` does.
     pub fn wait_for(&mut self, text: &str, patience: Duration) -> String {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + patient(patience);
         loop {
             match self.errors.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
@@ -119,7 +126,7 @@ impl Running {
 
     /// Waits for its end, at most for `patience`; panics after that, killing it.
     pub fn finish(mut self, patience: Duration) -> Finished {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + patient(patience);
         let status = loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,

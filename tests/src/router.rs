@@ -101,10 +101,14 @@ fn command(
         arguments.extend(["--iface", interface]);
     }
     arguments.extend(options);
-    // Every test can be tried on another kind of wire.
+    // Every test can be tried on another kind of wire, and in another mode.
     let nic = std::env::var("SPINE_NIC").ok().filter(|_| !options.contains(&"--nic"));
     if let Some(nic) = &nic {
         arguments.extend(["--nic", nic]);
+    }
+    let mode = std::env::var("SPINE_XDP_MODE").ok().filter(|_| !options.contains(&"--xdp-mode"));
+    if let Some(mode) = &mode {
+        arguments.extend(["--xdp-mode", mode]);
     }
     namespace.command(&program.to_string_lossy(), &arguments)
 }

@@ -1,4 +1,4 @@
-//! Namespaces joined by pairs of virtual interfaces.
+//! Namespaces joined by pairs of virtual interfaces, or of wired ones that the machine has.
 //!
 //! A topology is a star: one namespace called `router`, and around it hosts, each with one link. Interface
 //! names are the same in every run (`eth` in a host, the host's name in the router), because each is alone
@@ -10,7 +10,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::namespace::Namespace;
+use crate::ports::{self, Pair};
 use crate::process::{Finished, Running};
+
+/// The MTU of a link that asks for none.
+const MTU: u16 = 1500;
+/// What a host calls its interface.
+const HOST_END: &str = "eth";
 
 /// A host and its link to the router.
 #[derive(Debug, Clone)]
@@ -29,9 +35,9 @@ pub struct Link {
 }
 
 impl Link {
-    /// A host that answers, with an MTU of 1500 and no offloads.
+    /// A host that answers, with an MTU of 1500 (or what [`ports::default_mtu`] says) and no offloads.
     pub const fn to(host: &'static str, net: u8) -> Self {
-        Self { host, net, mtu: 1500, offloads: false, answers: true }
+        Self { host, net, mtu: MTU, offloads: false, answers: true }
     }
 
     /// The same with another MTU.
@@ -75,6 +81,8 @@ impl Link {
 pub struct Topology {
     router: Namespace,
     hosts: Vec<(Link, Namespace)>,
+    /// The wired interfaces that the links use, in the order of the hosts; empty where they are virtual.
+    wires: Vec<Pair>,
 }
 
 impl Topology {
@@ -91,16 +99,43 @@ impl Topology {
         let mut topology = Self {
             router: add_namespace(&prefix, "router"),
             hosts: Vec::with_capacity(links.len()),
+            wires: Vec::new(),
         };
         for link in links {
             // In the list first: what fails below is removed, too.
             topology.hosts.push((link.clone(), add_namespace(&prefix, link.host)));
         }
         topology.router.sysctl("ipv4/ip_forward", "1");
+        match ports::wired() {
+            None => {
+                topology.hosts.iter().for_each(|(link, host)| join(&topology.router, host, link))
+            }
+            Some(pairs) => topology.take(pairs),
+        }
         for (link, host) in &topology.hosts {
-            connect(&topology.router, host, link);
+            configure(&topology.router, host, link);
         }
         topology
+    }
+
+    /// Makes wired interfaces the ends of the links, and waits until they have a carrier.
+    fn take(&mut self, pairs: Vec<Pair>) {
+        let (there, wanted) = (pairs.len(), self.hosts.len());
+        assert!(there >= wanted, "{wanted} links, and {there} wired pairs");
+        for ((link, host), pair) in self.hosts.iter().zip(pairs) {
+            ports::take(&pair.near, &self.router, link.host);
+            ports::take(&pair.far, host, HOST_END);
+            // To be given back even if what follows fails.
+            self.wires.push(pair);
+            let mtu = ports::default_mtu().filter(|_| link.mtu == MTU).unwrap_or(link.mtu);
+            let (near, far) = (hex(link.router_mac()), hex(link.host_mac()));
+            self.router.ip(&format!("link set {} address {near} mtu {mtu} up", link.host));
+            host.ip(&format!("link set {HOST_END} address {far} mtu {mtu} up"));
+        }
+        for (link, host) in &self.hosts {
+            ports::wait_for_carrier(&self.router, link.host);
+            ports::wait_for_carrier(host, HOST_END);
+        }
     }
 
     /// The namespace in the middle.
@@ -133,6 +168,10 @@ impl Topology {
 
 impl Drop for Topology {
     fn drop(&mut self) {
+        for ((link, host), pair) in self.hosts.iter().zip(&self.wires) {
+            ports::give_back(&pair.near, &self.router, link.host);
+            ports::give_back(&pair.far, host, HOST_END);
+        }
         for (_, host) in &self.hosts {
             remove_namespace(host.name());
         }
@@ -165,26 +204,35 @@ fn add_namespace(prefix: &str, host: &str) -> Namespace {
     namespace
 }
 
-fn connect(router: &Namespace, host: &Namespace, link: &Link) {
-    let Link { host: port, net, mtu, .. } = link;
+/// Makes a virtual pair.
+fn join(router: &Namespace, host: &Namespace, link: &Link) {
+    let Link { host: port, mtu, .. } = link;
     let (near, far) = (hex(link.router_mac()), hex(link.host_mac()));
     router.ip(&format!(
         "link add {port} address {near} mtu {mtu} numtxqueues 1 numrxqueues 1 type veth \
-         peer name eth address {far} mtu {mtu} numtxqueues 1 numrxqueues 1 netns {}",
+         peer name {HOST_END} address {far} mtu {mtu} numtxqueues 1 numrxqueues 1 netns {}",
         host.name()
     ));
+}
+
+/// Gives both ends what is not the wire's: offloads, addresses, routes, neighbours.
+fn configure(router: &Namespace, host: &Namespace, link: &Link) {
+    let Link { host: port, net, .. } = link;
+    let (near, far) = (hex(link.router_mac()), hex(link.host_mac()));
     // Merging on receive would make one packet of many, and the router's end turns it off anyway.
-    host.run("ethtool -K eth gro off");
+    host.run(&format!("ethtool -K {HOST_END} gro off"));
     if !link.offloads {
-        host.run("ethtool -K eth tx off tso off gso off");
+        host.run(&format!("ethtool -K {HOST_END} tx off tso off gso off"));
     }
-    host.ip("link set eth up");
+    host.ip(&format!("link set {HOST_END} up"));
     router.ip(&format!("link set {port} up"));
     router.ip(&format!("address add 10.9.{net}.1/24 dev {port}"));
     router.ip(&format!("neighbour replace 10.9.{net}.2 lladdr {far} dev {port} nud permanent"));
     if link.answers {
-        host.ip(&format!("address add 10.9.{net}.2/24 dev eth"));
-        host.ip(&format!("neighbour replace 10.9.{net}.1 lladdr {near} dev eth nud permanent"));
+        host.ip(&format!("address add 10.9.{net}.2/24 dev {HOST_END}"));
+        host.ip(&format!(
+            "neighbour replace 10.9.{net}.1 lladdr {near} dev {HOST_END} nud permanent"
+        ));
         host.ip(&format!("route add default via 10.9.{net}.1"));
     }
 }
@@ -194,7 +242,7 @@ pub fn hex(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn ip(arguments: &[&str]) -> Finished {
+pub(crate) fn ip(arguments: &[&str]) -> Finished {
     let mut command = Command::new("ip");
     command.args(arguments);
     Running::start(command).finish(Duration::from_secs(10))
