@@ -33,6 +33,7 @@ wasm         extensions: built for wasm32, without unsafe
 unsafe       unsafe only in the files listed in ci/unsafe.txt, each with its reason
 unit         all tests; those of the network are skipped without root
 netns        the tests in network namespaces only (root)
+nic          the network's tests on drivers of real interfaces, in a guest: nic [CARD]... [SCENARIO]...
 performance  the tests that measure (root)
 model        the paper's adapter: its tests, and the paper's experiments, twice
 bench-smoke  every measurement of spine-bench, for a moment, to see that it runs
@@ -229,6 +230,12 @@ job_netns() {
     run_tests cargo_for netns
 }
 
+# Without arguments the short set; see tests/nic/README.md.
+job_nic() {
+    build_all
+    ./tests/nic/lane "$@"
+}
+
 job_performance() {
     need_root performance
     build_programs
@@ -296,6 +303,8 @@ job_test() {
     done
     say "unit and network tests"
     job_unit
+    say "nic"
+    job_nic
 }
 
 # ---- after an edit -------------------------------------------------------------------------------
