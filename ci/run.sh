@@ -232,7 +232,7 @@ job_netns() {
 
 # Without arguments the short set; see tests/nic/README.md.
 job_nic() {
-    build_all
+    build_programs
     ./tests/nic/lane "$@"
 }
 
@@ -303,8 +303,6 @@ job_test() {
     done
     say "unit and network tests"
     job_unit
-    say "nic"
-    job_nic
 }
 
 # ---- after an edit -------------------------------------------------------------------------------

@@ -114,7 +114,8 @@ impl Sizes {
             all = all.saturating_add(count);
             most_queues = most_queues.max(count);
         }
-        let frame_bytes = frames::bytes(options.interfaces)?;
+        let may = |interface: &Interface| mode(options, interface).may_be_without_copies();
+        let frame_bytes = frames::bytes(options.interfaces, may)?;
         if all > spine_xdp_progs::SOCKETS {
             return Err(OpenError::Queues(all));
         }

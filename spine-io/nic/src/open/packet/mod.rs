@@ -35,7 +35,7 @@ use crate::punt::inject::KernelEndpoint;
 
 /// Opens the ports; all packets are the kernel's yet.
 pub(super) fn open(options: &Options<'_>) -> Result<Ports, OpenError> {
-    let bytes = frames::bytes(options.interfaces)?;
+    let bytes = frames::bytes(options.interfaces, |_| false)?;
     refuse_xdp(options.interfaces)?;
     if let Some(unprivileged) = options.unprivileged {
         unprivileged().map_err(OpenError::Unprivileged)?;
