@@ -366,8 +366,12 @@ job_quick() {
     while read -r folder; do
         name=$(package_name "$folder/Cargo.toml")
         packages+=(-p "$name")
-        [ ! -e "$folder/src/lib.rs" ] || targets+=(--lib)
-        [ ! -e "$folder/src/main.rs" ] || targets+=(--bins)
+        # A program with a library beside it has its tests there.
+        if [ -e "$folder/src/lib.rs" ]; then
+            targets+=(--lib)
+        elif [ -e "$folder/src/main.rs" ]; then
+            targets+=(--bins)
+        fi
         while read -r name; do targets+=(--test "$name"); done < <(own_tests "$folder")
     done < <(changed_files | while read -r file; do package_folder "$file"; done | sort -u)
     say "format"

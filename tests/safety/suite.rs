@@ -111,8 +111,9 @@ pub(crate) fn linked(name: &str, exports: &[u8], against: &Exports) -> Vec<u8> {
     linked.unwrap_or_else(|error| panic!("{name}: {error}")).into_bytes()
 }
 
+/// The folder `tests`.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn text(path: &Path) -> String {

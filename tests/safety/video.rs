@@ -11,6 +11,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use spine_abi::frame_buffer::{COMPLETE, Geometry, HEADER_BYTES, MAILBOX, counter, counters, slot};
 use spine_abi::mailbox::{Reader, Word};
 use spine_abi::{Endpoint, Message, Reason};
+use spine_client::memory::Region;
+use spine_client::signature::SecretKey;
 use spine_io::dma::{FrameBuffer, Grant, Start};
 use spine_io::{
     AdapterHandle, AdapterSetup, Budget, ExtensionId, Machine, RegionSource, TrustedKey,
@@ -19,8 +21,6 @@ use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::{Loopback, Wire};
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use spine_client::memory::Region;
-use spine_client::signature::SecretKey;
 use spine_packets::frames;
 use spine_video_extension::convert;
 use spine_video_extension::protocol::{
