@@ -1,4 +1,5 @@
 //! The extension that the client library makes for itself, as the linker sees it, and in its sandbox.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::MESSAGE_BYTES;
