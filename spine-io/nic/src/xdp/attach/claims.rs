@@ -137,7 +137,7 @@ impl Classifier {
         gone(maps::FLOWS, self.flows.remove(&flow_key(address, 0)))
     }
 
-    /// Claims messages between hosts on a link (EtherType [`ETHERTYPE`](crate::endpoint::remote::ETHERTYPE)),
+    /// Claims messages between hosts on a link (their EtherType is `spine-remote`'s),
     /// or leaves them to the kernel, as at first. Those by UDP are claimed by their
     /// [port](Self::claim_port).
     ///
