@@ -301,7 +301,7 @@ fn an_application_killed_in_the_middle_of_a_storm_gives_everything_back() {
     let before = state(&mut watcher);
     for round in 0..3 {
         let mut command = Command::new(std::env::current_exe().expect("this test"));
-        command.args(["--exact", "child_that_storms", "--nocapture"]);
+        command.args(["--exact", "spined_fifo::child_that_storms", "--nocapture"]);
         command.env(ROLE, daemon.socket()).stdout(Stdio::null());
         let mut child = Running::start(command);
         child.wait_for("storming", PATIENCE);

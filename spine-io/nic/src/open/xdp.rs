@@ -77,16 +77,14 @@ fn open_with(
     serving: Serving,
     zero_copy: bool,
 ) -> Result<Ports<Vec<XdpSteering>>, OpenError> {
+    // Before the frames: whoever may not load it is told which capability that takes.
+    let mut steering = load(options, serving)?;
     let sizes = Sizes::of(options)?;
     let (memory, dealt, umem) = sizes.frames(options)?;
-    let mut steering: Vec<XdpSteering> = Vec::new();
     let mut ports = Vec::new();
-    for (interface, frames) in options.interfaces.iter().zip(dealt) {
-        if steering.is_empty() || serving == Serving::Each {
-            steering.push(XdpSteering::load(options.times)?);
-        }
-        // Just pushed, if there was none.
-        let Some(steering) = steering.last_mut() else { continue };
+    for (index, (interface, frames)) in options.interfaces.iter().zip(dealt).enumerate() {
+        let serves = if serving == Serving::Each { index } else { 0 };
+        let steering = &mut steering[serves];
         let opening = Opening { interface, umem: &umem, zero_copy, handler: options.handler };
         let (mut port, sockets) = steering.open(&opening, mode(options, interface), frames)?;
         port.ring = Some(u64::from(sizes.ring()) * u64::from(sockets));
@@ -97,6 +95,12 @@ fn open_with(
     }
     let punt = options.punts.then(KernelEndpoint::start).transpose()?;
     Ok(Ports { memory, ports, punt, steering, instead: None, copies: None })
+}
+
+/// The classifiers, attached nowhere yet.
+fn load(options: &Options<'_>, serving: Serving) -> Result<Vec<XdpSteering>, AttachError> {
+    let count = if serving == Serving::Each { options.interfaces.len() } else { 1 };
+    (0..count).map(|_| XdpSteering::load(options.times)).collect()
 }
 
 /// What the frames of all interfaces come to.
