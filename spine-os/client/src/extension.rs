@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use spine_abi::limits::MODULE_BYTES;
 use thiserror::Error;
 
-use crate::signature::{PublicKey, read_text, signature_path, verify_author};
+use crate::key_file::read_text;
+use crate::signature::{PublicKey, signature_path, verify_author};
 
 /// Why a file was not taken for an extension.
 #[derive(Debug, Error)]

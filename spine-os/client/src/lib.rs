@@ -48,6 +48,7 @@ mod error;
 pub mod extension;
 pub mod fifo;
 pub mod hex;
+mod key_file;
 pub mod memory;
 mod messages;
 pub mod pair_key;

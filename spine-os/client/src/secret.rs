@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::hex;
-use crate::signature::{KeyError, read_text, values};
+use crate::key_file::{KeyError, read_text, values};
 
 /// Bytes of every secret.
 pub(crate) const BYTES: usize = 32;

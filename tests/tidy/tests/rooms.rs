@@ -1,6 +1,6 @@
 //! No room of these crates leans on one that leans on it, over whatever way.
 //!
-//! Not here yet, with one circle each: `spine-os`, `spine-router`, `spined` and `lanai-model`.
+//! Not here yet, with one circle each: `spine-router`, `spined` and `lanai-model`.
 
 use std::path::Path;
 
@@ -52,4 +52,14 @@ fn spine_video() {
 #[test]
 fn spine_headers() {
     has_no_circle("spine-io/headers");
+}
+
+#[test]
+fn spine_os() {
+    has_no_circle("spine-os");
+}
+
+#[test]
+fn spine_client() {
+    has_no_circle("spine-os/client");
 }
