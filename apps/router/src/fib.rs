@@ -20,14 +20,13 @@ use spine_fib::protocol::{SWAP, SWAPPED, Swap};
 use spine_fib::{Load, Store, Writer, lc_trie, used};
 
 use crate::adapters::{Adapter, AdapterError};
+use crate::operation::Operation;
 use crate::trie::{self, TrieHalf};
 
 pub use spine_fib::{Action, Addresses, NextHop};
 
 /// Longest list of buckets of a group.
 pub const BUCKETS: usize = layout::BUCKETS;
-/// The group of addresses without a route.
-pub const GROUP_NO_ROUTE: u16 = layout::NO_ROUTE_GROUP;
 /// The group that leaves everything to the kernel.
 pub const GROUP_KERNEL: u16 = layout::KERNEL_GROUP;
 /// The first group that is free for routes.
@@ -80,17 +79,6 @@ impl Layout {
             Self::LcTrie => trie::NEXT_HOPS,
         }
     }
-}
-
-/// One step of a change to the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// All addresses of a prefix belong to a group, whatever they belonged to before.
-    Paint(Ipv4Net, u16),
-    /// A group spreads packets over these next hops; a power of two of them, at most [`BUCKETS`].
-    SetGroup(u16, Vec<u16>),
-    /// A next hop is now so.
-    SetNextHop(u16, NextHop),
 }
 
 /// The table was not switched: the halves differ, and the adapters must be stopped.

@@ -8,10 +8,20 @@ use spine_nic::open::Interface;
 
 use crate::adapters::Adapter;
 use crate::claims::Classifier;
-use crate::dataplane::DataPath;
+use crate::dataplane::{DataPath, DataPathError};
 use crate::netlink::state::IfIndex;
-use crate::spined::Spined;
-use crate::start::Failure;
+use crate::spined::{Spined, SpinedError};
+
+/// The adapters do not answer, or do not do what they are told.
+#[derive(Debug, thiserror::Error)]
+pub enum PathError {
+    /// Those of this process.
+    #[error(transparent)]
+    Own(#[from] DataPathError),
+    /// The daemon's.
+    #[error(transparent)]
+    Spined(#[from] SpinedError),
+}
 
 /// Where the extension runs.
 pub(crate) enum Path {
@@ -47,7 +57,7 @@ impl Path {
     }
 
     /// Gives every packet to the kernel again.
-    pub(crate) fn disable(&self) -> Result<(), Failure> {
+    pub(crate) fn disable(&self) -> Result<(), PathError> {
         match self {
             Self::Own(own) => Ok(own.disable()?),
             Self::Spined(spined) => Ok(spined.unload()?),
@@ -62,7 +72,7 @@ impl Path {
         }
     }
 
-    pub(crate) fn classified(&self) -> Result<BTreeMap<String, u64>, Failure> {
+    pub(crate) fn classified(&self) -> Result<BTreeMap<String, u64>, PathError> {
         match self {
             Self::Own(own) => {
                 let counted = own.classified()?.into_iter().filter(|(_, count)| *count > 0);

@@ -129,7 +129,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     let duration = start.elapsed();
     let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
     // Whatever came before.
-    let disabled = data_path.disable();
+    let disabled = data_path.disable().map_err(Failure::from);
     let ended = ended.and(disabled);
     std::thread::sleep(DRAIN);
     let (report, unheard) = report(&router, &data_path, duration);
@@ -305,7 +305,7 @@ fn report(
     report.unrepresented = router.most_unrepresented();
     match data_path.classified() {
         Ok(classified) => report.classifier = classified,
-        Err(error) => unheard = Some(error),
+        Err(error) => unheard = Some(error.into()),
     }
     let refused = data_path.refused();
     if refused > 0 {

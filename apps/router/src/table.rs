@@ -19,9 +19,10 @@ use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
 use spine_abi::Reason;
 
-use crate::fib::{FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, GROUP_NO_ROUTE, NextHop, Operation};
+use crate::fib::{FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, NextHop};
 use crate::netlink::Dirty;
 use crate::netlink::state::{IfIndex, Route, TABLE_DEFAULT, TABLE_LOCAL};
+use crate::operation::{GROUP_NO_ROUTE, Operation};
 use crate::rib::{Rib, Target, TargetHop};
 use crate::slots::Slots;
 

@@ -10,7 +10,7 @@ use prefix_trie::PrefixMap;
 use spine_fib::Store;
 use spine_fib::lc_trie::{self, Route, Trie};
 
-use crate::fib::{GROUP_NO_ROUTE, Operation};
+use crate::operation::{GROUP_NO_ROUTE, Operation};
 
 /// Groups of a half, the reserved ones included.
 #[expect(clippy::cast_possible_truncation, reason = "256 of them")]

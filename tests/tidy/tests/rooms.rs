@@ -1,6 +1,6 @@
 //! No room of these crates leans on one that leans on it, over whatever way.
 //!
-//! Not here yet, with one circle each: `spine-router`, `spined` and `lanai-model`.
+//! Not here yet, with one circle each: `spined` and `lanai-model`.
 
 use std::path::Path;
 
@@ -62,4 +62,9 @@ fn spine_os() {
 #[test]
 fn spine_client() {
     has_no_circle("spine-os/client");
+}
+
+#[test]
+fn spine_router() {
+    has_no_circle("apps/router");
 }

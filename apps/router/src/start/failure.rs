@@ -6,6 +6,7 @@ use spine_nic::netlink::socket::NetlinkError;
 use crate::cli::Misuse;
 use crate::dataplane::DataPathError;
 use crate::guest::GuestError;
+use crate::path::PathError;
 use crate::router::RouterError;
 use crate::spined::SpinedError;
 
@@ -58,6 +59,9 @@ pub enum Failure {
     /// The data path.
     #[error(transparent)]
     DataPath(#[from] DataPathError),
+    /// The adapters, while it runs.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// The control loop.
     #[error(transparent)]
     Router(#[from] RouterError),

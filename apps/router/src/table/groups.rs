@@ -4,9 +4,10 @@ use spine_abi::Reason;
 
 use super::{GroupKey, HopKey, Table};
 use crate::buckets;
-use crate::fib::{Action, Addresses, GROUP_KERNEL, NextHop, Operation};
+use crate::fib::{Action, Addresses, GROUP_KERNEL, NextHop};
 use crate::netlink::Dirty;
 use crate::netlink::state::Neighbour;
+use crate::operation::Operation;
 use crate::rib::{Rib, Target, TargetHop};
 
 impl Table {
