@@ -108,6 +108,7 @@ mod tests {
             mtu,
             kind: None,
             is_loopback: false,
+            has_carrier: true,
             xdp_program: None,
         }
     }

@@ -26,6 +26,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// Whether what is sent there comes back to this machine and nobody else.
     pub is_loopback: bool,
+    /// Whether there was somebody at the other end of its wire when it was looked up.
+    pub has_carrier: bool,
     /// The XDP program attached to it, if there is one, by its id.
     pub xdp_program: Option<u32>,
 }
@@ -71,6 +73,7 @@ fn read(message: &LinkMessage) -> (Interface, bool) {
         mtu: 0,
         kind: None,
         is_loopback: message.header.flags.contains(LinkFlags::Loopback),
+        has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
         xdp_program: None,
     };
     let mut has_mac = false;

@@ -9,11 +9,12 @@
 //!
 //! Nothing is the adapters' before the steering is told so, and everything ends when it is dropped.
 //!
-//! `xdp` and `packet` are the backends, `frames` the rule for sizes, `interface` what the kernel says of an
+//! `xdp` and `packet` are the backends, `frames` the rule for sizes, `carrier` what a driver that resets takes, `interface` what the kernel says of an
 //! interface, `mode` what may be asked for. Another kind of interface or driver is a change in this folder.
 //!
 //! Left out: layers (capture, a model of a card), which whoever opens a port stacks on it.
 
+mod carrier;
 mod frames;
 mod interface;
 mod mode;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use spine_abi::HandlerNumber;
 
+pub use self::carrier::Gap;
 pub use self::frames::{FrameCount, longest_mtu};
 pub use self::interface::Interface;
 pub use self::mode::{Backend, Mode, Modes, UnknownMode};
@@ -117,6 +119,8 @@ pub struct Ports<S = Box<dyn Steering>> {
     pub steering: S,
     /// Why there is no AF_XDP, where that was to be found out.
     pub instead: Option<OpenError>,
+    /// How long an interface had no carrier while it was opened.
+    pub gap: Option<Gap>,
     /// Why packets are copied although all ports were to be had without copies: for people.
     pub copies: Option<XdpError>,
 }
@@ -132,13 +136,13 @@ impl<S> Ports<S> {
                 port.interface.name
             ))
         });
-        copies.chain(generic).collect()
+        copies.chain(generic).chain(self.gap.as_ref().and_then(Gap::note)).collect()
     }
 
     /// The same, steered otherwise.
     fn steered<T>(self, by: impl FnOnce(S) -> T) -> Ports<T> {
-        let Self { memory, ports, punt, steering, instead, copies } = self;
-        Ports { memory, ports, punt, steering: by(steering), instead, copies }
+        let Self { memory, ports, punt, steering, instead, gap, copies } = self;
+        Ports { memory, ports, punt, steering: by(steering), instead, gap, copies }
     }
 }
 

@@ -14,7 +14,8 @@ use spine_abi::HandlerNumber;
 use spine_xdp_progs::Port as Entry;
 
 use super::{
-    Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, frames,
+    Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, carrier,
+    frames,
 };
 use crate::Nic;
 use crate::buffer::{Frame, FrameMemory};
@@ -94,7 +95,8 @@ fn open_with(
         unprivileged().map_err(OpenError::Unprivileged)?;
     }
     let punt = options.punts.then(KernelEndpoint::start).transpose()?;
-    Ok(Ports { memory, ports, punt, steering, instead: None, copies: None })
+    let gap = Some(carrier::wait(options.interfaces)?);
+    Ok(Ports { memory, ports, punt, steering, instead: None, gap, copies: None })
 }
 
 /// The classifiers, attached nowhere yet.

@@ -57,7 +57,7 @@ pub(super) fn open(options: &Options<'_>) -> Result<Ports, OpenError> {
             Box::new(PortSteering::new(filters.into_iter().map(|(_, filter)| filter).collect()))
         }
     };
-    Ok(Ports { memory, ports, punt, steering, instead: None, copies: None })
+    Ok(Ports { memory, ports, punt, steering, instead: None, gap: None, copies: None })
 }
 
 fn punt() -> Result<KernelEndpoint, OpenError> {
