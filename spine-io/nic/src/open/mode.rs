@@ -122,19 +122,19 @@ mod tests {
 
     #[test]
     fn modes_are_read_for_all_and_for_one() {
-        let modes = Modes::parse(&["copy", "eth1=generic", "eth2.5=zero-copy"]).unwrap();
-        assert_eq!(modes.of("eth0"), Mode::Copy);
-        assert_eq!(modes.of("eth1"), Mode::Generic);
-        assert_eq!(modes.of("eth2.5"), Mode::ZeroCopy);
-        assert_eq!(Modes::parse::<&str>(&[]).unwrap().of("eth0"), Mode::Auto);
+        let modes = Modes::parse(&["copy", "lan1=generic", "lan2.5=zero-copy"]).unwrap();
+        assert_eq!(modes.of("lan0"), Mode::Copy);
+        assert_eq!(modes.of("lan1"), Mode::Generic);
+        assert_eq!(modes.of("lan2.5"), Mode::ZeroCopy);
+        assert_eq!(Modes::parse::<&str>(&[]).unwrap().of("lan0"), Mode::Auto);
     }
 
     #[test]
     fn what_is_no_mode_is_named() {
-        for word in ["fast", "eth0=", "=", ""] {
+        for word in ["fast", "lan0=", "=", ""] {
             assert!(Modes::parse(&[word]).is_err(), "{word:?}");
         }
-        let error = Modes::parse(&["eth0=fast"]).unwrap_err().to_string();
+        let error = Modes::parse(&["lan0=fast"]).unwrap_err().to_string();
         assert!(error.starts_with("\"fast\" is no mode: say auto"), "{error}");
     }
 
