@@ -66,10 +66,15 @@ pub(super) fn wait(before: &[Interface]) -> Result<Gap, OpenError> {
 
 /// The interfaces that had a carrier and have none now.
 fn missing(before: &[Interface]) -> Result<Vec<String>, OpenError> {
-    let had: Vec<&str> =
-        before.iter().filter(|one| one.has_carrier).map(|one| one.name.as_str()).collect();
-    let now = Interface::find(&had)?;
-    Ok(now.into_iter().filter(|one| !one.has_carrier).map(|one| one.name).collect())
+    let names: Vec<&str> = before.iter().map(|one| one.name.as_str()).collect();
+    Ok(lost(before, &Interface::find(&names)?))
+}
+
+/// Those of the same interfaces, looked at twice, whose carrier went in between.
+fn lost(before: &[Interface], now: &[Interface]) -> Vec<String> {
+    let pairs = before.iter().zip(now);
+    let gone = pairs.filter(|(before, now)| before.has_carrier && !now.has_carrier);
+    gone.map(|(_, now)| now.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -86,9 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_had_none_is_not_waited_for() {
-        let without =
-            Interface { has_carrier: false, ..Interface::find(&["lo"]).unwrap().remove(0) };
-        assert!(matches!(wait(&[without]), Ok(Gap::Over(_))));
+    fn only_a_carrier_that_there_was_is_waited_for() {
+        let lo = Interface::find(&["lo"]).unwrap().remove(0);
+        let with = |has_carrier| [Interface { has_carrier, ..lo.clone() }];
+        assert_eq!(lost(&with(true), &with(false)), ["lo"]);
+        assert_eq!(lost(&with(true), &with(true)), [""; 0]);
+        assert_eq!(lost(&with(false), &with(false)), [""; 0]);
+        assert_eq!(lost(&with(false), &with(true)), [""; 0]);
     }
 }
