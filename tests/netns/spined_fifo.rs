@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use spine_abi::fifo::{ASLEEP, GONE, Side, Word, slot};
 use spine_abi::limits::{HOST_FIFO, MESSAGE_BYTES};
@@ -103,7 +103,7 @@ fn a_client_sleeps_in_io_uring_or_where_it_is_denied_that_in_poll_and_is_woken_a
     let net = Topology::pair();
     let daemon = Daemon::start(net.router(), &["client", "server"]);
     for (denied, wait_by) in [(false, WaitBy::IoUring), (true, WaitBy::Poll)] {
-        let socket = daemon.socket();
+        let (socket, pid) = (daemon.socket(), daemon.pid());
         let application = std::thread::spawn(move || {
             if denied {
                 deny_io_uring();
@@ -117,6 +117,18 @@ fn a_client_sleeps_in_io_uring_or_where_it_is_denied_that_in_poll_and_is_woken_a
                 // Both sides are asleep by then.
                 std::thread::sleep(Duration::from_millis(2));
                 storm(&mut client, number, 1).expect("answered");
+            }
+            // An adapter with a core to itself answers while the client still looks. One that is stopped does not,
+            // so the client sleeps, and its doorbell wakes it: mostly at once, on a busy machine a little later.
+            let end = Instant::now() + PATIENCE;
+            while client.counts().heard == 0 && Instant::now() < end {
+                kill(pid, Signal::SIGSTOP).expect("stopped");
+                let waker = std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(50));
+                    kill(pid, Signal::SIGCONT).expect("goes on");
+                });
+                storm(&mut client, number, 1).expect("answered");
+                waker.join().expect("the waker");
             }
             // What the daemon says wakes it, too.
             let unloader = std::thread::spawn(move || {
