@@ -1,0 +1,12 @@
+//! What the kernel's rules keep from whoever carries packets past it.
+//!
+//! The kernel alone is the oracle: a program that takes packets before the kernel sees them may take only those that
+//! the kernel would have let through unchanged. This crate says which those are *not*: for packets of a family that come
+//! in on one interface and leave by another (or are for a port of this machine), the sets that some rule can treat
+//! in any other way than to accept them as they are. What is not understood widens to everything that its hook sees.
+//!
+//! Left out: routes and policy rules (the router's table has them), and what to do about it (whoever asks).
+
+mod packets;
+
+pub use packets::{Addresses, Family, Kept, Packets, Pieces, Ports, Protocols};
