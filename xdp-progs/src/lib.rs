@@ -40,8 +40,12 @@ pub mod maps {
     pub const SOCKETS: &str = "sockets";
     /// IPv4 address (octets) to a `u8`: to and from these the kernel has the packet.
     pub const ADDRESSES: &str = "addresses";
-    /// [`claim_key`](super::claim_key) to a `u8`: 1 ours, 0 the kernel's.
+    /// [`claim_key`](super::claim_key) to [`Ingresses`](super::Ingresses).
     pub const CLAIMS: &str = "claims";
+    /// Interface index (`u32`) to [`kept_list`](super::kept_list).
+    pub const KEPT: &str = "kept";
+    /// [`Kept::counter`](super::Kept) to a `u64` for each CPU.
+    pub const KEPT_PACKETS: &str = "kept_packets";
     /// [`flow_key`](super::flow_key) to a handler number (`u32`).
     pub const FLOWS: &str = "flows";
     /// [`Counter`](super::Counter) (`u32`) to a `u64` for each CPU.
@@ -58,6 +62,90 @@ pub const ADDRESSES: u32 = 4096;
 pub const CLAIMS: u32 = 1 << 20;
 /// Claimed UDP ports it can hold, the entries for fragments among them.
 pub const FLOWS: u32 = 1024;
+
+/// Sets of packets that the kernel can keep of what one interface receives.
+pub const KEPT: usize = 32;
+/// Counters of such packets.
+pub const KEPT_COUNTERS: u32 = 256;
+
+/// From which interfaces packets to a prefix are ours, by their [number](Port::ingress).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ingresses(pub u64);
+
+impl Ingresses {
+    /// From all.
+    pub const ALL: Self = Self(u64::MAX);
+    /// From none: the kernel's.
+    pub const NONE: Self = Self(0);
+}
+
+impl From<bool> for Ingresses {
+    fn from(ours: bool) -> Self {
+        if ours { Self::ALL } else { Self::NONE }
+    }
+}
+
+/// Packets that are the kernel's wherever they go; ranges with both ends meant. For ICMP the source's port is
+/// the type, and the destination's the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// A bit for each protocol number, from the lowest bit of the first word on.
+    pub protocols: [u64; 4],
+    /// From these.
+    pub source: (Ipv4Addr, Ipv4Addr),
+    /// To these.
+    pub destination: (Ipv4Addr, Ipv4Addr),
+    /// From these ports.
+    pub source_ports: (u16, u16),
+    /// To these.
+    pub destination_ports: (u16, u16),
+    /// Packets in one piece.
+    pub whole: bool,
+    /// Pieces of fragmented packets, whatever their ports would be.
+    pub pieces: bool,
+    /// Where they are counted: below [`KEPT_COUNTERS`].
+    pub counter: u32,
+}
+
+impl Kept {
+    const BYTES: usize = 64;
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (at, word) in self.protocols.iter().enumerate() {
+            bytes[at * 8..][..8].copy_from_slice(&word.to_ne_bytes());
+        }
+        let addresses =
+            [self.source.0, self.source.1, self.destination.0, self.destination.1].map(u32::from);
+        for (at, address) in addresses.iter().enumerate() {
+            bytes[32 + at * 4..][..4].copy_from_slice(&address.to_ne_bytes());
+        }
+        let ((a, b), (c, d)) = (self.source_ports, self.destination_ports);
+        for (at, port) in [a, b, c, d].iter().enumerate() {
+            bytes[48 + at * 2..][..2].copy_from_slice(&port.to_ne_bytes());
+        }
+        let pieces = u32::from(self.whole) | u32::from(self.pieces) << 1;
+        bytes[56..60].copy_from_slice(&pieces.to_ne_bytes());
+        bytes[60..64].copy_from_slice(&self.counter.to_ne_bytes());
+        bytes
+    }
+}
+
+/// Size of the value of the map of kept packets.
+pub const KEPT_LIST_BYTES: usize = 8 + KEPT * Kept::BYTES;
+
+/// The value of that map: at most [`KEPT`] sets, of which the first that a packet is in counts it. More are cut off,
+/// and whoever has more says less exactly what they are.
+pub fn kept_list(sets: &[Kept]) -> [u8; KEPT_LIST_BYTES] {
+    let sets = &sets[..sets.len().min(KEPT)];
+    let mut bytes = [0; KEPT_LIST_BYTES];
+    let count = u32::try_from(sets.len()).unwrap_or_default();
+    bytes[..4].copy_from_slice(&count.to_ne_bytes());
+    for (set, to) in sets.iter().zip(bytes[8..].chunks_exact_mut(Kept::BYTES)) {
+        to.copy_from_slice(&set.to_bytes());
+    }
+    bytes
+}
 
 /// The control map's value: whether packets are claimed at all, whether UDP ports are looked up, and
 /// whether messages between hosts on a link are claimed.
@@ -85,11 +173,15 @@ pub struct Port {
     /// Whether senders here leave checksums to the card that do not cross a real one (a veth's peer):
     /// tunnels and SCTP are then the kernel's, which alone can complete theirs.
     pub unfinished_checksums: bool,
+    /// Its number in [`Ingresses`], 0 to 63.
+    pub ingress: u32,
+    /// Whether the kernel keeps some of what is received here, wherever it goes.
+    pub keeps: bool,
 }
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 24;
+    pub const BYTES: usize = 32;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -100,6 +192,8 @@ impl Port {
         bytes[14..16].copy_from_slice(&self.handler.0.to_ne_bytes());
         bytes[16..20].copy_from_slice(&u32::from(self.enabled).to_ne_bytes());
         bytes[20..24].copy_from_slice(&u32::from(self.unfinished_checksums).to_ne_bytes());
+        bytes[24..28].copy_from_slice(&self.ingress.to_ne_bytes());
+        bytes[28..32].copy_from_slice(&u32::from(self.keeps).to_ne_bytes());
         bytes
     }
 
@@ -114,6 +208,8 @@ impl Port {
             handler: HandlerNumber(u16::from_ne_bytes([bytes[14], bytes[15]])),
             enabled: word(16) != 0,
             unfinished_checksums: word(20) != 0,
+            ingress: word(24),
+            keeps: word(28) != 0,
         }
     }
 }
@@ -188,6 +284,8 @@ counters! {
     UnfinishedChecksums = 13, "unfinished_checksums";
     /// A fragment to an address where a UDP port is claimed: nobody here puts it together.
     Fragments = 14, "fragments";
+    /// One of the kernel's rules could treat it otherwise than to let it pass: see [`kept_list`].
+    KeptByRules = 15, "kept_by_rules";
 }
 
 #[cfg(test)]
@@ -230,6 +328,8 @@ mod tests {
             handler: HandlerNumber(9),
             enabled: true,
             unfinished_checksums: true,
+            ingress: 7,
+            keeps: true,
         };
         let mut expected = Vec::new();
         expected.extend(1u32.to_ne_bytes());
@@ -237,6 +337,8 @@ mod tests {
         expected.extend([3, 4, 5, 6, 7, 8]);
         expected.extend(9u16.to_ne_bytes());
         expected.extend(1u32.to_ne_bytes());
+        expected.extend(1u32.to_ne_bytes());
+        expected.extend(7u32.to_ne_bytes());
         expected.extend(1u32.to_ne_bytes());
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);

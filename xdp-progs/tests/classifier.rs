@@ -16,7 +16,8 @@ use spine_headers::ethernet::{self, ether_type};
 use spine_headers::{ipv4, protocol};
 use spine_packets::owners::{self, LOCAL, OURS, Owner, ROUTED, Tier};
 use spine_xdp_progs::{
-    CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Port, STAMP_TIMES, claim_key, control, maps,
+    CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Ingresses, KEPT, Kept, Port, STAMP_TIMES, claim_key,
+    control, kept_list, maps,
 };
 
 #[path = "classifier/flows.rs"]
@@ -41,6 +42,8 @@ const PORT: Port = Port {
     handler: HANDLER,
     enabled: true,
     unfinished_checksums: false,
+    ingress: 5,
+    keeps: false,
 };
 
 /// The classifier in the kernel, with its maps as a running router would fill them.
@@ -126,7 +129,22 @@ impl Classifier {
     }
 
     fn claim(&self, prefix: Ipv4Addr, length: u8, ours: bool) {
-        self.update(maps::CLAIMS, &claim_key(prefix, length), &[u8::from(ours)]);
+        self.claim_from(prefix, length, Ingresses(u64::from(ours) << PORT.ingress));
+    }
+
+    fn claim_from(&self, prefix: Ipv4Addr, length: u8, from: Ingresses) {
+        self.update(maps::CLAIMS, &claim_key(prefix, length), &from.0.to_ne_bytes());
+    }
+
+    fn keep(&self, sets: &[Kept]) {
+        self.update(maps::KEPT, &LOOPBACK.to_ne_bytes(), &kept_list(sets));
+    }
+
+    fn kept_packets(&self, counter: u32) -> u64 {
+        let counters = self.map(maps::KEPT_PACKETS);
+        let values = counters.lookup_percpu(&counter.to_ne_bytes(), MapFlags::ANY);
+        let values = values.expect("the map can be read").expect("the counter exists");
+        values.iter().map(|value| u64::from_ne_bytes(value[..8].try_into().unwrap())).sum()
     }
 
     fn counts(&self) -> Vec<u64> {
@@ -402,6 +420,106 @@ fn the_longest_prefix_decides() {
     let gone = claim_key(Ipv4Addr::new(10, 0, 2, 7), 32);
     classifier.map(maps::CLAIMS).delete(&gone).expect("the prefix was there");
     assert_eq!(classifier.run(&to([10, 0, 2, 7])).owner, Counter::Claimed, "its cover again");
+}
+
+#[test]
+fn a_prefix_is_ours_from_some_interfaces_and_not_from_others() {
+    let Some(classifier) = Classifier::load() else { return };
+    let frame = ordinary();
+    for (from, ours) in [
+        (Ingresses::ALL, true),
+        (Ingresses(1 << PORT.ingress), true),
+        (Ingresses(!(1 << PORT.ingress)), false),
+        (Ingresses::NONE, false),
+    ] {
+        classifier.claim_from(ROUTED.0, ROUTED.1, from);
+        let expected =
+            if ours { claimed(&frame) } else { passed(Counter::NotOurs, &frame) };
+        assert_eq!(classifier.run(&frame), expected, "{from:?}");
+    }
+}
+
+/// All packets, as a kept set.
+const EVERYTHING: Kept = Kept {
+    protocols: [u64::MAX; 4],
+    source: (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST),
+    destination: (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST),
+    source_ports: (0, u16::MAX),
+    destination_ports: (0, u16::MAX),
+    whole: true,
+    pieces: true,
+    counter: 3,
+};
+
+#[test]
+fn what_a_rule_could_treat_otherwise_is_the_kernels() {
+    let Some(classifier) = Classifier::load() else { return };
+    classifier.update_port(Port { keeps: true, ..PORT });
+    let udp = ordinary();
+    let (source, destination) = (CLIENT, SERVER);
+    let next = |address: Ipv4Addr, by: i64| {
+        Ipv4Addr::from(u32::try_from(i64::from(u32::from(address)) + by).expect("an address"))
+    };
+    let port = |at: usize| u16::from_be_bytes([udp[at], udp[at + 1]]);
+    let (from, to) = (port(34), port(36));
+    let piece = with(FRAGMENT, &0x2000_u16.to_be_bytes());
+    let icmp = {
+        let mut icmp = with(PROTOCOL, &[1]);
+        icmp[34..36].copy_from_slice(&[11, 1]);
+        icmp
+    };
+    let only = |protocol: u8| {
+        let mut words = [0; 4];
+        words[usize::from(protocol / 64)] = 1 << (protocol % 64);
+        words
+    };
+    let all = EVERYTHING;
+    let away = (next(source, 1), next(source, 9));
+    for (name, set, frame, kept) in [
+        ("all", all, &udp, true),
+        ("its protocol", Kept { protocols: only(17), ..all }, &udp, true),
+        ("another protocol", Kept { protocols: only(6), ..all }, &udp, false),
+        ("its source", Kept { source: (source, source), ..all }, &udp, true),
+        ("sources beside it", Kept { source: away, ..all }, &udp, false),
+        ("up to its source", Kept { source: (next(source, -5), source), ..all }, &udp, true),
+        ("its destination", Kept { destination: (destination, destination), ..all }, &udp, true),
+        ("below", Kept { destination: (Ipv4Addr::UNSPECIFIED, next(destination, -1)), ..all }, &udp, false),
+        ("its port", Kept { destination_ports: (to, to), ..all }, &udp, true),
+        ("a port below", Kept { destination_ports: (0, to - 1), ..all }, &udp, false),
+        ("its source's port", Kept { source_ports: (from, from), ..all }, &udp, true),
+        ("a source's port above", Kept { source_ports: (from + 1, u16::MAX), ..all }, &udp, false),
+        ("pieces, of a whole one", Kept { whole: false, ..all }, &udp, false),
+        ("pieces, of a piece", Kept { whole: false, ..all }, &piece, true),
+        ("whole ones, of a piece", Kept { pieces: false, ..all }, &piece, false),
+        ("a piece has any port", Kept { destination_ports: (0, to - 1), ..all }, &piece, true),
+        ("a type of ICMP", Kept { source_ports: (11, 11), ..all }, &icmp, true),
+        ("another type", Kept { source_ports: (8, 8), ..all }, &icmp, false),
+        ("a code", Kept { destination_ports: (0, 0), ..all }, &icmp, false),
+    ] {
+        classifier.keep(&[set]);
+        let expected = if kept { passed(Counter::KeptByRules, frame) } else { claimed(frame) };
+        assert_eq!(classifier.run(frame), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_first_set_that_a_packet_is_in_counts_it_and_the_last_one_is_looked_at() {
+    let Some(classifier) = Classifier::load() else { return };
+    let frame = ordinary();
+    let never = Kept { source: (Ipv4Addr::BROADCAST, Ipv4Addr::BROADCAST), ..EVERYTHING };
+    let mut sets = vec![never; KEPT];
+    classifier.keep(&sets);
+    // Where nothing is said of the interface, nothing is kept.
+    assert_eq!(classifier.run(&frame), claimed(&frame));
+    classifier.update_port(Port { keeps: true, ..PORT });
+    assert_eq!(classifier.run(&frame), claimed(&frame));
+    sets[KEPT - 1] = Kept { counter: 255, ..EVERYTHING };
+    classifier.keep(&sets);
+    assert_eq!(classifier.run(&frame), passed(Counter::KeptByRules, &frame));
+    sets[KEPT - 2] = Kept { counter: 254, ..EVERYTHING };
+    classifier.keep(&sets);
+    assert_eq!(classifier.run(&frame), passed(Counter::KeptByRules, &frame));
+    assert_eq!([254, 255].map(|counter| classifier.kept_packets(counter)), [1, 1]);
 }
 
 #[test]

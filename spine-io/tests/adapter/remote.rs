@@ -75,6 +75,8 @@ fn xdp() -> ([Classifier; 2], [End; 2]) {
             handler: HandlerNumber(9),
             enabled: true,
             unfinished_checksums: false,
+            ingress: 0,
+            keeps: false,
         };
         classifier.set_port(ifindex, port).expect("a map");
         classifier.set_hosts(true).expect("a map");

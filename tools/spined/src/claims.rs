@@ -120,7 +120,7 @@ impl Wire {
         self.become_claimants()?;
         self.look(claims)?;
         for (prefix, taken) in &claims.prefixes {
-            self.steering.set_claim(*prefix, *taken)?;
+            self.steering.set_claim(*prefix, (*taken).into())?;
         }
         self.steering.set_handler(self.ifindex, handler)?;
         self.give(!claims.paused)
@@ -216,7 +216,7 @@ impl Wire {
         let before = claims.prefixes.get(&prefix).copied();
         match taken {
             Some(taken) => {
-                self.steering.set_claim(prefix, taken)?;
+                self.steering.set_claim(prefix, taken.into())?;
                 claims.prefixes.insert(prefix, taken);
             }
             None => {

@@ -43,12 +43,28 @@ struct {
 } addresses SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE); /* 1 ours, 0 the kernel's; no match: the kernel's */
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE); /* a bit for each ingress from which it is ours; no match: the kernel's */
 	__uint(max_entries, SPINE_CLAIMS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct spine_prefix);
-	__type(value, __u8);
+	__type(value, __u64);
 } claims SEC(".maps");
+
+/* By interface index. Not preallocated: a list that is replaced is read to its end by whoever has begun. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct spine_kept_list);
+} kept SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); /* by the number in spine_kept */
+	__uint(max_entries, SPINE_KEPT_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} kept_packets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH); /* handler number */
@@ -211,7 +227,7 @@ static __always_inline enum spine_counter read_packet(struct xdp_md *context, co
 }
 
 /* The owner by the addresses. */
-static __always_inline enum spine_counter look_up(__be32 source, __be32 destination)
+static __always_inline enum spine_counter look_up(const struct spine_port *port, __be32 source, __be32 destination)
 {
 	struct spine_prefix key = { .length = 32, .address = destination };
 
@@ -220,9 +236,100 @@ static __always_inline enum spine_counter look_up(__be32 source, __be32 destinat
 	if (bpf_map_lookup_elem(&addresses, &destination) || bpf_map_lookup_elem(&addresses, &source))
 		return SPINE_LOCAL;
 
-	__u8 *ours = bpf_map_lookup_elem(&claims, &key);
+	__u64 *from = bpf_map_lookup_elem(&claims, &key);
 
-	return ours && *ours ? SPINE_CLAIMED : SPINE_NOT_OURS;
+	return from && *from >> (port->ingress & 63) & 1 ? SPINE_CLAIMED : SPINE_NOT_OURS;
+}
+
+/* What a set of kept packets asks of a packet. */
+struct spine_seen {
+	__u32 source;
+	__u32 destination;
+	__u32 source_port;
+	__u32 destination_port;
+	__u32 protocol;
+	__u32 piece; /* SPINE_WHOLE or SPINE_PIECES */
+	bool has_ports;
+};
+
+/* Ports, or what stands in their place. A packet that ends before them may have any. */
+static __always_inline void read_ports(struct xdp_md *context, struct spine_seen *seen)
+{
+	void *end = (void *)(long)context->data_end;
+	__u8 *at = (void *)(long)context->data + sizeof(struct ethhdr) + sizeof(struct iphdr);
+
+	if (seen->piece != SPINE_WHOLE || (void *)(at + 4) > end)
+		return;
+	switch (seen->protocol) {
+	case IPPROTO_ICMP:
+		seen->source_port = at[0];
+		seen->destination_port = at[1];
+		seen->has_ports = true;
+		break;
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_DCCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		seen->source_port = at[0] << 8 | at[1];
+		seen->destination_port = at[2] << 8 | at[3];
+		seen->has_ports = true;
+		break;
+	}
+}
+
+/* Differences in unsigned arithmetic instead of comparisons: few branches, so the verifier is soon done. */
+static __always_inline bool is_within(__u32 value, __u32 first, __u32 last)
+{
+	return value - first <= last - first;
+}
+
+static __always_inline bool is_in(const struct spine_seen *seen, const struct spine_kept *set)
+{
+	if (!(set->protocols[seen->protocol >> 6 & 3] >> (seen->protocol & 63) & 1))
+		return false;
+	if (!(set->pieces & seen->piece))
+		return false;
+	if (!is_within(seen->source, set->source_first, set->source_last))
+		return false;
+	if (!is_within(seen->destination, set->destination_first, set->destination_last))
+		return false;
+	if (!seen->has_ports)
+		return true;
+	return is_within(seen->source_port, set->source_port_first, set->source_port_last) &&
+	       is_within(seen->destination_port, set->destination_port_first, set->destination_port_last);
+}
+
+/* Whether the kernel keeps a packet that read_packet has found to be plain. */
+static __always_inline bool keeps(struct xdp_md *context)
+{
+	__u32 ifindex = context->ingress_ifindex;
+	struct spine_kept_list *list = bpf_map_lookup_elem(&kept, &ifindex);
+	void *end = (void *)(long)context->data_end;
+	struct iphdr *ip = (void *)(long)context->data + sizeof(struct ethhdr);
+	struct spine_seen seen = {};
+
+	if (!list || (void *)(ip + 1) > end)
+		return true;
+	seen.source = bpf_ntohl(ip->saddr);
+	seen.destination = bpf_ntohl(ip->daddr);
+	seen.protocol = ip->protocol;
+	seen.piece = ip->frag_off & bpf_htons(0x3fff) ? SPINE_PIECES : SPINE_WHOLE;
+	read_ports(context, &seen);
+	for (__u32 i = 0; i < SPINE_KEPT; i++) {
+		if (i >= list->count)
+			break;
+		if (!is_in(&seen, &list->sets[i]))
+			continue;
+
+		__u32 at = list->sets[i].counter;
+		__u64 *packets = bpf_map_lookup_elem(&kept_packets, &at);
+
+		if (packets)
+			++*packets;
+		return true;
+	}
+	return false;
 }
 
 /* Messages between hosts on this link. The adapter knows from whom it takes them. */
@@ -294,9 +401,11 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		owner = read_packet(context, port, &source, &destination);
 		if (owner != SPINE_CLAIMED)
 			return owner;
-		owner = look_up(source, destination);
+		owner = look_up(port, source, destination);
 		if (owner != SPINE_CLAIMED)
 			return owner;
+		if (port->keeps && keeps(context))
+			return SPINE_KEPT_BY_RULES;
 		handler = port->handler;
 	}
 	/* Only names the target, so that a packet whose queue has no socket is still as it came. */

@@ -42,6 +42,35 @@ struct spine_port {
 	__u16 handler;
 	__u32 enabled; /* 0: nothing received here is claimed by its destination; ports and hosts are all the same */
 	__u32 unfinished; /* 1: senders here leave checksums to the card, also those nobody but the kernel can complete */
+	__u32 ingress; /* its bit in the value of `claims`: 0 to 63 */
+	__u32 keeps; /* 1: the kernel keeps some of what is received here, see `kept` */
+};
+
+/*
+ * Packets that stay the kernel's whatever their destination: what one of its rules could treat in any other way than to let
+ * it pass. All that are in each of the ranges, both ends meant, in the machine's byte order. For ICMP the source's port is the type
+ * and the destination's the code. A piece of a fragmented packet has no ports, and is in whatever its ports would be.
+ */
+struct spine_kept {
+	__u64 protocols[4]; /* a bit for each number */
+	__u32 source_first, source_last;
+	__u32 destination_first, destination_last;
+	__u16 source_port_first, source_port_last;
+	__u16 destination_port_first, destination_port_last;
+	__u32 pieces;  /* SPINE_WHOLE, SPINE_PIECES or both */
+	__u32 counter; /* where such packets are counted in `kept_packets` */
+};
+
+#define SPINE_WHOLE 1u
+#define SPINE_PIECES 2u
+
+#define SPINE_KEPT 32
+#define SPINE_KEPT_COUNTERS 256
+
+struct spine_kept_list {
+	__u32 count;
+	__u32 zero;
+	struct spine_kept sets[SPINE_KEPT];
 };
 
 /* A destination prefix; the kernel's LPM trie wants the length first. */
@@ -85,6 +114,7 @@ enum spine_counter {
 	SPINE_NOT_OURS,         /* the way out is not one of our interfaces */
 	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel or SCTP, from a sender that leaves checksums to the card */
 	SPINE_FRAGMENTS,        /* a fragment to an address where a UDP port is claimed: nobody here puts it together */
+	SPINE_KEPT_BY_RULES,    /* one of the kernel's rules could treat it otherwise than to let it pass */
 	SPINE_COUNTERS,
 };
 

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
+use spine_xdp_progs::{Ingresses, Kept};
 
 use crate::netlink::socket::NetlinkError;
 use crate::xdp::attach::AttachError;
@@ -65,11 +66,24 @@ pub trait Steering {
     /// [`SteeringError`].
     fn set_mac(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), SteeringError>;
 
-    /// Packets to a prefix are the adapters', or not, unless a longer one says otherwise.
+    /// Packets to a prefix are the adapters' if they come in on one of these interfaces (their numbers are the order in
+    /// which they were opened), unless a longer prefix says otherwise.
     ///
     /// # Errors
     /// [`SteeringError`], a full map among others.
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), SteeringError>;
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), SteeringError>;
+
+    /// Of what is received on this interface these are the kernel's, wherever they go; in place of what was said before.
+    ///
+    /// # Errors
+    /// [`SteeringError`], [`Unsupported`](SteeringError::Unsupported) among others, unless `sets` is empty.
+    fn set_kept(&mut self, interface: u32, sets: &[Kept]) -> Result<(), SteeringError>;
+
+    /// Packets that the kernel kept so, by [`Kept::counter`]; none where nobody counts.
+    ///
+    /// # Errors
+    /// [`SteeringError`].
+    fn kept_packets(&self, counter: u32) -> Result<u64, SteeringError>;
 
     /// Nothing is said of this prefix any more.
     ///

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_xdp_progs::Port as Entry;
+use spine_xdp_progs::{Ingresses, Kept, Port as Entry};
 
 use super::{
     Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, carrier,
@@ -189,6 +189,8 @@ impl XdpSteering {
             handler,
             enabled: false,
             unfinished_checksums: unfinished,
+            ingress: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
+            keeps: false,
         };
         for socket in &sockets {
             self.classifier.set_socket(self.next_socket, socket)?;
@@ -310,8 +312,21 @@ impl Steering for XdpSteering {
         self.change(interface, |entry| entry.mac = mac)
     }
 
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), SteeringError> {
-        Ok(self.classifier.set_claim(prefix.network(), prefix.prefix_len(), ours)?)
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), SteeringError> {
+        Ok(self.classifier.set_claim(prefix.network(), prefix.prefix_len(), from)?)
+    }
+
+    /// The list before the port that has it looked at, and the other way round when there is none any more.
+    fn set_kept(&mut self, interface: u32, sets: &[Kept]) -> Result<(), SteeringError> {
+        if sets.is_empty() {
+            return self.change(interface, |entry| entry.keeps = false);
+        }
+        self.classifier.set_kept(interface, sets)?;
+        self.change(interface, |entry| entry.keeps = true)
+    }
+
+    fn kept_packets(&self, counter: u32) -> Result<u64, SteeringError> {
+        Ok(self.classifier.kept_packets(counter)?)
     }
 
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError> {

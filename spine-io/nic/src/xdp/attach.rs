@@ -20,14 +20,14 @@ use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use libbpf_rs::XdpFlags;
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, STAMP_TIMES, maps};
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, KEPT_LIST_BYTES, STAMP_TIMES, maps};
 
 mod claims;
 mod error;
 
 pub use error::AttachError;
 use error::{is_taken, load_error, refused};
-pub use spine_xdp_progs::{Counter, Port};
+pub use spine_xdp_progs::{Counter, Ingresses, Kept, Port};
 
 /// How long an interface may stay taken before that is an error: the kernel is still clearing up for
 /// 3 to 31 ms after a process with a program attached was killed.
@@ -77,7 +77,9 @@ pub struct Classifier {
     ports: HashMap<MapData, u32, [u8; Port::BYTES]>,
     sockets: XskMap<MapData>,
     addresses: HashMap<MapData, [u8; 4], u8>,
-    claims: LpmTrie<MapData, [u8; 4], u8>,
+    claims: LpmTrie<MapData, [u8; 4], u64>,
+    kept: HashMap<MapData, u32, [u8; KEPT_LIST_BYTES]>,
+    kept_packets: PerCpuArray<MapData, u64>,
     flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,
     enabled: bool,
@@ -128,6 +130,8 @@ impl Classifier {
             sockets: typed(maps::SOCKETS, take(maps::SOCKETS)?)?,
             addresses: typed(maps::ADDRESSES, take(maps::ADDRESSES)?)?,
             claims: typed(maps::CLAIMS, take(maps::CLAIMS)?)?,
+            kept: typed(maps::KEPT, take(maps::KEPT)?)?,
+            kept_packets: typed(maps::KEPT_PACKETS, take(maps::KEPT_PACKETS)?)?,
             flows: typed(maps::FLOWS, take(maps::FLOWS)?)?,
             counters: typed(maps::COUNTERS, take(maps::COUNTERS)?)?,
             links: Vec::new(),

@@ -11,7 +11,7 @@ use spine_abi::HandlerNumber;
 use spine_nic::Nic;
 use spine_nic::buffer::{Frame, FrameMemory};
 use spine_nic::clock::{Clock as _, Monotonic};
-use spine_nic::xdp::attach::{AttachMode, Classifier, Port};
+use spine_nic::xdp::attach::{AttachMode, Classifier, Ingresses, Port};
 use spine_nic::xdp::{Rings, SharedUmem, XdpError, XdpNic, XdpOptions, queues};
 
 use crate::netns::{self, ip, veth};
@@ -65,11 +65,13 @@ fn bind_to(
             handler: HANDLER,
             enabled: true,
             unfinished_checksums: false,
+            ingress: 0,
+            keeps: false,
         };
         classifier.set_port(ifindex, port).unwrap();
         stations.push((nic, frames));
     }
-    classifier.set_claim(Ipv4Addr::UNSPECIFIED, 0, true).unwrap();
+    classifier.set_claim(Ipv4Addr::UNSPECIFIED, 0, Ingresses::ALL).unwrap();
     classifier.set_enabled(true).unwrap();
     (classifier, memory, stations)
 }

@@ -20,6 +20,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use spine_xdp_progs::{Ingresses, Kept};
 
 use self::entrance::Entrance;
 pub use self::entrance::EntranceError;
@@ -177,8 +178,19 @@ impl Steering for PacketSteering {
     }
 
     /// Routes are not looked at here: what has no way out of ours, the extension gives to the kernel.
-    fn set_claim(&mut self, _prefix: Ipv4Net, _ours: bool) -> Result<(), SteeringError> {
+    fn set_claim(&mut self, _prefix: Ipv4Net, _from: Ingresses) -> Result<(), SteeringError> {
         Ok(())
+    }
+
+    fn set_kept(&mut self, _interface: u32, sets: &[Kept]) -> Result<(), SteeringError> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        Err(SteeringError::Unsupported("a part of what an interface receives"))
+    }
+
+    fn kept_packets(&self, _counter: u32) -> Result<u64, SteeringError> {
+        Ok(0)
     }
 
     fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {

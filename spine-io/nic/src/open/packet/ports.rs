@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use spine_headers::ethernet::{self, ether_type};
 use spine_headers::{in_u16, ipv4, protocol, udp};
+use spine_xdp_progs::{Ingresses, Kept};
 
 use super::{PortClaim, Steering, SteeringError, filter, show};
 use crate::packet::code::{
@@ -105,8 +106,19 @@ impl Steering for PortSteering {
         Ok(())
     }
 
-    fn set_claim(&mut self, _prefix: Ipv4Net, _ours: bool) -> Result<(), SteeringError> {
+    fn set_claim(&mut self, _prefix: Ipv4Net, _from: Ingresses) -> Result<(), SteeringError> {
         Err(SteeringError::Unsupported("destinations beside UDP ports"))
+    }
+
+    fn set_kept(&mut self, _interface: u32, sets: &[Kept]) -> Result<(), SteeringError> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        Err(SteeringError::Unsupported("a part of what an interface receives"))
+    }
+
+    fn kept_packets(&self, _counter: u32) -> Result<u64, SteeringError> {
+        Ok(0)
     }
 
     fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {

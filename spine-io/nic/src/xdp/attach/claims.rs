@@ -7,7 +7,7 @@ use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
 use nix::errno::Errno;
 use spine_abi::HandlerNumber;
-use spine_xdp_progs::{Counter, Port, control, flow_key, maps};
+use spine_xdp_progs::{Counter, Ingresses, Kept, Port, control, flow_key, kept_list, maps};
 
 use super::error::errno;
 use super::{AttachError, Classifier};
@@ -58,7 +58,7 @@ impl Classifier {
         gone(maps::ADDRESSES, self.addresses.remove(&address.octets()))
     }
 
-    /// Says whether packets to a prefix are ours or the kernel's; the longest prefix decides, and
+    /// Says from which interfaces packets to a prefix are ours, and not the kernel's; the longest prefix decides, and
     /// without any they are the kernel's. `length` is 0 to 32.
     ///
     /// # Errors
@@ -67,10 +67,10 @@ impl Classifier {
         &mut self,
         prefix: Ipv4Addr,
         length: u8,
-        ours: bool,
+        from: Ingresses,
     ) -> Result<(), AttachError> {
         let key = Key::new(u32::from(length), prefix.octets());
-        done(maps::CLAIMS, self.claims.insert(&key, u8::from(ours), 0))
+        done(maps::CLAIMS, self.claims.insert(&key, from.0, 0))
     }
 
     /// Takes [`set_claim`](Self::set_claim) back; no error if it was never said.
@@ -80,6 +80,26 @@ impl Classifier {
     pub fn remove_claim(&mut self, prefix: Ipv4Addr, length: u8) -> Result<(), AttachError> {
         let key = Key::new(u32::from(length), prefix.octets());
         gone(maps::CLAIMS, self.claims.remove(&key))
+    }
+
+    /// Says which packets received on an interface are the kernel's wherever they go, in place of what was said before;
+    /// it takes effect with the next packet. The interface's [port](Self::set_port) says whether that is looked
+    /// at ([`Port::keeps`]). More sets than there is [room](spine_xdp_progs::KEPT) for are cut off.
+    ///
+    /// # Errors
+    /// [`AttachError::Map`].
+    pub fn set_kept(&mut self, ifindex: u32, sets: &[Kept]) -> Result<(), AttachError> {
+        done(maps::KEPT, self.kept.insert(ifindex, kept_list(sets), 0))
+    }
+
+    /// Packets that the kernel kept, by [`Kept::counter`].
+    ///
+    /// # Errors
+    /// [`AttachError::Map`].
+    pub fn kept_packets(&self, counter: u32) -> Result<u64, AttachError> {
+        let values = self.kept_packets.get(&counter, 0);
+        let values = values.map_err(|error| AttachError::Map { map: maps::KEPT_PACKETS, error })?;
+        Ok(values.iter().sum())
     }
 
     /// Starts claiming packets (`true`), or gives the kernel all of them (`false`, as at first).

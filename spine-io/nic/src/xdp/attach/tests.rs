@@ -179,10 +179,12 @@ fn the_maps_decide_about_live_packets() {
             handler: HandlerNumber(1),
             enabled: true,
             unfinished_checksums: false,
+            ingress: 0,
+            keeps: false,
         };
         classifier.set_port(ifindex, port).unwrap();
         expect(&classifier, "without a claim", Counter::NotOurs);
-        classifier.set_claim(Ipv4Addr::new(10, 77, 0, 0), 24, true).unwrap();
+        classifier.set_claim(Ipv4Addr::new(10, 77, 0, 0), 24, Ingresses::ALL).unwrap();
         expect(&classifier, "without a socket", Counter::NoSocket);
 
         let socket = rustix::net::socket(AddressFamily::XDP, SocketType::RAW, None).unwrap();
@@ -194,7 +196,7 @@ fn the_maps_decide_about_live_packets() {
         classifier.set_port_enabled(ifindex, true).unwrap();
         expect(&classifier, "and on, with all it had", Counter::Claimed);
 
-        classifier.set_claim(STATION, 32, false).unwrap();
+        classifier.set_claim(STATION, 32, Ingresses::NONE).unwrap();
         expect(&classifier, "a passed host in a claimed network", Counter::NotOurs);
         classifier.remove_claim(STATION, 32).unwrap();
         classifier.remove_claim(STATION, 32).expect("twice is no error");
@@ -241,7 +243,7 @@ fn the_maps_decide_about_live_packets() {
 
         let error = classifier.set_socket(spine_xdp_progs::SOCKETS, &sender).unwrap_err();
         assert!(error.to_string().contains("\"sockets\""), "{error}");
-        let error = classifier.set_claim(STATION, 33, true).unwrap_err();
+        let error = classifier.set_claim(STATION, 33, Ingresses::ALL).unwrap_err();
         assert!(error.to_string().contains("\"claims\""), "{error}");
     });
 }
