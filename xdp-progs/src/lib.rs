@@ -42,7 +42,7 @@ pub mod maps {
     pub const ADDRESSES: &str = "addresses";
     /// [`claim_key`](super::claim_key) to [`Ingresses`](super::Ingresses).
     pub const CLAIMS: &str = "claims";
-    /// Interface index (`u32`) to [`kept_list`](super::kept_list).
+    /// A number (`u32`) to [`Kept`](super::Kept); which are of an interface, its [`Port`](super::Port) says.
     pub const KEPT: &str = "kept";
     /// [`Kept::counter`](super::Kept) to a `u64` for each CPU.
     pub const KEPT_PACKETS: &str = "kept_packets";
@@ -64,7 +64,7 @@ pub const CLAIMS: u32 = 1 << 20;
 pub const FLOWS: u32 = 1024;
 
 /// Sets of packets that the kernel can keep of what one interface receives.
-pub const KEPT: usize = 32;
+pub const KEPT: u32 = 32;
 /// Counters of such packets.
 pub const KEPT_COUNTERS: u32 = 256;
 
@@ -108,9 +108,11 @@ pub struct Kept {
 }
 
 impl Kept {
-    const BYTES: usize = 64;
+    /// Size of the map's value.
+    pub const BYTES: usize = 64;
 
-    fn to_bytes(self) -> [u8; Self::BYTES] {
+    /// The map's value.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         for (at, word) in self.protocols.iter().enumerate() {
             bytes[at * 8..][..8].copy_from_slice(&word.to_ne_bytes());
@@ -129,22 +131,6 @@ impl Kept {
         bytes[60..64].copy_from_slice(&self.counter.to_ne_bytes());
         bytes
     }
-}
-
-/// Size of the value of the map of kept packets.
-pub const KEPT_LIST_BYTES: usize = 8 + KEPT * Kept::BYTES;
-
-/// The value of that map: at most [`KEPT`] sets, of which the first that a packet is in counts it. More are cut off,
-/// and whoever has more says less exactly what they are.
-pub fn kept_list(sets: &[Kept]) -> [u8; KEPT_LIST_BYTES] {
-    let sets = &sets[..sets.len().min(KEPT)];
-    let mut bytes = [0; KEPT_LIST_BYTES];
-    let count = u32::try_from(sets.len()).unwrap_or_default();
-    bytes[..4].copy_from_slice(&count.to_ne_bytes());
-    for (set, to) in sets.iter().zip(bytes[8..].chunks_exact_mut(Kept::BYTES)) {
-        to.copy_from_slice(&set.to_bytes());
-    }
-    bytes
 }
 
 /// The control map's value: whether packets are claimed at all, whether UDP ports are looked up, and
@@ -175,13 +161,15 @@ pub struct Port {
     pub unfinished_checksums: bool,
     /// Its number in [`Ingresses`], 0 to 63.
     pub ingress: u32,
-    /// Whether the kernel keeps some of what is received here, wherever it goes.
-    pub keeps: bool,
+    /// The first of the sets that the kernel keeps of what is received here, wherever it goes: see [`Kept`].
+    pub first_kept: u32,
+    /// How many there are, at most [`KEPT`].
+    pub kept: u32,
 }
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 32;
+    pub const BYTES: usize = 36;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -193,7 +181,8 @@ impl Port {
         bytes[16..20].copy_from_slice(&u32::from(self.enabled).to_ne_bytes());
         bytes[20..24].copy_from_slice(&u32::from(self.unfinished_checksums).to_ne_bytes());
         bytes[24..28].copy_from_slice(&self.ingress.to_ne_bytes());
-        bytes[28..32].copy_from_slice(&u32::from(self.keeps).to_ne_bytes());
+        bytes[28..32].copy_from_slice(&self.first_kept.to_ne_bytes());
+        bytes[32..36].copy_from_slice(&self.kept.to_ne_bytes());
         bytes
     }
 
@@ -209,7 +198,8 @@ impl Port {
             enabled: word(16) != 0,
             unfinished_checksums: word(20) != 0,
             ingress: word(24),
-            keeps: word(28) != 0,
+            first_kept: word(28),
+            kept: word(32),
         }
     }
 }
@@ -284,7 +274,7 @@ counters! {
     UnfinishedChecksums = 13, "unfinished_checksums";
     /// A fragment to an address where a UDP port is claimed: nobody here puts it together.
     Fragments = 14, "fragments";
-    /// One of the kernel's rules could treat it otherwise than to let it pass: see [`kept_list`].
+    /// One of the kernel's rules could treat it otherwise than to let it pass: see [`Kept`].
     KeptByRules = 15, "kept_by_rules";
 }
 
@@ -329,7 +319,8 @@ mod tests {
             enabled: true,
             unfinished_checksums: true,
             ingress: 7,
-            keeps: true,
+            first_kept: 64,
+            kept: 3,
         };
         let mut expected = Vec::new();
         expected.extend(1u32.to_ne_bytes());
@@ -339,7 +330,8 @@ mod tests {
         expected.extend(1u32.to_ne_bytes());
         expected.extend(1u32.to_ne_bytes());
         expected.extend(7u32.to_ne_bytes());
-        expected.extend(1u32.to_ne_bytes());
+        expected.extend(64u32.to_ne_bytes());
+        expected.extend(3u32.to_ne_bytes());
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);
         assert_eq!(claim_key(Ipv4Addr::new(10, 1, 0, 0), 16)[4..], [10, 1, 0, 0]);

@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
 use std::time::Duration;
 
 use libbpf_rs::{MapCore as _, MapFlags, Object, ObjectBuilder, OpenObject, ProgramInput};
@@ -17,7 +18,7 @@ use spine_headers::{ipv4, protocol};
 use spine_packets::owners::{self, LOCAL, OURS, Owner, ROUTED, Tier};
 use spine_xdp_progs::{
     CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Ingresses, KEPT, Kept, Port, STAMP_TIMES, claim_key,
-    control, kept_list, maps,
+    control, maps,
 };
 
 #[path = "classifier/flows.rs"]
@@ -43,7 +44,8 @@ const PORT: Port = Port {
     enabled: true,
     unfinished_checksums: false,
     ingress: 5,
-    keeps: false,
+    first_kept: 64,
+    kept: 0,
 };
 
 /// The classifier in the kernel, with its maps as a running router would fill them.
@@ -137,7 +139,9 @@ impl Classifier {
     }
 
     fn keep(&self, sets: &[Kept]) {
-        self.update(maps::KEPT, &LOOPBACK.to_ne_bytes(), &kept_list(sets));
+        for (number, set) in (PORT.first_kept..).zip(sets) {
+            self.update(maps::KEPT, &number.to_ne_bytes(), &set.to_bytes());
+        }
     }
 
     fn kept_packets(&self, counter: u32) -> u64 {
@@ -422,6 +426,24 @@ fn the_longest_prefix_decides() {
     assert_eq!(classifier.run(&to([10, 0, 2, 7])).owner, Counter::Claimed, "its cover again");
 }
 
+/// The verifier is stricter with who may not look into the kernel: the same programs must pass it.
+#[test]
+fn three_capabilities_are_enough_to_load_it() {
+    let Some(_) = Classifier::load() else { return };
+    let three = "--bounding-set=-all,+bpf,+net_admin,+net_raw";
+    let test = "what_is_to_be_forwarded_is_claimed_and_stamped";
+    let me = std::env::current_exe().expect("this program has a path");
+    let output =
+        Command::new("setpriv").arg(three).arg(me).args([test, "--exact", "--nocapture"]).output();
+    let Ok(output) = output else {
+        println!("skipped: needs setpriv (util-linux)");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(!said.contains("skipped:"), "{said}");
+}
+
 #[test]
 fn a_prefix_is_ours_from_some_interfaces_and_not_from_others() {
     let Some(classifier) = Classifier::load() else { return };
@@ -433,8 +455,7 @@ fn a_prefix_is_ours_from_some_interfaces_and_not_from_others() {
         (Ingresses::NONE, false),
     ] {
         classifier.claim_from(ROUTED.0, ROUTED.1, from);
-        let expected =
-            if ours { claimed(&frame) } else { passed(Counter::NotOurs, &frame) };
+        let expected = if ours { claimed(&frame) } else { passed(Counter::NotOurs, &frame) };
         assert_eq!(classifier.run(&frame), expected, "{from:?}");
     }
 }
@@ -454,7 +475,7 @@ const EVERYTHING: Kept = Kept {
 #[test]
 fn what_a_rule_could_treat_otherwise_is_the_kernels() {
     let Some(classifier) = Classifier::load() else { return };
-    classifier.update_port(Port { keeps: true, ..PORT });
+    classifier.update_port(Port { kept: 1, ..PORT });
     let udp = ordinary();
     let (source, destination) = (CLIENT, SERVER);
     let next = |address: Ipv4Addr, by: i64| {
@@ -483,7 +504,12 @@ fn what_a_rule_could_treat_otherwise_is_the_kernels() {
         ("sources beside it", Kept { source: away, ..all }, &udp, false),
         ("up to its source", Kept { source: (next(source, -5), source), ..all }, &udp, true),
         ("its destination", Kept { destination: (destination, destination), ..all }, &udp, true),
-        ("below", Kept { destination: (Ipv4Addr::UNSPECIFIED, next(destination, -1)), ..all }, &udp, false),
+        (
+            "below",
+            Kept { destination: (Ipv4Addr::UNSPECIFIED, next(destination, -1)), ..all },
+            &udp,
+            false,
+        ),
         ("its port", Kept { destination_ports: (to, to), ..all }, &udp, true),
         ("a port below", Kept { destination_ports: (0, to - 1), ..all }, &udp, false),
         ("its source's port", Kept { source_ports: (from, from), ..all }, &udp, true),
@@ -506,17 +532,18 @@ fn what_a_rule_could_treat_otherwise_is_the_kernels() {
 fn the_first_set_that_a_packet_is_in_counts_it_and_the_last_one_is_looked_at() {
     let Some(classifier) = Classifier::load() else { return };
     let frame = ordinary();
+    const LAST: usize = KEPT as usize - 1;
     let never = Kept { source: (Ipv4Addr::BROADCAST, Ipv4Addr::BROADCAST), ..EVERYTHING };
-    let mut sets = vec![never; KEPT];
+    let mut sets = vec![never; LAST + 1];
     classifier.keep(&sets);
     // Where nothing is said of the interface, nothing is kept.
     assert_eq!(classifier.run(&frame), claimed(&frame));
-    classifier.update_port(Port { keeps: true, ..PORT });
+    classifier.update_port(Port { kept: KEPT, ..PORT });
     assert_eq!(classifier.run(&frame), claimed(&frame));
-    sets[KEPT - 1] = Kept { counter: 255, ..EVERYTHING };
+    sets[LAST] = Kept { counter: 255, ..EVERYTHING };
     classifier.keep(&sets);
     assert_eq!(classifier.run(&frame), passed(Counter::KeptByRules, &frame));
-    sets[KEPT - 2] = Kept { counter: 254, ..EVERYTHING };
+    sets[LAST - 1] = Kept { counter: 254, ..EVERYTHING };
     classifier.keep(&sets);
     assert_eq!(classifier.run(&frame), passed(Counter::KeptByRules, &frame));
     assert_eq!([254, 255].map(|counter| classifier.kept_packets(counter)), [1, 1]);

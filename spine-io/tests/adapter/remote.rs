@@ -76,7 +76,8 @@ fn xdp() -> ([Classifier; 2], [End; 2]) {
             enabled: true,
             unfinished_checksums: false,
             ingress: 0,
-            keeps: false,
+            first_kept: 0,
+            kept: 0,
         };
         classifier.set_port(ifindex, port).expect("a map");
         classifier.set_hosts(true).expect("a map");

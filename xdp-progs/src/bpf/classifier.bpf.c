@@ -50,13 +50,15 @@ struct {
 	__type(value, __u64);
 } claims SEC(".maps");
 
-/* By interface index. Not preallocated: a list that is replaced is read to its end by whoever has begun. */
+/*
+ * Each interface has two lists' room, and its port says which one is in force; so a list is written while nobody reads it. An array,
+ * and a look-up for each set: of a list in one value the verifier wants to know too much from who may not look into the kernel.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64 * 2 * SPINE_KEPT);
 	__type(key, __u32);
-	__type(value, struct spine_kept_list);
+	__type(value, struct spine_kept);
 } kept SEC(".maps");
 
 struct {
@@ -128,6 +130,15 @@ static __always_inline bool has_checksum_inside(__u8 protocol)
 	}
 }
 
+/*
+ * Whether an IP packet is said to be longer than what is here of it. The frame's length is asked for, since without CAP_PERFMON the
+ * verifier allows neither the difference of two pointers nor a pointer into the packet at an offset that is read from it.
+ */
+static __always_inline bool is_longer(struct xdp_md *context, __u32 length)
+{
+	return length + sizeof(struct ethhdr) > bpf_xdp_get_buff_len(context);
+}
+
 /* Never forwarded, neither to nor from: 0/8, 127/8, 224/4 and the limited broadcast (RFC 1812 5.3.7). */
 static __always_inline bool is_special(__u32 address)
 {
@@ -180,14 +191,15 @@ static __always_inline enum spine_counter look_up_flow(struct xdp_md *context, c
 	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or not the first */
 		return find_flow(ip->daddr, 0) ? SPINE_FRAGMENTS : SPINE_NOT_OURS;
 
-	struct udphdr *udp = (void *)ip + ip->ihl * 4;
-	__u32 length = bpf_ntohs(ip->tot_len);
+	__u32 header = ip->ihl * 4, length = bpf_ntohs(ip->tot_len);
+	__be32 address = ip->daddr;
+	struct udphdr udp;
 
-	if ((void *)(udp + 1) > end || length < ip->ihl * 4u + sizeof(*udp) || length > end - (void *)ip)
+	if (length < header + sizeof(udp) || is_longer(context, length))
 		return SPINE_NOT_OURS;
-	if (!udp->dest)
+	if (bpf_xdp_load_bytes(context, sizeof(*ethernet) + header, &udp, sizeof(udp)) || !udp.dest)
 		return SPINE_NOT_OURS;
-	*handler = find_flow(ip->daddr, udp->dest);
+	*handler = find_flow(address, udp.dest);
 	return *handler ? SPINE_CLAIMED : SPINE_NOT_OURS;
 }
 
@@ -210,7 +222,7 @@ static __always_inline enum spine_counter read_packet(struct xdp_md *context, co
 
 	__u32 length = bpf_ntohs(ip->tot_len);
 
-	if (ip->version != 4 || ip->ihl < 5 || length < ip->ihl * 4u || length > end - (void *)ip)
+	if (ip->version != 4 || ip->ihl < 5 || length < ip->ihl * 4u || is_longer(context, length))
 		return SPINE_BAD_HEADER;
 	if (ip->ihl > 5)
 		return SPINE_OPTIONS;
@@ -286,7 +298,12 @@ static __always_inline bool is_within(__u32 value, __u32 first, __u32 last)
 
 static __always_inline bool is_in(const struct spine_seen *seen, const struct spine_kept *set)
 {
-	if (!(set->protocols[seen->protocol >> 6 & 3] >> (seen->protocol & 63) & 1))
+	__u64 protocols = seen->protocol < 64    ? set->protocols[0]
+			  : seen->protocol < 128 ? set->protocols[1]
+			  : seen->protocol < 192 ? set->protocols[2]
+						 : set->protocols[3];
+
+	if (!(protocols >> (seen->protocol & 63) & 1))
 		return false;
 	if (!(set->pieces & seen->piece))
 		return false;
@@ -301,29 +318,31 @@ static __always_inline bool is_in(const struct spine_seen *seen, const struct sp
 }
 
 /* Whether the kernel keeps a packet that read_packet has found to be plain. */
-static __always_inline bool keeps(struct xdp_md *context)
+static __always_inline bool keeps(struct xdp_md *context, const struct spine_port *port)
 {
-	__u32 ifindex = context->ingress_ifindex;
-	struct spine_kept_list *list = bpf_map_lookup_elem(&kept, &ifindex);
 	void *end = (void *)(long)context->data_end;
 	struct iphdr *ip = (void *)(long)context->data + sizeof(struct ethhdr);
+	__u32 first = port->first_kept, count = port->kept;
 	struct spine_seen seen = {};
 
-	if (!list || (void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > end)
 		return true;
 	seen.source = bpf_ntohl(ip->saddr);
 	seen.destination = bpf_ntohl(ip->daddr);
 	seen.protocol = ip->protocol;
 	seen.piece = ip->frag_off & bpf_htons(0x3fff) ? SPINE_PIECES : SPINE_WHOLE;
 	read_ports(context, &seen);
-	for (__u32 i = 0; i < SPINE_KEPT; i++) {
-		if (i >= list->count)
-			break;
-		if (!is_in(&seen, &list->sets[i]))
+	for (__u32 i = 0; i < SPINE_KEPT && i < count; i++) {
+		__u32 at = first + i;
+		struct spine_kept *set = bpf_map_lookup_elem(&kept, &at);
+
+		if (!set)
+			return true;
+		if (!is_in(&seen, set))
 			continue;
 
-		__u32 at = list->sets[i].counter;
-		__u64 *packets = bpf_map_lookup_elem(&kept_packets, &at);
+		__u32 counter = set->counter;
+		__u64 *packets = bpf_map_lookup_elem(&kept_packets, &counter);
 
 		if (packets)
 			++*packets;
@@ -404,7 +423,7 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		owner = look_up(port, source, destination);
 		if (owner != SPINE_CLAIMED)
 			return owner;
-		if (port->keeps && keeps(context))
+		if (port->kept && keeps(context, port))
 			return SPINE_KEPT_BY_RULES;
 		handler = port->handler;
 	}

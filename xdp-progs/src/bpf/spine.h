@@ -43,7 +43,8 @@ struct spine_port {
 	__u32 enabled; /* 0: nothing received here is claimed by its destination; ports and hosts are all the same */
 	__u32 unfinished; /* 1: senders here leave checksums to the card, also those nobody but the kernel can complete */
 	__u32 ingress; /* its bit in the value of `claims`: 0 to 63 */
-	__u32 keeps; /* 1: the kernel keeps some of what is received here, see `kept` */
+	__u32 first_kept; /* of what is received here the kernel keeps these sets in the map `kept` ... */
+	__u32 kept;       /* ... so many of them */
 };
 
 /*
@@ -66,12 +67,6 @@ struct spine_kept {
 
 #define SPINE_KEPT 32
 #define SPINE_KEPT_COUNTERS 256
-
-struct spine_kept_list {
-	__u32 count;
-	__u32 zero;
-	struct spine_kept sets[SPINE_KEPT];
-};
 
 /* A destination prefix; the kernel's LPM trie wants the length first. */
 struct spine_prefix {

@@ -35,6 +35,9 @@ pub enum SteeringError {
     /// More addresses than a filter holds.
     #[error("there are more than {0} addresses")]
     Addresses(usize),
+    /// More sets of packets that the kernel keeps than the classifier holds for an interface.
+    #[error("the kernel keeps {0} sets of packets, and the classifier knows {most} at most", most = spine_xdp_progs::KEPT)]
+    Kept(usize),
     /// It was not opened.
     #[error("interface {0} has no adapter")]
     NoPort(u32),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use spine_abi::HandlerNumber;
-use spine_xdp_progs::{Ingresses, Kept, Port as Entry};
+use spine_xdp_progs::{Ingresses, KEPT, Kept, Port as Entry};
 
 use super::{
     Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, carrier,
@@ -190,7 +190,8 @@ impl XdpSteering {
             enabled: false,
             unfinished_checksums: unfinished,
             ingress: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
-            keeps: false,
+            first_kept: 0,
+            kept: 0,
         };
         for socket in &sockets {
             self.classifier.set_socket(self.next_socket, socket)?;
@@ -316,13 +317,17 @@ impl Steering for XdpSteering {
         Ok(self.classifier.set_claim(prefix.network(), prefix.prefix_len(), from)?)
     }
 
-    /// The list before the port that has it looked at, and the other way round when there is none any more.
+    /// Written where nobody reads, and then put in force.
     fn set_kept(&mut self, interface: u32, sets: &[Kept]) -> Result<(), SteeringError> {
-        if sets.is_empty() {
-            return self.change(interface, |entry| entry.keeps = false);
+        let entry = self.entry(interface).ok_or(SteeringError::NoPort(interface))?;
+        let room = [0, KEPT].map(|half| entry.ingress * 2 * KEPT + half);
+        let first = if entry.first_kept == room[0] { room[1] } else { room[0] };
+        let kept = u32::try_from(sets.len()).unwrap_or(u32::MAX);
+        if kept > KEPT {
+            return Err(SteeringError::Kept(sets.len()));
         }
-        self.classifier.set_kept(interface, sets)?;
-        self.change(interface, |entry| entry.keeps = true)
+        self.classifier.set_kept(first, sets)?;
+        self.change(interface, |entry| (entry.first_kept, entry.kept) = (first, kept))
     }
 
     fn kept_packets(&self, counter: u32) -> Result<u64, SteeringError> {

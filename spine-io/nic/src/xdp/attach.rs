@@ -20,7 +20,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use libbpf_rs::XdpFlags;
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, KEPT_LIST_BYTES, STAMP_TIMES, maps};
+use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, STAMP_TIMES, maps};
 
 mod claims;
 mod error;
@@ -78,7 +78,7 @@ pub struct Classifier {
     sockets: XskMap<MapData>,
     addresses: HashMap<MapData, [u8; 4], u8>,
     claims: LpmTrie<MapData, [u8; 4], u64>,
-    kept: HashMap<MapData, u32, [u8; KEPT_LIST_BYTES]>,
+    kept: Array<MapData, [u8; Kept::BYTES]>,
     kept_packets: PerCpuArray<MapData, u64>,
     flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,

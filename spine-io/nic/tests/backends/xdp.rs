@@ -66,7 +66,8 @@ fn bind_to(
             enabled: true,
             unfinished_checksums: false,
             ingress: 0,
-            keeps: false,
+            first_kept: 0,
+            kept: 0,
         };
         classifier.set_port(ifindex, port).unwrap();
         stations.push((nic, frames));

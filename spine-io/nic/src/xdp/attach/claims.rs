@@ -7,7 +7,7 @@ use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
 use nix::errno::Errno;
 use spine_abi::HandlerNumber;
-use spine_xdp_progs::{Counter, Ingresses, Kept, Port, control, flow_key, kept_list, maps};
+use spine_xdp_progs::{Counter, Ingresses, Kept, Port, control, flow_key, maps};
 
 use super::error::errno;
 use super::{AttachError, Classifier};
@@ -82,14 +82,16 @@ impl Classifier {
         gone(maps::CLAIMS, self.claims.remove(&key))
     }
 
-    /// Says which packets received on an interface are the kernel's wherever they go, in place of what was said before;
-    /// it takes effect with the next packet. The interface's [port](Self::set_port) says whether that is looked
-    /// at ([`Port::keeps`]). More sets than there is [room](spine_xdp_progs::KEPT) for are cut off.
+    /// Writes sets of packets that the kernel keeps at these numbers; which are in force on an interface its
+    /// [port](Self::set_port) says.
     ///
     /// # Errors
     /// [`AttachError::Map`].
-    pub fn set_kept(&mut self, ifindex: u32, sets: &[Kept]) -> Result<(), AttachError> {
-        done(maps::KEPT, self.kept.insert(ifindex, kept_list(sets), 0))
+    pub fn set_kept(&mut self, first: u32, sets: &[Kept]) -> Result<(), AttachError> {
+        for (number, set) in (first..).zip(sets) {
+            done(maps::KEPT, self.kept.set(number, set.to_bytes(), 0))?;
+        }
+        Ok(())
     }
 
     /// Packets that the kernel kept, by [`Kept::counter`].

@@ -180,7 +180,8 @@ fn the_maps_decide_about_live_packets() {
             enabled: true,
             unfinished_checksums: false,
             ingress: 0,
-            keeps: false,
+            first_kept: 0,
+            kept: 0,
         };
         classifier.set_port(ifindex, port).unwrap();
         expect(&classifier, "without a claim", Counter::NotOurs);
