@@ -1,6 +1,6 @@
-//! What the classifier must know: which destinations are ours.
+//! What the classifier must know: which destinations are ours, and from which of our interfaces.
 //!
-//! A prefix is ours when its target forwards to a gateway or a known neighbour on one of our
+//! A prefix is ours from an interface when the way from there to each of the prefix's ways out is ours ([`Ownership`]), when its target forwards to a gateway or a known neighbour on one of our
 //! interfaces, or drops ([`Target::is_ours`]), and the table has room for that: what the adapters would
 //! only hand over is cheaper left alone, which goes for a starved /24 as a whole. The classifier keeps a trie with the longest match deciding and the kernel as the answer where nothing matches,
 //! so only prefixes that differ from the one around them are told to it.
@@ -14,8 +14,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
 use spine_abi::Reason;
+use spine_nic::open::Ingresses;
+use spine_rules::Kept;
 
+use crate::interfaces::Interfaces;
 use crate::netlink::state::IfIndex;
+use crate::ownership::{Ownership, Reach};
 use crate::rib::Target;
 use crate::table::{Changed, Entry, Table};
 
@@ -26,11 +30,19 @@ pub struct ClassifierError(pub String);
 
 /// The classifier's maps, as the host half writes them.
 pub trait Classifier {
-    /// Packets to this prefix are ours, or not, unless a longer one says otherwise.
+    /// What it can tell apart.
+    fn reach(&self) -> Reach;
+    /// Packets to this prefix are ours if they come in on one of these interfaces, unless a longer one says otherwise.
     ///
     /// # Errors
     /// [`ClassifierError`], a full map among others.
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError>;
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError>;
+    /// These are the kernel's of what an interface of ours receives, in place of those said before; no more of them than
+    /// are [in reach](Self::reach).
+    ///
+    /// # Errors
+    /// [`ClassifierError`]; what was said before holds, then.
+    fn set_kept(&mut self, interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError>;
     /// Nothing is said of this prefix any more.
     ///
     /// # Errors
@@ -70,7 +82,7 @@ pub trait Classifier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimChange {
     /// [`Classifier::set_claim`].
-    Set(Ipv4Net, bool),
+    Set(Ipv4Net, Ingresses),
     /// [`Classifier::remove_claim`].
     Remove(Ipv4Net),
     /// [`Classifier::set_address`].
@@ -86,7 +98,7 @@ impl ClaimChange {
     /// As the classifier says.
     pub fn tell(self, classifier: &mut dyn Classifier) -> Result<(), ClassifierError> {
         match self {
-            Self::Set(prefix, ours) => classifier.set_claim(prefix, ours),
+            Self::Set(prefix, from) => classifier.set_claim(prefix, from),
             Self::Remove(prefix) => classifier.remove_claim(prefix),
             Self::SetAddress(address) => classifier.set_address(address),
             Self::RemoveAddress(address) => classifier.remove_address(address),
@@ -97,7 +109,41 @@ impl ClaimChange {
 /// What the classifier has been told.
 #[derive(Debug, Default)]
 pub struct Claims {
-    told: PrefixMap<Ipv4Net, bool>,
+    told: PrefixMap<Ipv4Net, Ingresses>,
+}
+
+/// Whose packets are, by where they come in and where they go.
+#[derive(Clone, Copy)]
+pub struct Whose<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Our interfaces.
+    pub ours: &'a Interfaces,
+    /// The ways between them.
+    pub ownership: &'a Ownership,
+}
+
+impl Whose<'_> {
+    /// The interfaces from which packets to a prefix are ours that is painted so.
+    fn from(&self, entry: &Entry) -> Ingresses {
+        if !entry.is_ours() {
+            return Ingresses::NONE;
+        }
+        let Target::Forward(hops) = &entry.target else { return self.ownership.from([]) };
+        let out = |interface| self.ours.indices().iter().position(|ours| *ours == interface);
+        // A way out that is not one of ours would not be here; its packets would be the kernel's.
+        self.ownership.from(hops.iter().map(|(hop, _)| out(hop.interface).unwrap_or(usize::MAX)))
+    }
+
+    /// The same of the prefix around one; without one, everything is the kernel's.
+    fn around(&self, prefix: Ipv4Net) -> Ingresses {
+        let Some(parent) = prefix.supernet() else { return Ingresses::NONE };
+        if is_starved(self.table, parent) {
+            return Ingresses::NONE;
+        }
+        let painted = self.table.painted().get_lpm(&parent);
+        painted.map_or(Ingresses::NONE, |(_, entry)| self.from(entry))
+    }
 }
 
 impl Claims {
@@ -120,53 +166,66 @@ impl Claims {
     /// starved or are not any more.
     pub fn update(
         &mut self,
-        table: &Table,
+        whose: Whose<'_>,
         changed: &[Changed],
         starving: &BTreeSet<Ipv4Net>,
     ) -> Vec<ClaimChange> {
+        let table = whose.table;
         let painted = table.painted();
         let mut news = Vec::new();
         for Changed { prefix, before, after } in changed {
             if prefix.prefix_len() == 32 {
                 news.extend(address_change(*prefix, before.as_ref(), after.as_ref()));
             }
-            self.review(table, *prefix, &mut news);
+            self.review(whose, *prefix, &mut news);
             // What lies directly inside compares itself with this prefix, unless it looks the same.
-            let looks_the_same = before.as_ref().map(Entry::is_ours)
-                == after.as_ref().map(Entry::is_ours)
-                && before.is_some();
+            let from = |entry: &Option<Entry>| entry.as_ref().map(|entry| whose.from(entry));
+            let looks_the_same = from(before) == from(after) && before.is_some();
             if !looks_the_same {
                 for child in directly_inside(painted, *prefix) {
-                    self.review(table, child, &mut news);
+                    self.review(whose, child, &mut news);
                 }
                 // In order, those inside a prefix follow it.
                 let inside = table.starved().range(*prefix..);
                 for starved in inside.take_while(|starved| prefix.contains(*starved)) {
-                    self.review(table, *starved, &mut news);
+                    self.review(whose, *starved, &mut news);
                 }
             }
         }
         for prefix in starving {
-            self.review(table, *prefix, &mut news);
+            self.review(whose, *prefix, &mut news);
             for (child, _) in painted.children(prefix) {
-                self.review(table, child, &mut news);
+                self.review(whose, child, &mut news);
             }
         }
         news
     }
 
+    /// What to tell the classifier after the ways changed: every prefix is looked at again.
+    pub fn review_all(&mut self, whose: Whose<'_>) -> Vec<ClaimChange> {
+        let mut news = Vec::new();
+        for (prefix, _) in whose.table.painted() {
+            self.review(whose, prefix, &mut news);
+        }
+        for prefix in whose.table.starved() {
+            self.review(whose, *prefix, &mut news);
+        }
+        news
+    }
+
     /// Brings what the classifier knows of one prefix up to date.
-    fn review(&mut self, table: &Table, prefix: Ipv4Net, news: &mut Vec<ClaimChange>) {
-        let painted = table.painted().get(&prefix).map(Entry::is_ours);
-        let wanted = if is_starved(table, prefix) { Some(false) } else { painted };
-        let wanted = wanted.filter(|ours| *ours != around(table, prefix));
+    fn review(&mut self, whose: Whose<'_>, prefix: Ipv4Net, news: &mut Vec<ClaimChange>) {
+        let painted = whose.table.painted().get(&prefix).map(|entry| whose.from(entry));
+        let starved = is_starved(whose.table, prefix);
+        let wanted = if starved { Some(Ingresses::NONE) } else { painted };
+        let wanted = wanted.filter(|from| *from != whose.around(prefix));
         if self.told.get(&prefix) == wanted.as_ref() {
             return;
         }
         match wanted {
-            Some(ours) => {
-                self.told.insert(prefix, ours);
-                news.push(ClaimChange::Set(prefix, ours));
+            Some(from) => {
+                self.told.insert(prefix, from);
+                news.push(ClaimChange::Set(prefix, from));
             }
             None => {
                 self.told.remove(&prefix);
@@ -174,13 +233,6 @@ impl Claims {
             }
         }
     }
-}
-
-/// Whether the prefix around this one is ours; without one, everything is the kernel's.
-fn around(table: &Table, prefix: Ipv4Net) -> bool {
-    let Some(parent) = prefix.supernet() else { return false };
-    let painted = table.painted().get_lpm(&parent);
-    !is_starved(table, parent) && painted.is_some_and(|(_, entry)| entry.is_ours())
 }
 
 /// Whether the prefix is, or lies in, a starved /24; or all are starved, as where an LC-trie is too small.

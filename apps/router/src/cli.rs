@@ -79,9 +79,12 @@ pub struct Options {
     /// Prints the report as one JSON object on standard output
     #[arg(long)]
     pub json: bool,
-    /// Forwards past firewall rules, filters and policies of the kernel
+    /// Forwards past firewall rules, filters and policies of the kernel, and says each
     #[arg(long)]
     pub bypass_kernel_policy: bool,
+    /// Does not start where a rule or setting would leave some packets to the kernel
+    #[arg(long, conflicts_with = "bypass_kernel_policy")]
+    pub strict: bool,
     /// Completes transport checksums that local senders left to their network card
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub complete_checksums: CompleteChecksums,

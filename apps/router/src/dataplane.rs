@@ -6,6 +6,7 @@
 mod handles;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use spine_nic::punt::KernelPort;
 use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
 use spine_os::probe::BudgetTimes;
 
-use self::handles::{Handle, SteeringHandle};
+use self::handles::{Handle, KeptCounters, SteeringHandle};
 use crate::adapters::Adapter;
 use crate::claims::Classifier;
 
@@ -74,6 +75,8 @@ pub enum DataPathError {
 /// nothing is claimed any more, then the adapters stop, then the kernel gets what still waits.
 pub struct DataPath {
     steering: Rc<RefCell<Box<dyn Steering>>>,
+    /// What keeps packets, as the classifier counts them.
+    kept: Rc<RefCell<KeptCounters>>,
     machine: Arc<Machine>,
     kernel: Option<KernelEndpoint>,
     count: usize,
@@ -114,6 +117,7 @@ impl DataPath {
         steering.set_all_enabled(true)?;
         Ok(Self {
             steering: Rc::new(RefCell::new(steering)),
+            kept: Rc::default(),
             machine: Arc::new(machine),
             kernel,
             count,
@@ -184,7 +188,8 @@ impl DataPath {
 
     /// The classifier, for the host half.
     pub fn classifier(&self) -> Box<dyn Classifier> {
-        Box::new(SteeringHandle(Rc::clone(&self.steering)))
+        let (steering, counters) = (Rc::clone(&self.steering), Rc::clone(&self.kept));
+        Box::new(SteeringHandle { steering, counters })
     }
 
     /// What the steering counted since it was made: packets claimed, and passed by reason.
@@ -193,6 +198,14 @@ impl DataPath {
     /// [`DataPathError::Steering`].
     pub fn classified(&self) -> Result<Vec<(&'static str, u64)>, DataPathError> {
         Ok(self.steering.borrow().counters()?)
+    }
+
+    /// What kept a part of the packets from the adapters, and how many of them.
+    ///
+    /// # Errors
+    /// [`DataPathError::Steering`].
+    pub fn kept(&self) -> Result<BTreeMap<String, u64>, DataPathError> {
+        Ok(self.kept.borrow().count(self.steering.borrow().as_ref())?)
     }
 
     /// Whether packets come with checksums that their senders left to a card.

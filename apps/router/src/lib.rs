@@ -17,6 +17,7 @@ pub mod guest;
 pub mod interfaces;
 pub mod netlink;
 pub mod operation;
+pub mod ownership;
 pub mod path;
 pub mod policy;
 pub mod privileges;

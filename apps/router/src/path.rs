@@ -82,6 +82,14 @@ impl Path {
         }
     }
 
+    /// What kept a part of the packets from the adapters, and how many of them.
+    pub(crate) fn kept(&self) -> Result<BTreeMap<String, u64>, PathError> {
+        match self {
+            Self::Own(own) => Ok(own.kept()?),
+            Self::Spined(_) => Ok(BTreeMap::new()),
+        }
+    }
+
     /// Packets that the kernel did not take back.
     pub(crate) fn refused(&self) -> u64 {
         match self {

@@ -58,8 +58,9 @@ pub struct Report {
     pub classifier: BTreeMap<String, u64>,
     /// The most prefixes at a time that the table had no room for, and that were the kernel's.
     pub unrepresented: usize,
-    /// Why the kernel had all packets at times: obstacles seen while running.
-    pub obstacles: Vec<String>,
+    /// What kept packets from the adapters at some time, and how many, as far as they were counted apart: what is kept of a
+    /// whole interface is in `classifier` alone.
+    pub kept: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -68,7 +69,7 @@ impl Report {
         adapters: &[(String, AdapterStatistics)],
         processor_syscalls: u64,
         duration: Duration,
-        obstacles: Vec<String>,
+        kept: BTreeMap<String, u64>,
     ) -> Self {
         let mut report = Self {
             mode: BTreeMap::new(),
@@ -83,7 +84,7 @@ impl Report {
             syscalls: processor_syscalls,
             classifier: BTreeMap::new(),
             unrepresented: 0,
-            obstacles,
+            kept,
         };
         for (name, counted) in adapters {
             report.add(name, counted);
@@ -164,8 +165,11 @@ impl fmt::Display for Report {
                 line.late, line.left_out_seconds
             )?;
         }
-        for obstacle in &self.obstacles {
-            writeln!(f, "stood aside for: {obstacle}")?;
+        for (why, count) in &self.kept {
+            match count {
+                0 => writeln!(f, "left to the kernel: {why}")?,
+                count => writeln!(f, "left to the kernel: {count} packets, {why}")?,
+            }
         }
         write!(
             f,
@@ -204,8 +208,8 @@ mod tests {
             ..AdapterStatistics::default()
         };
         let adapters = [("left".to_owned(), left), ("right".to_owned(), right)];
-        let obstacles = vec!["a rule".to_owned()];
-        let report = Report::new(&adapters, 100, Duration::from_millis(2500), obstacles);
+        let kept = BTreeMap::from([("a rule".to_owned(), 5), ("a setting".to_owned(), 0)]);
+        let report = Report::new(&adapters, 100, Duration::from_millis(2500), kept);
         Report { unrepresented: 7, ..report }
     }
 
@@ -227,7 +231,7 @@ mod tests {
             ("/interfaces/right/late", serde_json::json!(4)),
             ("/interfaces/right/left_out_seconds", serde_json::json!(0.25)),
             ("/syscalls", serde_json::json!(107)),
-            ("/obstacles/0", serde_json::json!("a rule")),
+            ("/kept/a rule", serde_json::json!(5)),
         ] {
             assert_eq!(json.pointer(pointer), Some(&expected), "{pointer}");
         }
@@ -242,7 +246,8 @@ mod tests {
             "dropped: bad_checksum 3",
             "prefixes the table had no room for: 7",
             "right: the model left out time, for want of the machine's: 4 times, 0.250 s",
-            "stood aside for: a rule",
+            "left to the kernel: 5 packets, a rule",
+            "left to the kernel: a setting",
             "9 packets forwarded in 2.5 s with 107 system calls",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");

@@ -5,9 +5,9 @@
 //! comes the table (all adapters have acknowledged it when the step is over), then the claims, and last
 //! whoever may forward again.
 //!
-//! An adapter is *enabled* when the packets its interface receives may be forwarded: the kernel
-//! forwards what that interface receives, and there is no obstacle on the forwarding path (or the user
-//! said to bypass them). Standing aside is done twice over: the classifier claims nothing of that
+//! An adapter is *enabled* when packets that its interface receives may be forwarded: the kernel
+//! forwards what that interface receives, and nothing keeps all of it (or the user
+//! said to bypass what does). Standing aside is done twice over: the classifier claims nothing of that
 //! interface, and the extension gives what it already has to the kernel. If anything fails that
 //! cannot be mended here, the loop ends, everything is detached, and the kernel forwards alone.
 
@@ -23,13 +23,14 @@ use spine_fib::Store;
 use spine_nic::netlink::socket::NetlinkError;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
-use crate::claims::{Claims, Classifier};
+use crate::claims::{Claims, Classifier, Whose};
 use crate::fib::{Fib, FibError, Layout};
 use crate::freshness;
 use crate::interfaces::Interfaces;
 use crate::netlink::state::IfIndex;
 use crate::netlink::{Dirty, KernelState, Mirror};
-use crate::policy::{Obstacle, Watch};
+use crate::ownership::{Ownership, Reach};
+use crate::policy::Watch;
 use crate::rib::Rib;
 use crate::table::{Table, Update};
 
@@ -66,7 +67,7 @@ pub struct Parts<R: Store> {
     pub classifier: Box<dyn Classifier>,
     /// Whether checksums left to a network card are completed.
     pub complete_checksums: bool,
-    /// Whether obstacles are ignored.
+    /// Whether packets are forwarded although something in the kernel could treat them otherwise.
     pub bypass_kernel_policy: bool,
     /// Where sentences for people go.
     pub say: Box<dyn FnMut(&str)>,
@@ -81,10 +82,16 @@ pub struct Router<R: Store> {
     claims: Claims,
     adapters: Vec<Box<dyn Adapter>>,
     classifier: Box<dyn Classifier>,
-    /// `None`: obstacles are ignored.
-    watch: Option<Watch>,
-    obstacles: BTreeSet<Obstacle>,
-    all_obstacles: BTreeSet<Obstacle>,
+    watch: Watch,
+    /// Whose packets are, as the classifier was told.
+    ownership: Ownership,
+    /// Whether the kernel forwards what each interface receives.
+    forwarding: Vec<bool>,
+    bypass_kernel_policy: bool,
+    /// What has been said to be bypassed.
+    bypassed: BTreeSet<String>,
+    /// All that kept packets from us since the start.
+    reasons: BTreeSet<String>,
     macs: Vec<Option<[u8; 6]>>,
     /// The names of our interfaces, as last heard.
     names: Vec<String>,
@@ -117,9 +124,12 @@ impl<R: Store> Router<R> {
             claims: Claims::new(),
             adapters: parts.adapters,
             classifier: parts.classifier,
-            watch: (!parts.bypass_kernel_policy).then(|| Watch::open(now)),
-            obstacles: BTreeSet::new(),
-            all_obstacles: BTreeSet::new(),
+            watch: Watch::open(now),
+            ownership: Ownership::of(adapters, Reach { destinations: true, sets: 0 }, &[]),
+            forwarding: vec![false; adapters],
+            bypass_kernel_policy: parts.bypass_kernel_policy,
+            bypassed: BTreeSet::new(),
+            reasons: BTreeSet::new(),
             macs: vec![None; adapters],
             names: vec!["?".to_owned(); adapters],
             deleted: BTreeSet::new(),
@@ -136,8 +146,8 @@ impl<R: Store> Router<R> {
         router.follow_links();
         let dirty = router.mirror.collect(Instant::now())?;
         router.follow(&dirty)?;
-        let wanted = router.review_policy(true)?;
-        router.enable(&wanted)?;
+        let review = router.review_policy(true)?;
+        router.put_in_force(review)?;
         Ok(router)
     }
 
@@ -159,11 +169,6 @@ impl<R: Store> Router<R> {
     /// The most prefixes at a time that the table had no room for.
     pub fn most_unrepresented(&self) -> usize {
         self.most_unrepresented
-    }
-
-    /// The obstacles seen since the start.
-    pub fn obstacles(&self) -> Vec<String> {
-        self.all_obstacles.iter().map(|obstacle| obstacle.0.clone()).collect()
     }
 
     /// What the adapters counted, by interface; an adapter that has ended says so instead.
@@ -209,9 +214,8 @@ impl<R: Store> Router<R> {
         until: Option<Instant>,
         interrupted: BorrowedFd<'_>,
     ) -> Result<bool, RouterError> {
-        let watch = self.watch.as_ref();
         let deadlines =
-            [Some(self.next_round), until, self.mirror.deadline(), watch.map(Watch::deadline)];
+            [Some(self.next_round), until, self.mirror.deadline(), Some(self.watch.deadline())];
         let next = deadlines.into_iter().flatten().min().unwrap_or(now);
         // Rounded up, or the last millisecond would be spent spinning.
         let sleep = next.saturating_duration_since(now) + Duration::from_millis(1);
@@ -219,9 +223,7 @@ impl<R: Store> Router<R> {
             PollFd::new(interrupted, PollFlags::POLLIN),
             PollFd::new(self.mirror.as_fd(), PollFlags::POLLIN),
         ];
-        fds.extend(
-            watch.into_iter().flat_map(Watch::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
-        );
+        fds.extend(self.watch.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX)) {
             Ok(_) => Ok(fds[0].any().unwrap_or(true)),
             Err(nix::Error::EINTR) => Ok(false),
@@ -235,19 +237,19 @@ impl<R: Store> Router<R> {
     /// [`RouterError`].
     pub fn step(&mut self, now: Instant) -> Result<(), RouterError> {
         // Policy waits for nothing: not for a dump, and not for routes to be worked out.
-        let mut wanted = None;
-        if self.watch.as_mut().is_some_and(|watch| watch.due(now)) {
-            wanted = Some(self.review_policy(false)?);
+        let mut review = None;
+        if self.watch.due(now) {
+            review = Some(self.review_policy(false)?);
         }
         let dirty = self.mirror.collect(now)?;
         if dirty.policy || dirty.conf || self.concerns_ours(&dirty) {
-            wanted = Some(self.review_policy(false)?);
+            review = Some(self.review_policy(false)?);
         }
         if !dirty.is_empty() {
             self.follow(&dirty)?;
         }
-        if let Some(wanted) = wanted {
-            self.enable(&wanted)?;
+        if let Some(review) = review {
+            self.put_in_force(review)?;
         }
         if now >= self.next_round {
             self.next_round = now + freshness::INTERVAL;
@@ -292,15 +294,9 @@ impl<R: Store> Router<R> {
         let starved = self.fib.apply(&update.operations, &mut self.adapters)?;
         let starving = self.table.settle(starved);
         self.say_what_has_no_room();
-        // The table decides; a claim that could not be changed costs a packet a detour, no more.
-        for news in self.claims.update(&self.table, &update.changed, &starving) {
-            if let Err(error) = news.tell(self.classifier.as_mut()) {
-                tracing::warn!(%error, ?news, "left to the kernel");
-            }
-        }
-        if let Err(error) = self.classifier.flush() {
-            tracing::warn!(%error, "left to the kernel, or taken from it by way of the adapters");
-        }
+        let whose = Whose { table: &self.table, ours: &self.ours, ownership: &self.ownership };
+        let news = self.claims.update(whose, &update.changed, &starving);
+        self.tell(news);
         tracing::debug!(
             operations = update.operations.len(),
             prefixes = update.changed.len(),

@@ -1,12 +1,13 @@
 //! From a command line to a running router, and back: the order in which things are made, and undone.
 //!
-//! First everything that only looks (names, capabilities, obstacles), then what costs time but touches
+//! First everything that only looks (names, capabilities, with `--strict` what the kernel keeps), then what costs time but touches
 //! nothing (linking the extension), then the data path, which claims nothing before the router has
 //! written the table. Whatever fails undoes the rest by being dropped.
 
 mod failure;
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -32,7 +33,7 @@ use crate::guest::{Begin, Guest};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
 use crate::path::Path;
-use crate::policy::{self, Obstacle};
+use crate::policy;
 use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
@@ -78,8 +79,8 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         return Err(Failure::Capabilities(missing.join(", ")));
     }
     let mut ours = Interfaces::new(indices);
-    if !options.bypass_kernel_policy {
-        refuse_obstacles(&mut mirror, &ours)?;
+    if options.strict {
+        refuse_what_is_kept(&mut mirror, &ours)?;
     }
 
     let expected = layout(options.backend().1);
@@ -145,14 +146,15 @@ fn signals() -> Result<SignalFd, nix::Error> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-fn refuse_obstacles(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
+/// `--strict`: no router where some packets between these interfaces would be left to the kernel.
+fn refuse_what_is_kept(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
     let (requests, state) = mirror.parts();
-    let found = policy::check(requests, state, ours);
-    if found.is_empty() {
+    let found = policy::find(requests, state, ours);
+    let sentences: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
+    if sentences.is_empty() {
         return Ok(());
     }
-    let sentences: Vec<String> = found.into_iter().map(|Obstacle(sentence)| sentence).collect();
-    Err(Failure::Obstacles(sentences.join("; ")))
+    Err(Failure::Kept(Vec::from_iter(sentences).join("; ")))
 }
 
 /// What comes of linking.
@@ -301,7 +303,13 @@ fn report(
             Err(error) => unheard = Some(RouterError::from(error).into()),
         }
     }
-    let mut report = Report::new(&adapters, data_path.syscalls(), duration, router.obstacles());
+    let mut kept: BTreeMap<String, u64> =
+        router.reasons().iter().map(|why| (why.clone(), 0)).collect();
+    match data_path.kept() {
+        Ok(counted) => kept.extend(counted),
+        Err(error) => unheard = Some(error.into()),
+    }
+    let mut report = Report::new(&adapters, data_path.syscalls(), duration, kept);
     report.unrepresented = router.most_unrepresented();
     match data_path.classified() {
         Ok(classified) => report.classifier = classified,

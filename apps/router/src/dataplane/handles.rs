@@ -1,6 +1,7 @@
 //! What the host half holds of the data path: an adapter each, and the steering.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,11 +10,13 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use spine_abi::{Message, Notice, Reason};
 use spine_io::{ExtensionId, Machine};
-use spine_nic::open::{Steering, SteeringError};
+use spine_nic::open::{self, Ingresses, Steering, SteeringError};
+use spine_rules::{Kept, Packets};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::state::IfIndex;
+use crate::ownership::Reach;
 
 /// One adapter, as the host half sees it.
 pub(super) struct Handle {
@@ -70,8 +73,7 @@ impl Adapter for Handle {
         let machine = &self.machine;
         let asked = machine.adapters()[self.index].statistics();
         let all = asked.map_err(|error| self.error(error))?;
-        let mut dropped: std::collections::BTreeMap<Reason, u64> =
-            all.counters.dropped.iter().collect();
+        let mut dropped: BTreeMap<Reason, u64> = all.counters.dropped.iter().collect();
         for (reason, count) in [
             (Reason::Oversized, all.nic.oversized),
             (Reason::ReceiveLost, all.nic.receive_lost),
@@ -95,21 +97,62 @@ impl Adapter for Handle {
     }
 }
 
+/// What keeps packets, by the number under which the classifier counts them; those beyond its counters share the last.
+#[derive(Default)]
+pub(super) struct KeptCounters(Vec<String>);
+
+impl KeptCounters {
+    fn number(&mut self, why: &str) -> u32 {
+        let known = self.0.iter().position(|known| known == why);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(why.to_owned());
+            self.0.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX).min(open::KEPT_COUNTERS - 1)
+    }
+
+    /// What kept packets so far, and how many.
+    pub(super) fn count(
+        &self,
+        steering: &dyn Steering,
+    ) -> Result<BTreeMap<String, u64>, SteeringError> {
+        let last = open::KEPT_COUNTERS - 1;
+        let counted = (0..last).zip(&self.0);
+        counted.map(|(number, why)| Ok((why.clone(), steering.kept_packets(number)?))).collect()
+    }
+}
+
 /// The steering, as the control loop sees it.
-pub(super) struct SteeringHandle(pub(super) Rc<RefCell<Box<dyn Steering>>>);
+pub(super) struct SteeringHandle {
+    pub(super) steering: Rc<RefCell<Box<dyn Steering>>>,
+    pub(super) counters: Rc<RefCell<KeptCounters>>,
+}
 
 impl SteeringHandle {
     fn tell(
         &mut self,
         what: impl FnOnce(&mut dyn Steering) -> Result<(), SteeringError>,
     ) -> Result<(), ClassifierError> {
-        what(self.0.borrow_mut().as_mut()).map_err(|error| ClassifierError(error.to_string()))
+        what(self.steering.borrow_mut().as_mut())
+            .map_err(|error| ClassifierError(error.to_string()))
     }
 }
 
 impl Classifier for SteeringHandle {
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.set_claim(prefix, ours))
+    fn reach(&self) -> Reach {
+        let steering = self.steering.borrow();
+        Reach { destinations: steering.knows_destinations(), sets: steering.most_kept() }
+    }
+
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.set_claim(prefix, from))
+    }
+
+    fn set_kept(&mut self, interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError> {
+        let counters = Rc::clone(&self.counters);
+        let number = |kept: &Kept| counters.borrow_mut().number(&kept.why);
+        let sets: Vec<_> = sets.iter().map(|kept| as_classified(kept, number(kept))).collect();
+        self.tell(|steering| steering.set_kept(interface, &sets))
     }
 
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
@@ -130,5 +173,22 @@ impl Classifier for SteeringHandle {
 
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError> {
         self.tell(|steering| steering.set_mac(interface, mac))
+    }
+}
+
+/// A set as the classifier of IPv4 packets has it.
+fn as_classified(kept: &Kept, counter: u32) -> open::Kept {
+    let Packets { protocols, source, destination, source_ports, destination_ports, pieces } =
+        kept.packets;
+    let address = |number| Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX));
+    open::Kept {
+        protocols: protocols.words(),
+        source: (address(source.first), address(source.last)),
+        destination: (address(destination.first), address(destination.last)),
+        source_ports: (source_ports.first, source_ports.last),
+        destination_ports: (destination_ports.first, destination_ports.last),
+        whole: pieces.whole,
+        pieces: pieces.pieces,
+        counter,
     }
 }

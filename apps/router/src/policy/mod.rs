@@ -32,6 +32,7 @@ use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
 use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_rules::{Family, Kept, Packets};
 
 /// Something that forwarding past the kernel would ignore; its text says what and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,28 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Packets that something in the kernel could treat otherwise than to let them pass.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// The position of the interface of ours they come in on; `None`: any.
+    pub ingress: Option<usize>,
+    /// The position of the one they leave by; `None`: any.
+    pub egress: Option<usize>,
+    /// Which, and what keeps them.
+    pub kept: Kept,
+}
+
+impl From<Obstacle> for Found {
+    fn from(Obstacle(why): Obstacle) -> Self {
+        Self { ingress: None, egress: None, kept: Kept { packets: Packets::all(Family::V4), why } }
+    }
+}
+
+/// All that keeps packets now. `requests` is a NETLINK_ROUTE socket.
+pub fn find(requests: &mut NetlinkSocket, state: &KernelState, ours: &Interfaces) -> Vec<Found> {
+    check(requests, state, ours).into_iter().map(Found::from).collect()
 }
 
 /// An interface of ours, by number and name.

@@ -1,44 +1,101 @@
-//! Standing aside: which adapters may forward, and how one stops and goes on.
+//! Whose packets are: reading what keeps them, saying it, and putting it in force.
+//!
+//! Where something that was ours is the kernel's from now on, the adapter it comes in on stands aside as a whole for a
+//! moment: it claims nothing and gives what it still has to the kernel, and takes up again what is its own under the new sets.
 
 use std::collections::BTreeSet;
 
 use spine_fib::Store;
 
 use super::{Router, RouterError};
-use crate::policy::{self, Obstacle};
+use crate::claims::{ClaimChange, Whose};
+use crate::ownership::Ownership;
+use crate::policy::{self, Found};
+
+/// What a review came to.
+pub(super) struct Review {
+    ownership: Ownership,
+    /// The adapters that may forward, under it.
+    wanted: Vec<bool>,
+}
 
 impl<R: Store> Router<R> {
-    /// Looks at obstacles and forwarding settings, says what changed, and stops the adapters that may
-    /// not forward any more. Gives back which may, for [`enable`](Self::enable).
-    pub(super) fn review_policy(&mut self, starting: bool) -> Result<Vec<bool>, RouterError> {
+    /// Looks at what keeps packets and at forwarding settings, says what changed, and stops the adapters of which something
+    /// is the kernel's now. Gives back what is to be put [in force](Self::put_in_force).
+    pub(super) fn review_policy(&mut self, starting: bool) -> Result<Review, RouterError> {
         let (requests, state) = self.mirror.parts();
-        let found: BTreeSet<Obstacle> = match self.watch {
-            Some(_) => policy::check(requests, state, &self.ours).into_iter().collect(),
-            None => BTreeSet::new(),
-        };
-        let before = std::mem::replace(&mut self.obstacles, found);
-        for new in self.obstacles.difference(&before) {
-            (self.say)(&format!("the kernel forwards all packets: {new}"));
-        }
-        if !before.is_empty() && self.obstacles.is_empty() {
-            (self.say)("the obstacles are gone: forwarding again");
-        }
-        self.all_obstacles.extend(self.obstacles.iter().cloned());
-
-        let allowed: Vec<bool> =
+        let found = policy::find(requests, state, &self.ours);
+        let forwards: Vec<bool> =
             self.ours.indices().iter().map(|at| policy::forwards(state, *at)).collect();
+        let found = if self.bypass_kernel_policy { self.bypass(found) } else { found };
+        let count = self.adapters.len();
+        let ownership = Ownership::of(count, self.classifier.reach(), &found);
+        self.say_what_changed(&ownership, starting);
+        self.say_what_forwards(&forwards, starting);
+        self.reasons.extend(ownership.reasons());
         let wanted: Vec<bool> =
-            allowed.iter().map(|allowed| *allowed && self.obstacles.is_empty()).collect();
-        if self.obstacles.is_empty() && before.is_empty() {
-            self.say_what_forwards(&allowed, starting);
-        }
-        let stays: Vec<bool> = wanted
-            .iter()
-            .enumerate()
-            .map(|(adapter, wanted)| *wanted && self.is_enabled(adapter))
+            (0..count).map(|at| forwards[at] && ownership.has_ways(at)).collect();
+        let stays: Vec<bool> = (0..count)
+            .map(|at| wanted[at] && self.is_enabled(at) && !ownership.lost(&self.ownership, at))
             .collect();
         self.enable(&stays)?;
-        Ok(wanted)
+        Ok(Review { ownership, wanted })
+    }
+
+    /// Tells the classifier whose packets are, where that changed, and has those forward that may.
+    pub(super) fn put_in_force(&mut self, review: Review) -> Result<(), RouterError> {
+        let Review { ownership, mut wanted } = review;
+        let before = std::mem::replace(&mut self.ownership, ownership);
+        for (adapter, interface) in self.ours.indices().iter().enumerate() {
+            let parts = self.ownership.parts(adapter);
+            if parts == before.parts(adapter) {
+                continue;
+            }
+            if let Err(error) = self.classifier.set_kept(*interface, parts) {
+                // Of one that is gone nothing is received either.
+                tracing::warn!(%error, adapter, "all that comes in there is left to the kernel");
+                wanted[adapter] = false;
+            }
+        }
+        if self.ownership != before {
+            let news = self.claims.review_all(Whose {
+                table: &self.table,
+                ours: &self.ours,
+                ownership: &self.ownership,
+            });
+            self.tell(news);
+        }
+        self.enable(&wanted)
+    }
+
+    /// Tells the classifier what changed of its claims. The table decides; a claim that could not be changed
+    /// costs a packet a detour, no more.
+    pub(super) fn tell(&mut self, news: Vec<ClaimChange>) {
+        for news in news {
+            if let Err(error) = news.tell(self.classifier.as_mut()) {
+                tracing::warn!(%error, ?news, "left to the kernel");
+            }
+        }
+        if let Err(error) = self.classifier.flush() {
+            tracing::warn!(%error, "left to the kernel, or taken from it by way of the adapters");
+        }
+    }
+
+    /// Says each thing that is bypassed once, and keeps nothing for it.
+    fn bypass(&mut self, found: Vec<Found>) -> Vec<Found> {
+        for Found { kept, .. } in found {
+            if self.bypassed.insert(kept.why.clone()) {
+                (self.say)(&format!("bypassed, as --bypass-kernel-policy says: {}", kept.why));
+            }
+        }
+        Vec::new()
+    }
+
+    fn say_what_changed(&mut self, ownership: &Ownership, starting: bool) {
+        let before = (!starting).then_some(&self.ownership);
+        for sentence in ownership.sentences(before, &self.names) {
+            (self.say)(&sentence);
+        }
     }
 
     fn say_what_forwards(&mut self, allowed: &[bool], starting: bool) {
@@ -46,8 +103,8 @@ impl<R: Store> Router<R> {
             // Of one that is gone that has been said.
             let Some(link) = self.mirror.state().links.get(interface) else { continue };
             let name = &link.name;
-            match (allowed[adapter], self.is_enabled(adapter)) {
-                (false, enabled) if enabled || starting => (self.say)(&format!(
+            match (allowed[adapter], self.forwarding[adapter]) {
+                (false, before) if before || starting => (self.say)(&format!(
                     "packets received on {name} are left to the kernel: \
                      net.ipv4.conf.{name}.forwarding is 0"
                 )),
@@ -57,6 +114,7 @@ impl<R: Store> Router<R> {
                 _ => {}
             }
         }
+        self.forwarding = allowed.to_vec();
     }
 
     /// Enables exactly these adapters.
@@ -87,5 +145,10 @@ impl<R: Store> Router<R> {
                 tracing::warn!(%error, adapter, on, "the classifier was not told");
             }
         }
+    }
+
+    /// What kept packets from the adapters since the start.
+    pub fn reasons(&self) -> &BTreeSet<String> {
+        &self.reasons
     }
 }

@@ -8,6 +8,8 @@ use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
 use spine_abi::Reason;
 use spine_fib::Half;
+use spine_nic::open::Ingresses;
+use spine_rules::Kept;
 
 use super::*;
 use crate::claims::ClassifierError;
@@ -18,7 +20,8 @@ use crate::testing::{Echo, HeapRegion};
 /// What a classifier was told.
 #[derive(Default)]
 struct Told {
-    claims: PrefixMap<Ipv4Net, bool>,
+    claims: PrefixMap<Ipv4Net, Ingresses>,
+    kept: std::collections::BTreeMap<IfIndex, Vec<Kept>>,
     addresses: BTreeSet<Ipv4Addr>,
     enabled: BTreeSet<IfIndex>,
     macs: std::collections::BTreeMap<IfIndex, [u8; 6]>,
@@ -27,8 +30,15 @@ struct Told {
 struct Recorder(Rc<RefCell<Told>>);
 
 impl Classifier for Recorder {
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError> {
-        self.0.borrow_mut().claims.insert(prefix, ours);
+    fn reach(&self) -> Reach {
+        Reach { destinations: true, sets: 32 }
+    }
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
+        self.0.borrow_mut().claims.insert(prefix, from);
+        Ok(())
+    }
+    fn set_kept(&mut self, interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError> {
+        self.0.borrow_mut().kept.insert(interface, sets.to_vec());
         Ok(())
     }
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
@@ -110,7 +120,7 @@ impl Bench {
 
     fn claimed(&self, address: [u8; 4]) -> bool {
         let host = Ipv4Net::from(Ipv4Addr::from(address));
-        self.told.borrow().claims.get_lpm(&host).is_some_and(|(_, ours)| *ours)
+        self.told.borrow().claims.get_lpm(&host).is_some_and(|(_, from)| *from != Ingresses::NONE)
     }
 
     fn said(&self) -> Vec<String> {
@@ -262,26 +272,33 @@ fn a_full_table_is_said_once_and_counted() {
 }
 
 #[test]
-fn it_stands_aside_for_obstacles_and_says_so() {
+fn what_a_rule_keeps_is_left_to_the_kernel_and_said() {
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");
         let mut bench = Bench::new(false);
         let both = BTreeSet::from([bench.spa, bench.spb]);
         assert_eq!(bench.told.borrow().enabled, both);
-        bench.said();
+        assert_eq!(bench.said(), Vec::<String>::new(), "nothing is out of the ordinary");
 
-        bench.after("ip rule add from 10.3.0.0/16 table 100");
+        bench.after(
+            "nft 'table ip t { chain c { type filter hook forward priority 0; policy drop; }; }'",
+        );
         assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
         assert!(!bench.router.is_enabled(0) && !bench.router.is_enabled(1));
-        let sentence = "the kernel forwards all packets: \
-                        policy rule with preference 32765 for table 100 (see `ip rule`)";
-        assert_eq!(bench.said(), [sentence]);
+        let said = bench.said();
+        for (sentence, name) in said.iter().zip(["spa", "spb"]) {
+            let begin =
+                format!("packets received on {name} are left to the kernel: nftables chain ip t c");
+            assert!(sentence.starts_with(&begin), "{sentence}");
+        }
+        assert_eq!(said.len(), 2);
 
-        bench.after("ip rule del from 10.3.0.0/16 table 100");
+        bench.after("nft delete table ip t");
         assert_eq!(bench.told.borrow().enabled, both);
         assert!(bench.router.is_enabled(0) && bench.router.is_enabled(1));
-        assert_eq!(bench.said(), ["the obstacles are gone: forwarding again"]);
-        assert_eq!(bench.router.obstacles().len(), 1, "for the report");
+        let sentence = |name| format!("packets received on {name} are forwarded by the adapters");
+        assert_eq!(bench.said(), [sentence("spa"), sentence("spb")]);
+        assert_eq!(bench.router.reasons().len(), 1, "for the report");
 
         bench.router.stop().expect("stopped");
         assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
@@ -308,13 +325,18 @@ fn an_interface_that_does_not_forward_is_left_to_the_kernel() {
 }
 
 #[test]
-fn obstacles_are_ignored_where_the_user_says_so() {
+fn what_keeps_packets_is_bypassed_where_the_user_says_so_and_named() {
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");
         run("ip rule add from 10.3.0.0/16 table 100");
         let mut bench = Bench::new(true);
         let both = BTreeSet::from([bench.spa, bench.spb]);
         assert_eq!(bench.told.borrow().enabled, both);
+        let said = bench.said();
+        assert!(
+            said[0].starts_with("bypassed, as --bypass-kernel-policy says: policy rule"),
+            "{said:?}"
+        );
         bench.after("ip rule add from 10.4.0.0/16 table 100");
         assert_eq!(bench.told.borrow().enabled, both);
         // Not even the user can make an interface forward that does not.

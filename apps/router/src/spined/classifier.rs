@@ -1,7 +1,7 @@
 //! The daemon's classifiers, as the router writes them: through the daemon, many changes at a time.
 //!
-//! The router has one set of claims for all of its interfaces, the daemon a classifier for each; so each is told the
-//! same. What the daemon finds out by itself (the machine's addresses, an interface's own) it is only asked to look
+//! The router has one set of claims for all of its interfaces, the daemon a classifier for each; so each is told what is
+//! ours from its own. What the daemon finds out by itself (the machine's addresses, an interface's own) it is only asked to look
 //! at again.
 
 use std::cell::RefCell;
@@ -10,31 +10,36 @@ use std::rc::Rc;
 
 use ipnet::Ipv4Net;
 use spine_client::{ClaimChange, Client, ExtensionNumber};
+use spine_nic::open::Ingresses;
+use spine_rules::Kept;
 
 use crate::claims::{Classifier, ClassifierError};
 use crate::netlink::state::IfIndex;
+use crate::ownership::Reach;
 
 /// An interface, and the extension that claims on it.
 pub(super) struct Wire {
     pub(super) index: IfIndex,
     pub(super) extension: ExtensionNumber,
+    /// Not yet told.
+    pub(super) changes: Vec<ClaimChange>,
 }
 
 /// Classifiers that are told by way of the daemon.
 pub(super) struct Told {
     client: Rc<RefCell<Client>>,
     wires: Vec<Wire>,
-    /// Not yet told.
-    changes: Vec<ClaimChange>,
 }
 
 impl Told {
     pub(super) fn new(client: Rc<RefCell<Client>>, wires: Vec<Wire>) -> Self {
-        Self { client, wires, changes: Vec::new() }
+        Self { client, wires }
     }
 
-    fn later(&mut self, change: ClaimChange) -> Result<(), ClassifierError> {
-        self.changes.push(change);
+    fn later(&mut self, change: impl Fn(usize) -> ClaimChange) -> Result<(), ClassifierError> {
+        for (number, wire) in self.wires.iter_mut().enumerate() {
+            wire.changes.push(change(number));
+        }
         Ok(())
     }
 
@@ -46,20 +51,35 @@ impl Told {
 }
 
 impl Classifier for Told {
-    fn set_claim(&mut self, prefix: Ipv4Net, ours: bool) -> Result<(), ClassifierError> {
-        self.later(if ours { ClaimChange::Take(prefix) } else { ClaimChange::Leave(prefix) })
+    /// A daemon's classifiers are told of prefixes, and not yet of sets.
+    fn reach(&self) -> Reach {
+        Reach { destinations: true, sets: 0 }
+    }
+
+    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
+        self.later(|wire| match from.0 >> wire & 1 {
+            1 => ClaimChange::Take(prefix),
+            _ => ClaimChange::Leave(prefix),
+        })
+    }
+
+    fn set_kept(&mut self, _interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        Err(ClassifierError("a daemon's adapters cannot leave a part to the kernel".to_owned()))
     }
 
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
-        self.later(ClaimChange::Forget(prefix))
+        self.later(|_| ClaimChange::Forget(prefix))
     }
 
     fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.later(ClaimChange::Own(address))
+        self.later(|_| ClaimChange::Own(address))
     }
 
     fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.later(ClaimChange::Disown(address))
+        self.later(|_| ClaimChange::Disown(address))
     }
 
     fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError> {
@@ -74,17 +94,17 @@ impl Classifier for Told {
     }
 
     fn flush(&mut self) -> Result<(), ClassifierError> {
-        if self.changes.is_empty() {
-            return Ok(());
-        }
         let (mut client, mut told) = (self.client.borrow_mut(), Ok(()));
         // All are told, whatever one of them answers.
-        for wire in &self.wires {
-            if let Err(error) = client.claim(wire.extension, &self.changes) {
+        for wire in &mut self.wires {
+            if wire.changes.is_empty() {
+                continue;
+            }
+            if let Err(error) = client.claim(wire.extension, &wire.changes) {
                 told = Err(refused(error));
             }
+            wire.changes.clear();
         }
-        self.changes.clear();
         told
     }
 }

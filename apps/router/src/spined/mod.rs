@@ -141,7 +141,11 @@ impl Spined {
     /// The daemon's classifiers of these interfaces, which are the adapters' in their order.
     pub fn classifier(&self, interfaces: &[IfIndex]) -> Box<dyn Classifier> {
         let wires = interfaces.iter().zip(&self.adapters);
-        let wires = wires.map(|(index, at)| Wire { index: *index, extension: at.extension });
+        let wires = wires.map(|(index, at)| Wire {
+            index: *index,
+            extension: at.extension,
+            changes: Vec::new(),
+        });
         Box::new(Told::new(Rc::clone(&self.client), wires.collect()))
     }
 

@@ -19,11 +19,9 @@ pub enum Failure {
     /// The process may not do it.
     #[error("the capabilities {0} are missing: run as root, or grant them with setcap")]
     Capabilities(String),
-    /// The kernel's forwarding path has what adapters cannot honour.
-    #[error(
-        "refusing to forward past the kernel's policy: {0} (--bypass-kernel-policy overrides this)"
-    )]
-    Obstacles(String),
+    /// The kernel keeps some packets, and that is not wanted.
+    #[error("some packets would be left to the kernel, which --strict does not allow: {0}")]
+    Kept(String),
     /// The kernel does not tell.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),

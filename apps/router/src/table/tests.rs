@@ -5,16 +5,18 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use spine_fib::{Addresses, Half};
+use spine_nic::open::Ingresses;
 
 use super::*;
 use crate::adapters::Adapter;
-use crate::claims::{ClaimChange, Claims};
+use crate::claims::{ClaimChange, Claims, Whose};
 use crate::fib::{Action, Fib, FibError, GROUPS, NEXT_HOPS};
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
 use crate::netlink::state::{
     Change, Conf, Hop, Neighbour, NextHopObject, Origin, Placement, RouteKind, Via,
 };
+use crate::ownership::{Ownership, Reach};
 use crate::testing::{Echo, HeapRegion, NEIGHBOURS, OURS, addresses, ordinary, prefix, step};
 
 /// What may happen to a packet, and whether the classifier should claim it.
@@ -154,7 +156,8 @@ struct Host {
     ours: Interfaces,
     table: Table,
     claims: Claims,
-    told: PrefixMap<Ipv4Net, bool>,
+    told: PrefixMap<Ipv4Net, Ingresses>,
+    ownership: Ownership,
     addresses: BTreeSet<Ipv4Addr>,
     fib: Fib<HeapRegion>,
     adapters: Vec<Box<dyn Adapter>>,
@@ -168,6 +171,7 @@ impl Host {
             table: Table::new(GROUPS, NEXT_HOPS),
             claims: Claims::new(),
             told: PrefixMap::new(),
+            ownership: Ownership::of(OURS.len(), Reach { destinations: true, sets: 0 }, &[]),
             addresses: BTreeSet::new(),
             fib: Fib::new(HeapRegion::new(), &[0, 1], false),
             adapters: vec![Echo::boxed(usize::MAX), Echo::boxed(usize::MAX)],
@@ -184,9 +188,10 @@ impl Host {
     fn carry_out(&mut self, update: &Update) {
         let starved = self.fib.apply(&update.operations, &mut self.adapters).expect("echoes");
         let starving = self.table.settle(starved);
-        for news in self.claims.update(&self.table, &update.changed, &starving) {
+        let whose = Whose { table: &self.table, ours: &self.ours, ownership: &self.ownership };
+        for news in self.claims.update(whose, &update.changed, &starving) {
             match news {
-                ClaimChange::Set(net, ours) => drop(self.told.insert(net, ours)),
+                ClaimChange::Set(net, from) => drop(self.told.insert(net, from)),
                 ClaimChange::Remove(net) => assert!(self.told.remove(&net).is_some(), "{net}"),
                 ClaimChange::SetAddress(at) => assert!(self.addresses.insert(at), "{at} twice"),
                 ClaimChange::RemoveAddress(at) => assert!(self.addresses.remove(&at), "{at}"),
@@ -216,7 +221,7 @@ impl Host {
 
     fn claims(&self, address: [u8; 4]) -> bool {
         let host = Ipv4Net::from(Ipv4Addr::from(address));
-        self.told.get_lpm(&host).is_some_and(|(_, ours)| *ours)
+        self.told.get_lpm(&host).is_some_and(|(_, from)| *from != Ingresses::NONE)
     }
 
     fn check(&self) {
@@ -236,12 +241,14 @@ impl Host {
                 assert!(same, "{address} in half {half}: {found:?}, not {:?}", expected.outcomes);
             }
             let host = Ipv4Net::from(address);
-            let claimed = self.told.get_lpm(&host).is_some_and(|(_, ours)| *ours);
+            let claimed =
+                self.told.get_lpm(&host).is_some_and(|(_, from)| *from != Ingresses::NONE);
             assert_eq!(claimed, expected.ours, "claim on {address}");
         }
-        for (net, ours) in &self.told {
+        for (net, from) in &self.told {
             let around = net.supernet().and_then(|around| self.told.get_lpm(&around));
-            assert_ne!(Some(ours), around.map(|(_, ours)| ours).or(Some(&false)), "{net} idle");
+            let around = around.map_or(Ingresses::NONE, |(_, from)| *from);
+            assert_ne!(*from, around, "{net} idle");
         }
         let local: BTreeSet<Ipv4Addr> = self
             .table

@@ -41,6 +41,7 @@ use crate::packet::PacketError;
 use crate::punt::inject::{KernelEndpoint, KernelError};
 use crate::xdp::XdpError;
 use crate::xdp::attach::AttachError;
+pub use spine_xdp_progs::{Ingresses, KEPT, KEPT_COUNTERS, Kept};
 
 /// What of the packets will be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

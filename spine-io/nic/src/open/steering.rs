@@ -76,6 +76,13 @@ pub trait Steering {
     /// [`SteeringError`], a full map among others.
     fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), SteeringError>;
 
+    /// Whether prefixes are looked at; otherwise all destinations are the adapters', and an extension gives back what
+    /// has no way out.
+    fn knows_destinations(&self) -> bool;
+
+    /// How many sets of packets it can leave to the kernel of what one interface receives.
+    fn most_kept(&self) -> usize;
+
     /// Of what is received on this interface these are the kernel's, wherever they go; in place of what was said before.
     ///
     /// # Errors

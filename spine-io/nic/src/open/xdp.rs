@@ -334,6 +334,14 @@ impl Steering for XdpSteering {
         Ok(self.classifier.kept_packets(counter)?)
     }
 
+    fn knows_destinations(&self) -> bool {
+        true
+    }
+
+    fn most_kept(&self) -> usize {
+        KEPT as usize
+    }
+
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError> {
         Ok(self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?)
     }

@@ -121,6 +121,14 @@ impl Steering for PortSteering {
         Ok(0)
     }
 
+    fn knows_destinations(&self) -> bool {
+        false
+    }
+
+    fn most_kept(&self) -> usize {
+        0
+    }
+
     fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {
         Ok(())
     }
