@@ -15,7 +15,7 @@ const BEFORE: Duration = Duration::from_millis(300);
 const RULES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Ways to tell the kernel something that an extension does not know about: a name, the commands, and a
-/// word that the refusal must contain.
+/// word that must be said.
 const POLICIES: &[(&str, &[&str], &str)] = &[
     (
         "a rule on forward",
@@ -73,7 +73,7 @@ const POLICIES: &[(&str, &[&str], &str)] = &[
 ];
 
 #[test]
-fn a_policy_that_an_extension_cannot_keep_refuses_the_start_and_is_named() {
+fn what_only_the_kernel_can_do_is_left_to_it_and_named_and_strict_refuses() {
     let _alone = need_namespaces!();
     let mut wrong = Vec::new();
     for (name, commands, word) in POLICIES {
@@ -86,18 +86,23 @@ fn a_policy_that_an_extension_cannot_keep_refuses_the_start_and_is_named() {
             say_skipped(name, &format!("this kernel does not have it: {}", refused.stderr));
             continue;
         }
-        let finished = router::run_to_end(net.router(), &net.interfaces(), &["--duration", "1"]);
-        if finished.status.success() {
-            wrong.push(format!("{name}: it started"));
+        let finished = router::run_to_end(net.router(), &net.interfaces(), &["--duration", "0.2"]);
+        if !finished.status.success() {
+            wrong.push(format!("{name}: it did not start: {}", finished.stderr));
         } else if !finished.stderr.contains(word) {
             wrong.push(format!("{name}: it does not say {word:?}: {}", finished.stderr));
+        }
+        let strict = ["--strict", "--duration", "0.2"];
+        let finished = router::run_to_end(net.router(), &net.interfaces(), &strict);
+        if finished.status.success() || !finished.stderr.contains(word) {
+            wrong.push(format!("{name}: --strict: {:?}, {}", finished.status, finished.stderr));
         }
     }
     assert_eq!(wrong, [""; 0]);
 }
 
 #[test]
-fn a_table_without_rules_on_the_way_refuses_nothing() {
+fn a_table_without_rules_on_the_way_takes_nothing() {
     let _alone = need_namespaces!();
     let net = Topology::pair();
     for command in [
@@ -107,7 +112,7 @@ fn a_table_without_rules_on_the_way_refuses_nothing() {
     ] {
         net.router().run(command);
     }
-    Router::start(net.router(), &net.interfaces()).stop();
+    Router::start_with(net.router(), &net.interfaces(), &["--strict"]).stop();
 }
 
 #[test]
