@@ -43,6 +43,12 @@ impl Port {
         Self { socket }
     }
 
+    /// Sends one frame, of at least 14 bytes; whether the link took it: one whose other end is down, or has a smaller MTU,
+    /// does not.
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        send(self.socket.as_raw_fd(), frame, MsgFlags::empty()) == Ok(frame.len())
+    }
+
     /// Sends one frame, of at least 14 bytes.
     pub fn send(&self, frame: &[u8]) {
         let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
