@@ -5,8 +5,23 @@
 //! in on one interface and leave by another (or are for a port of this machine), the sets that some rule can treat
 //! in any other way than to accept them as they are. What is not understood widens to everything that its hook sees.
 //!
-//! Left out: routes and policy rules (the router's table has them), and what to do about it (whoever asks).
+//! The carrier keeps its part: it takes no packet for an address of this machine, none with IPv6 extension headers
+//! other than a fragment's, and none that was not sent to its interface's own link-layer address.
+//!
+//! Left out: routes and policy rules (the router's table has them), and what to do about it (whoever asks). Connections
+//! whose answers come in on another interface than the one that their packets leave by.
 
+mod answers;
+mod link;
+mod model;
+mod nftables;
 mod packets;
+mod policy_rules;
+mod region;
+mod report;
+mod rules;
+mod walk;
 
+pub use link::Link;
 pub use packets::{Addresses, Family, Kept, Packets, Pieces, Ports, Protocols};
+pub use rules::{Rules, RulesError};

@@ -49,7 +49,7 @@ pub struct Addresses {
     pub last: u128,
 }
 
-/// Ports from one to another, both meant; for ICMP and ICMPv6, [the source's](Packets::source_ports) are the type and
+/// Ports from one to another, both meant. Only TCP's and UDP's are told apart. For ICMP and ICMPv6, [the source's](Packets::source_ports) are the type and
 /// the destination's the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
@@ -367,15 +367,18 @@ impl Packets {
             words.push(protocols_text(self.protocols));
         }
         let all = Addresses::all(family);
-        for (word, addresses, ports) in [
-            ("from", self.source, self.source_ports),
-            ("to", self.destination, self.destination_ports),
+        // Of control messages these are no ports.
+        let is_control = self.protocols == Protocols::one(family.control_protocol());
+        let (sent, received) = if is_control { ("type", "code") } else { ("from port", "to port") };
+        for (word, addresses, what, ports) in [
+            ("from", self.source, sent, self.source_ports),
+            ("to", self.destination, received, self.destination_ports),
         ] {
             if addresses != all {
                 words.push(format!("{word} {}", addresses_text(family, addresses)));
             }
             if ports != Ports::ALL {
-                words.push(format!("{word} port {}", ports_text(ports)));
+                words.push(format!("{what} {}", ports_text(ports)));
             }
         }
         if words.is_empty() { "all".to_owned() } else { words.join(" ") }
@@ -497,6 +500,12 @@ mod tests {
         let tcp =
             Packets { protocols: Protocols::one(6), destination_ports: Ports::one(25), ..all };
         assert_eq!(said(tcp), "tcp to port 25");
+        let errors = Packets {
+            protocols: Protocols::one(1),
+            source_ports: Ports { first: 3, last: 5 },
+            ..all
+        };
+        assert_eq!(said(errors), "icmp type 3-5");
         let but = Packets { protocols: Protocols::ALL.without(Protocols::one(1)), ..all };
         assert_eq!(said(but), "all but icmp");
     }

@@ -68,3 +68,8 @@ fn spine_client() {
 fn spine_router() {
     has_no_circle("apps/router");
 }
+
+#[test]
+fn spine_rules() {
+    has_no_circle("spine-os/rules");
+}

@@ -42,6 +42,12 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
+    /// Whether this process may not ask.
+    pub fn is_forbidden(&self) -> bool {
+        let Self::Refused { error, .. } = self else { return false };
+        matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+    }
+
     /// Whether the kernel does not have what was asked about.
     pub fn is_unsupported(&self) -> bool {
         let Self::Refused { error, .. } = self else { return false };
@@ -170,6 +176,24 @@ impl NetlinkSocket {
             }
         }
         Err(NetlinkError::Unstable { what })
+    }
+
+    /// Asks for one thing; `each` turns the messages of the answer into what is wanted of them.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Refused`], naming `what` was asked for.
+    pub fn get<T>(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        payload: &[u8],
+        mut each: impl FnMut(Raw<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let mut found = Vec::new();
+        self.send(kind, NLM_F_REQUEST | NLM_F_ACK, payload)
+            .and_then(|()| self.answers(|raw| found.extend(each(raw))))
+            .map_err(|error| NetlinkError::Refused { what, error })?;
+        Ok(found)
     }
 
     /// Asks for something to be done.

@@ -1,0 +1,160 @@
+//! nftables: everything the kernel has of it, as chains of rules.
+//!
+//! Asked of the kernel itself (NETLINK_NETFILTER): the rules are there whether `nft` is installed or not. iptables-nft is
+//! the same to the kernel. The table with which AF_PACKET keeps packets from the kernel is this process's own, and left out.
+//! So are the families of bridges and of ARP: a packet that is routed between our interfaces does not pass them.
+
+mod expressions;
+mod numbers;
+mod read;
+mod sets;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::open::table_name;
+
+use self::expressions::Surroundings;
+use self::numbers as n;
+use self::read::{Home, ListedChain, Listing};
+use self::sets::Set;
+use crate::model::{Base, Chain, Device, Hook, PerFamily, Program, Rule, Step};
+
+/// Adds what the kernel has.
+///
+/// # Errors
+/// [`NetlinkError`], with nothing added.
+pub(crate) fn add(program: &mut Program) -> Result<(), NetlinkError> {
+    let mut socket = NetlinkSocket::open(NETLINK_NETFILTER)?;
+    let mut listing = read::listing(&mut socket)?;
+    let own: Home = (n::NETDEV, table_name());
+    listing.chains.retain(|chain| chain.home != own);
+    listing.rules.retain(|rule| rule.home != own);
+    translate(&listing, program);
+    Ok(())
+}
+
+fn translate(listing: &Listing, program: &mut Program) {
+    let dormant: Vec<&Home> =
+        listing.tables.iter().filter(|(_, dormant)| *dormant).map(|(home, _)| home).collect();
+    let mut names = Names { sets: HashMap::new(), list: Vec::new(), chains: HashMap::new() };
+    for listed in &listing.sets {
+        names.sets.insert((&listed.home, &listed.name), names.list.len());
+        names.list.push(sets::set(listed));
+    }
+    for listed in listing.chains.iter().filter(|chain| read::is_ours(chain.home.0)) {
+        names.chains.insert((&listed.home, &listed.name), program.chains.len());
+        program.chains.push(chain(listed, dormant.contains(&&listed.home)));
+    }
+    for listed in &listing.rules {
+        let Some(&number) = names.chains.get(&(&listed.home, &listed.chain)) else { continue };
+        let place = Arc::clone(&program.chains[number].place);
+        let mut around = Around {
+            names: &names,
+            home: &listed.home,
+            place: &place,
+            tracks: &mut program.tracks,
+        };
+        let steps = expressions::steps(&listed.expressions, &mut around);
+        let name = format!("rule handle {}", listed.handle).into();
+        program.chains[number].rules.push(Rule { name, steps });
+    }
+}
+
+fn chain(listed: &ListedChain, is_dormant: bool) -> Chain {
+    let (family, table) = &listed.home;
+    let word = match *family {
+        n::INET => "inet",
+        n::IPV4 => "ip",
+        n::IPV6 => "ip6",
+        _ => "netdev",
+    };
+    let base = listed.hook.filter(|_| !is_dormant).map(|(number, priority)| Base {
+        hook: hook(*family, number),
+        priority,
+        drops: listed.drops,
+        devices: devices(listed),
+    });
+    Chain {
+        place: format!("nftables chain {word} {table} {}", listed.name).into(),
+        v4: *family != n::IPV6,
+        v6: *family != n::IPV4,
+        base,
+        rules: Vec::new(),
+    }
+}
+
+/// The interfaces that a chain hangs on; all, where that is not known.
+fn devices(listed: &ListedChain) -> Option<Vec<Device>> {
+    let device = |device: &Option<(String, bool)>| {
+        device.clone().map(|(name, is_prefix)| match is_prefix {
+            true => Device::Prefix(name),
+            false => Device::Named(name),
+        })
+    };
+    match listed.devices.is_empty() {
+        true => None,
+        false => listed.devices.iter().map(device).collect(),
+    }
+}
+
+fn hook(family: u8, number: u32) -> Hook {
+    match (family, number) {
+        (n::NETDEV, 0) | (n::INET, 5) => Hook::Ingress,
+        (n::NETDEV, 1) => Hook::Egress,
+        (n::NETDEV, _) => Hook::Elsewhere,
+        (_, 0) => Hook::Prerouting,
+        (_, 1) => Hook::Input,
+        (_, 2) => Hook::Forward,
+        (_, 4) => Hook::Postrouting,
+        _ => Hook::Elsewhere,
+    }
+}
+
+/// What a rule may name.
+struct Names<'a> {
+    sets: HashMap<(&'a Home, &'a String), usize>,
+    list: Vec<Set>,
+    chains: HashMap<(&'a Home, &'a String), usize>,
+}
+
+struct Around<'a> {
+    names: &'a Names<'a>,
+    home: &'a Home,
+    place: &'a Arc<str>,
+    tracks: &'a mut PerFamily<Option<String>>,
+}
+
+impl Surroundings for Around<'_> {
+    fn set(&self, name: &str) -> Option<(usize, &Set)> {
+        let number = *self.names.sets.get(&(self.home, &name.to_owned()))?;
+        Some((number, &self.names.list[number]))
+    }
+
+    fn mapped(&self, number: usize) -> Option<&Set> {
+        self.names.list.get(number)
+    }
+
+    fn chain(&self, name: &str) -> Option<usize> {
+        self.names.chains.get(&(self.home, &name.to_owned())).copied()
+    }
+
+    fn compat(&mut self, name: &str, data: &[u8], steps: &mut Vec<Step>) {
+        let _ = data;
+        self.tracks(None);
+        steps.push(Step::Keep(format!("{name} of iptables").into()));
+    }
+
+    fn tracks(&mut self, ipv6: Option<bool>) {
+        let family = self.home.0;
+        let why = || self.place.to_string();
+        if family != n::IPV6 && ipv6 != Some(true) {
+            self.tracks.v4.get_or_insert_with(why);
+        }
+        if family != n::IPV4 && ipv6 != Some(false) {
+            self.tracks.v6.get_or_insert_with(why);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Few sets, each with its reason.
+//!
+//! Whoever goes by them looks at each for every packet, so there are at most [`MOST`]. Where there would be more, they become larger.
+
+use crate::answers::{Reason, Reasons};
+use crate::packets::{Family, Kept, Packets};
+use crate::region::{self, Region};
+
+/// Sets that are kept on a way, at most.
+const MOST: usize = 32;
+
+pub(crate) fn few(family: Family, Reasons { direct, collected, derived }: Reasons) -> Vec<Kept> {
+    let all = Packets::all(family);
+    let mut merged: Vec<Reason> = Vec::new();
+    let mut left = vec![all];
+    let most = |reasons: &[Reason]| {
+        let sized = reasons.iter().map(|(why, region)| (why.to_string(), region::volume(region)));
+        sized.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(why, _)| why)
+    };
+    let by_rules = most(&direct);
+    for (why, region) in direct.into_iter().chain(collected).chain(derived) {
+        // What an earlier reason keeps altogether is not said twice.
+        let held = |set: &Packets| {
+            merged.iter().any(|(_, region)| region.iter().any(|whole| whole.covers(set)))
+        };
+        let new: Region = region.into_iter().filter(|set| !held(set)).collect();
+        if new.is_empty() {
+            continue;
+        }
+        left = region::without_at_least(&left, &new);
+        if left.is_empty() {
+            // Altogether everything: said with the rule that keeps most of it.
+            return vec![Kept { packets: all, why: by_rules.unwrap_or_else(|| why.to_string()) }];
+        }
+        match merged.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, region)) => region::add(region, &new),
+            None => merged.push((why, new)),
+        }
+    }
+    let mut each = MOST;
+    let count =
+        |each: usize| merged.iter().map(|(_, region)| region.len().min(each)).sum::<usize>();
+    while each > 1 && count(each) > MOST {
+        each /= 2;
+    }
+    for (_, region) in &mut merged {
+        region::reduce(region, each);
+    }
+    if merged.len() > MOST {
+        return together(merged);
+    }
+    let kept = merged.into_iter().flat_map(|(why, region)| {
+        region.into_iter().map(move |packets| Kept { packets, why: why.to_string() })
+    });
+    kept.collect()
+}
+
+/// More reasons than sets: those are told apart no more.
+fn together(merged: Vec<Reason>) -> Vec<Kept> {
+    let others = merged.len() - 1;
+    let why = merged.first().map(|(why, _)| why.to_string()).unwrap_or_default();
+    let mut region: Region = merged.into_iter().flat_map(|(_, region)| region).collect();
+    region::reduce(&mut region, MOST);
+    let why = format!("{why}, and {others} others");
+    region.into_iter().map(|packets| Kept { packets, why: why.clone() }).collect()
+}

@@ -1,0 +1,124 @@
+//! All rules of a network namespace at one time, and what they keep.
+
+use std::sync::Arc;
+
+use spine_nic::netlink::socket::NetlinkError;
+
+use crate::answers::{self, Reasons};
+use crate::link::Link;
+use crate::model::{PerFamily, Program};
+use crate::packets::{Family, Kept, Packets};
+use crate::walk::{self, Ends, Walked, Way};
+use crate::{nftables, policy_rules, report};
+
+/// The kernel's rules as they were when they were read.
+#[derive(Debug, Default)]
+pub struct Rules {
+    program: Program,
+    /// What could not be read, and why: whatever it says may concern every packet.
+    unread: PerFamily<Vec<String>>,
+}
+
+/// The rules cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// No way to ask the kernel.
+    #[error("the kernel's rules cannot be asked for: {0}")]
+    Netlink(#[from] NetlinkError),
+}
+
+impl Rules {
+    /// Reads all there are in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`RulesError`]. What the kernel refuses to say is none: then nothing is certain, and everything is kept.
+    pub fn read() -> Result<Self, RulesError> {
+        let mut rules = Self::default();
+        if let Err(error) = nftables::add(&mut rules.program) {
+            rules.not_read("nftables rules", &error, [Family::V4, Family::V6]);
+        }
+        for (family, number) in [(Family::V4, libc::AF_INET), (Family::V6, libc::AF_INET6)] {
+            match policy_rules::ask_for_marks(number) {
+                Ok(asks) => *rules.program.routes_by_mark.of_mut(family) = asks,
+                Err(error) => rules.not_read("policy rules", &error, [family]),
+            }
+        }
+        Ok(rules)
+    }
+
+    fn not_read<const N: usize>(&mut self, what: &str, error: &NetlinkError, of: [Family; N]) {
+        if error.is_unsupported() {
+            tracing::debug!(what, %error, "not in this kernel");
+            return;
+        }
+        let remedy = if error.is_forbidden() { " (CAP_NET_ADMIN lets them be read)" } else { "" };
+        for family in of {
+            let why = format!("{what} cannot be read: {error}{remedy}");
+            self.unread.of_mut(family).push(why);
+        }
+    }
+
+    /// Packets of `family` in on `ingress` and out by `egress` that are not certain to be accepted unchanged.
+    ///
+    /// One set that holds all packets means that the whole way is the kernel's.
+    pub fn forwarded(&self, family: Family, ingress: &Link, egress: &Link) -> Vec<Kept> {
+        if let Some(unread) = self.unread(family) {
+            return unread;
+        }
+        let (this, other) = self.both_ways(family, ingress, egress);
+        let mut reasons = answers::follow(family, &this, &other);
+        answers::translated(&self.program, family, &mut reasons);
+        self.report(family, reasons)
+    }
+
+    /// Packets of `family` for this machine, in on `ingress`, that are not certain to be accepted unchanged.
+    pub fn delivered(&self, family: Family, ingress: &Link) -> Vec<Kept> {
+        if let Some(unread) = self.unread(family) {
+            return unread;
+        }
+        let walked = self.walk(family, Ends::Delivered(ingress), false);
+        let walked = match walked.marks_connections {
+            true => self.walk(family, Ends::Delivered(ingress), true),
+            false => walked,
+        };
+        let direct = walked.kept.into_iter().map(|keeps| (keeps.why, keeps.packets)).collect();
+        self.report(family, Reasons { direct, ..Reasons::default() })
+    }
+
+    /// What carrying packets of `family` past the kernel costs people on this way, in sentences.
+    pub fn notes(&self, family: Family, ingress: &Link, egress: &Link) -> Vec<String> {
+        let (this, _) = self.both_ways(family, ingress, egress);
+        let note = |(place, rule): (&Arc<str>, &Arc<str>)| {
+            format!("{place} counts packets ({rule}): those carried are not counted")
+        };
+        this.counts.iter().map(note).collect()
+    }
+
+    fn both_ways(&self, family: Family, ingress: &Link, egress: &Link) -> (Walked, Walked) {
+        let both = |marks| {
+            let this = self.walk(family, Ends::Forwarded(ingress, egress), marks);
+            let other = self.walk(family, Ends::Forwarded(egress, ingress), marks);
+            (this, other)
+        };
+        // Taken that no connection gets a mark, does one?
+        let found = both(false);
+        if found.0.marks_connections || found.1.marks_connections { both(true) } else { found }
+    }
+
+    fn walk(&self, family: Family, ends: Ends<'_>, connections_have_marks: bool) -> Walked {
+        walk::walk(&self.program, Way { family, ends, connections_have_marks })
+    }
+
+    fn unread(&self, family: Family) -> Option<Vec<Kept>> {
+        let unread = self.unread.of(family);
+        let packets = Packets::all(family);
+        let kept = unread.iter().map(|why| Kept { packets, why: why.clone() });
+        (!unread.is_empty()).then(|| kept.collect())
+    }
+
+    fn report(&self, family: Family, mut reasons: Reasons) -> Vec<Kept> {
+        let tracks = self.program.tracks.of(family);
+        reasons.collected = tracks.as_ref().map(|place| answers::collected(family, place));
+        report::few(family, reasons)
+    }
+}
