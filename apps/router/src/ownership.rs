@@ -9,7 +9,7 @@
 //!
 //! Left out: what keeps packets ([`crate::policy`]), and what a prefix means ([`crate::rib`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spine_nic::open::Ingresses;
 use spine_rules::{Family, Kept, Packets};
@@ -80,7 +80,10 @@ impl Ownership {
                 "without AF_XDP all that an interface receives is the adapters', or nothing",
             );
         }
-        let parts = outermost(self.open(ingress).flat_map(|way| &way.parts));
+        let mut parts = outermost(self.open(ingress).flat_map(|way| &way.parts));
+        if parts.len() > reach.sets {
+            parts = widened(parts);
+        }
         if parts.len() > reach.sets {
             let what = match parts.as_slice() {
                 [one] => format!("{}, and without AF_XDP no part can be left out", one.why),
@@ -114,6 +117,11 @@ impl Ownership {
     /// Whether anything that comes in on an interface is ours.
     pub fn has_ways(&self, ingress: usize) -> bool {
         self.open(ingress).next().is_some()
+    }
+
+    /// Whether anything is ours at all.
+    pub fn is_any(&self) -> bool {
+        (0..self.ways.len()).any(|ingress| self.has_ways(ingress))
     }
 
     /// The sets of packets that are the kernel's of what comes in there.
@@ -250,6 +258,15 @@ fn by_reason(parts: &[Kept]) -> Vec<(&str, Vec<String>)> {
         }
     }
     reasons
+}
+
+/// One set for each reason: the smallest that has all of its own.
+fn widened(parts: Vec<Kept>) -> Vec<Kept> {
+    let mut reasons: BTreeMap<String, Packets> = BTreeMap::new();
+    for Kept { packets, why } in parts {
+        reasons.entry(why).and_modify(|set| *set = set.hull(&packets)).or_insert(packets);
+    }
+    reasons.into_iter().map(|(why, packets)| Kept { packets, why }).collect()
 }
 
 /// Sets that no other one covers.

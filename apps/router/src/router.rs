@@ -90,6 +90,8 @@ pub struct Router<R: Store> {
     bypass_kernel_policy: bool,
     /// What has been said to be bypassed.
     bypassed: BTreeSet<String>,
+    /// What has been said of what carrying costs.
+    noted: BTreeSet<String>,
     /// All that kept packets from us since the start.
     reasons: BTreeSet<String>,
     macs: Vec<Option<[u8; 6]>>,
@@ -129,6 +131,7 @@ impl<R: Store> Router<R> {
             forwarding: vec![false; adapters],
             bypass_kernel_policy: parts.bypass_kernel_policy,
             bypassed: BTreeSet::new(),
+            noted: BTreeSet::new(),
             reasons: BTreeSet::new(),
             macs: vec![None; adapters],
             names: vec!["?".to_owned(); adapters],

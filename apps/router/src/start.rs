@@ -149,8 +149,8 @@ fn signals() -> Result<SignalFd, nix::Error> {
 /// `--strict`: no router where some packets between these interfaces would be left to the kernel.
 fn refuse_what_is_kept(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
     let (requests, state) = mirror.parts();
-    let found = policy::find(requests, state, ours);
-    let sentences: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
+    let kept = policy::Policy::read(requests, state, ours);
+    let sentences: BTreeSet<String> = kept.found.into_iter().map(|found| found.kept.why).collect();
     if sentences.is_empty() {
         return Ok(());
     }

@@ -71,6 +71,7 @@ fn link(raw: Raw<'_>) -> Option<Change> {
     const IFLA_LINK: u16 = 5;
     const IFLA_MASTER: u16 = 10;
     const IFLA_LINKINFO: u16 = 18;
+    const IFLA_GROUP: u16 = 27;
     const IFLA_LINK_NETNSID: u16 = 37;
     const ARPHRD_ETHER: u16 = 1;
     const IFF_UP: u32 = 1;
@@ -96,6 +97,7 @@ fn link(raw: Raw<'_>) -> Option<Change> {
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_LINK => below = u32_at(value, 0),
+            IFLA_GROUP => link.group = u32_at(value, 0).unwrap_or_default(),
             // What lies below is in another namespace, and the number is one of that.
             IFLA_LINK_NETNSID => elsewhere = true,
             IFLA_LINKINFO => (link.kind, takes) = link_info(value),

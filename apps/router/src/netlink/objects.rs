@@ -30,6 +30,8 @@ pub struct Link {
     pub carrier: bool,
     /// The driver's word for it ("veth"), where it has one.
     pub kind: Option<String>,
+    /// Its group (`ip link set group`), by which rules may ask for it.
+    pub group: u32,
     /// What it is a port of: a bridge, a bond, a VRF.
     pub master: Option<IfIndex>,
     /// The interface on which it lies and whose packets it takes, although they are addressed to that

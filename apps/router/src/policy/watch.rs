@@ -10,9 +10,10 @@ use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_XFRM};
 use spine_nic::netlink::socket::{NetlinkSocket, Received};
 
 use super::iptables;
-use super::nftables::NFNLGRP_NFTABLES;
 use super::xfrm::XFRMNLGRP_POLICY;
 
+/// The group that announces changes of nftables.
+const NFNLGRP_NFTABLES: u32 = 7;
 /// How often the old iptables is looked at.
 pub(super) const IPTABLES_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use spine_fib::Store;
 use super::{Router, RouterError};
 use crate::claims::{ClaimChange, Whose};
 use crate::ownership::Ownership;
-use crate::policy::{self, Found};
+use crate::policy::{self, Found, Policy};
 
 /// What a review came to.
 pub(super) struct Review {
@@ -24,7 +24,7 @@ impl<R: Store> Router<R> {
     /// is the kernel's now. Gives back what is to be put [in force](Self::put_in_force).
     pub(super) fn review_policy(&mut self, starting: bool) -> Result<Review, RouterError> {
         let (requests, state) = self.mirror.parts();
-        let found = policy::find(requests, state, &self.ours);
+        let Policy { found, notes } = Policy::read(requests, state, &self.ours);
         let forwards: Vec<bool> =
             self.ours.indices().iter().map(|at| policy::forwards(state, *at)).collect();
         let found = if self.bypass_kernel_policy { self.bypass(found) } else { found };
@@ -32,6 +32,11 @@ impl<R: Store> Router<R> {
         let ownership = Ownership::of(count, self.classifier.reach(), &found);
         self.say_what_changed(&ownership, starting);
         self.say_what_forwards(&forwards, starting);
+        for note in notes {
+            if ownership.is_any() && self.noted.insert(note.clone()) {
+                (self.say)(&note);
+            }
+        }
         self.reasons.extend(ownership.reasons());
         let wanted: Vec<bool> =
             (0..count).map(|at| forwards[at] && ownership.has_ways(at)).collect();

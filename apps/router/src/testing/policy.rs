@@ -1,11 +1,13 @@
 //! Obstacles in a real kernel: found by name when they appear, gone when they are gone.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::support::{in_namespace, run, succeeds};
 use crate::interfaces::Interfaces;
 use crate::netlink::Mirror;
-use crate::policy::{self, Watch};
+use crate::policy::{self, Policy, Watch};
+use spine_rules::Family;
 
 struct Bench {
     mirror: Mirror,
@@ -14,10 +16,15 @@ struct Bench {
 }
 
 impl Bench {
+    /// With one interface, so that there is no way between two on which rules could keep anything.
     fn new() -> Self {
+        Self::on(&["spa"])
+    }
+
+    fn on(names: &[&str]) -> Self {
         let mirror = Mirror::open().expect("a mirror");
-        let (spa, _) = mirror.state().link_named("spa").expect("spa");
-        let ours = Interfaces::new(vec![spa]);
+        let index = |name: &&str| mirror.state().link_named(name).expect("the veth").0;
+        let ours = Interfaces::new(names.iter().map(index).collect());
         Self { mirror, watch: Watch::open(Instant::now()), ours }
     }
 
@@ -29,9 +36,64 @@ impl Bench {
 
     fn obstacles(&mut self) -> Vec<String> {
         let state = self.mirror.state().clone();
-        let found = policy::check(self.mirror.requests(), &state, &self.ours);
-        found.into_iter().map(|obstacle| obstacle.0).collect()
+        let found = Policy::read(self.mirror.requests(), &state, &self.ours).found;
+        let why: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
+        why.into_iter().collect()
     }
+}
+
+#[test]
+fn what_rules_keep_is_found_on_each_way_with_its_name() {
+    in_namespace(|| {
+        let mut bench = Bench::on(&["spa", "spb"]);
+        bench.announced();
+        for (rules, expected) in [
+            (
+                "table ip t { chain c { type filter hook forward priority 0; policy drop; }; }",
+                vec![
+                    "0 > 1 all nftables chain ip t c: policy drop",
+                    "1 > 0 all nftables chain ip t c: policy drop",
+                ],
+            ),
+            (
+                "table ip t { chain c { type filter hook forward priority 0; iif spa ip saddr 10.3.0.0/16 drop; }; }",
+                vec!["0 > 1 from 10.3.0.0/16 nftables chain ip t c: drop (rule handle 2)"],
+            ),
+            (
+                "table inet t { chain c { type filter hook prerouting priority 0; counter; counter; }; }",
+                vec![],
+            ),
+            (
+                "table netdev t { chain c { type filter hook ingress device spa priority 0; udp dport 9 drop; }; }",
+                vec![
+                    "0 > 1 fragments udp nftables chain netdev t c: drop (rule handle 2)",
+                    "0 > 1 udp to port 9 nftables chain netdev t c: drop (rule handle 2)",
+                ],
+            ),
+            (
+                "table ip t { chain c { type filter hook input priority 0; policy drop; counter; }; chain f { type filter hook forward priority 0; }; }",
+                vec![],
+            ),
+        ] {
+            run(&format!("nft '{rules}'"));
+            assert!(bench.announced(), "{rules}");
+            let state = bench.mirror.state().clone();
+            let mut found = Policy::read(bench.mirror.requests(), &state, &bench.ours).found;
+            found.sort();
+            let said: Vec<String> = found
+                .iter()
+                .map(|found| {
+                    let at =
+                        |side: Option<usize>| side.map_or("any".to_owned(), |at| at.to_string());
+                    let (set, why) = (found.kept.packets.describe(Family::V4), &found.kept.why);
+                    format!("{} > {} {set} {why}", at(found.ingress), at(found.egress))
+                })
+                .collect();
+            assert_eq!(said, expected, "{rules}");
+            run("nft flush ruleset");
+            assert!(bench.announced());
+        }
+    });
 }
 
 #[test]
@@ -43,41 +105,6 @@ fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
         let nothing = "";
         // What is done, what undoes it, and the obstacle in between.
         for (there, gone, sentence) in [
-            (
-                "nft 'table ip t { chain c { type filter hook forward priority 0; policy drop; }; }'",
-                "nft delete table ip t",
-                "nftables chain ip t c (hook forward) has policy drop",
-            ),
-            (
-                "nft 'table inet t { chain c { type filter hook prerouting priority 0; \
-                 counter; counter; }; }'",
-                "nft flush ruleset",
-                "nftables chain inet t c (hook prerouting) has 2 rules",
-            ),
-            (
-                "nft 'table ip t { chain c { type nat hook postrouting priority 100; \
-                 oif spa masquerade; }; }'",
-                "nft flush ruleset",
-                "nftables chain ip t c (hook postrouting) has a rule",
-            ),
-            (
-                "nft 'table netdev t { chain c { type filter hook ingress device spa priority 0; \
-                 counter; }; }'",
-                "nft flush ruleset",
-                "nftables chain netdev t c (hook ingress) has a rule",
-            ),
-            (
-                "nft 'table netdev t { chain c { type filter hook ingress device spb priority 0; \
-                 counter; }; }'",
-                "nft flush ruleset",
-                nothing,
-            ),
-            (
-                "nft 'table ip t { chain c { type filter hook input priority 0; policy drop; \
-                 counter; }; chain f { type filter hook forward priority 0; }; }'",
-                "nft flush ruleset",
-                nothing,
-            ),
             (
                 "ip rule add from 10.3.0.0/16 table 100",
                 "ip rule del from 10.3.0.0/16 table 100",
