@@ -89,23 +89,23 @@ fn of_rule(family: Family, (chain, rule): (&Chain, &Rule), reasons: &mut Reasons
     for step in &rule.steps {
         let Step::Nat(nat) = step else { continue };
         let matched = || walk::alone(family, rule);
+        let from_source = |set: &Packets, new: &NewAddress| {
+            let destination_ports = new.ports(set.source_ports)?;
+            let destination = new.addresses(family, set.source)?;
+            Some(Packets { destination, destination_ports, ..set.reversed(family) })
+        };
+        let from_destination = |set: &Packets, new: &NewAddress| {
+            let source_ports = new.ports(set.destination_ports)?;
+            let source = new.addresses(family, set.destination)?;
+            Some(Packets { source, source_ports, ..set.reversed(family) })
+        };
         let answers: Region = match &nat.to {
             NatTo::Local => continue,
-            NatTo::Source(new) => {
-                let answer = |set: &Packets, new: &NewAddress| {
-                    let destination_ports = new.ports(set.source_ports)?;
-                    let destination = new.addresses(family, set.source)?;
-                    Some(Packets { destination, destination_ports, ..set.reversed(family) })
-                };
-                each(&matched(), new, answer)
-            }
-            NatTo::Destination(new) => {
-                let answer = |set: &Packets, new: &NewAddress| {
-                    let source_ports = new.ports(set.destination_ports)?;
-                    let source = new.addresses(family, set.destination)?;
-                    Some(Packets { source, source_ports, ..set.reversed(family) })
-                };
-                each(&matched(), new, answer)
+            NatTo::Source(new) => each(&matched(), new, from_source),
+            NatTo::Destination(new) => each(&matched(), new, from_destination),
+            NatTo::Either(new) => {
+                let matched = matched();
+                [each(&matched, new, from_source), each(&matched, new, from_destination)].concat()
             }
         };
         if answers.is_empty() {

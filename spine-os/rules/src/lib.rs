@@ -12,6 +12,7 @@
 //! whose answers come in on another interface than the one that their packets leave by.
 
 mod answers;
+mod ipset;
 mod link;
 mod model;
 mod nftables;
@@ -21,6 +22,7 @@ mod region;
 mod report;
 mod rules;
 mod walk;
+mod xtables;
 
 pub use link::Link;
 pub use packets::{Addresses, Family, Kept, Packets, Pieces, Ports, Protocols};

@@ -133,6 +133,17 @@ pub(crate) enum Verdict {
 /// Bytes that are compared or stored.
 pub(crate) type Bytes = Vec<Byte>;
 
+/// An address of the packet: its source or its destination.
+pub(crate) fn address(is_ipv6: bool, is_source: bool) -> Bytes {
+    let (start, length): (u16, u16) = match (is_ipv6, is_source) {
+        (false, true) => (12, 4),
+        (false, false) => (16, 4),
+        (true, true) => (8, 16),
+        (true, false) => (24, 16),
+    };
+    (start..start + length).map(|at| Byte::of(Source::Network(at))).collect()
+}
+
 /// One byte: of what is found at its source, what `and` leaves, then changed by `xor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Byte {
@@ -191,6 +202,8 @@ pub(crate) enum Fact {
     ExtensionHeader,
     /// A fragment header is there.
     FragmentHeader,
+    /// It came in by a bridge's port.
+    Bridge,
 }
 
 /// What is asked about an interface.
@@ -261,6 +274,8 @@ pub(crate) enum NatTo {
     Source(Vec<NewAddress>),
     /// These as destination.
     Destination(Vec<NewAddress>),
+    /// One or the other, by where the rule is reached from.
+    Either(Vec<NewAddress>),
 }
 
 /// From one address to another, for one family, and a range of ports if they change. Without an address it stays.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use spine_nic::netlink::socket::NetlinkError;
 
 use crate::answers::{self, Reasons};
+use crate::ipset::IpSets;
 use crate::link::Link;
 use crate::model::{PerFamily, Program};
 use crate::packets::{Family, Kept, Packets};
@@ -34,7 +35,15 @@ impl Rules {
     /// [`RulesError`]. What the kernel refuses to say is none: then nothing is certain, and everything is kept.
     pub fn read() -> Result<Self, RulesError> {
         let mut rules = Self::default();
-        if let Err(error) = nftables::add(&mut rules.program) {
+        let ipsets = match IpSets::read() {
+            Ok(sets) => sets,
+            // A look-up in what is not known may find anything.
+            Err(error) => {
+                tracing::debug!(%error, "ipsets are not read");
+                IpSets::default()
+            }
+        };
+        if let Err(error) = nftables::add(&mut rules.program, &ipsets) {
             rules.not_read("nftables rules", &error, [Family::V4, Family::V6]);
         }
         for (family, number) in [(Family::V4, libc::AF_INET), (Family::V6, libc::AF_INET6)] {

@@ -14,29 +14,32 @@ use std::sync::Arc;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
+use spine_nic::netlink::wire::{attributes, be32_at, text};
 use spine_nic::open::table_name;
 
 use self::expressions::Surroundings;
 use self::numbers as n;
 use self::read::{Home, ListedChain, Listing};
 use self::sets::Set;
+use crate::ipset::IpSets;
 use crate::model::{Base, Chain, Device, Hook, PerFamily, Program, Rule, Step};
+use crate::xtables::{self, Info};
 
 /// Adds what the kernel has.
 ///
 /// # Errors
 /// [`NetlinkError`], with nothing added.
-pub(crate) fn add(program: &mut Program) -> Result<(), NetlinkError> {
+pub(crate) fn add(program: &mut Program, ipsets: &IpSets) -> Result<(), NetlinkError> {
     let mut socket = NetlinkSocket::open(NETLINK_NETFILTER)?;
     let mut listing = read::listing(&mut socket)?;
     let own: Home = (n::NETDEV, table_name());
     listing.chains.retain(|chain| chain.home != own);
     listing.rules.retain(|rule| rule.home != own);
-    translate(&listing, program);
+    translate(&listing, ipsets, program);
     Ok(())
 }
 
-fn translate(listing: &Listing, program: &mut Program) {
+fn translate(listing: &Listing, ipsets: &IpSets, program: &mut Program) {
     let dormant: Vec<&Home> =
         listing.tables.iter().filter(|(_, dormant)| *dormant).map(|(home, _)| home).collect();
     let mut names = Names { sets: HashMap::new(), list: Vec::new(), chains: HashMap::new() };
@@ -55,6 +58,7 @@ fn translate(listing: &Listing, program: &mut Program) {
             names: &names,
             home: &listed.home,
             place: &place,
+            ipsets,
             tracks: &mut program.tracks,
         };
         let steps = expressions::steps(&listed.expressions, &mut around);
@@ -124,6 +128,7 @@ struct Around<'a> {
     names: &'a Names<'a>,
     home: &'a Home,
     place: &'a Arc<str>,
+    ipsets: &'a IpSets,
     tracks: &'a mut PerFamily<Option<String>>,
 }
 
@@ -141,10 +146,25 @@ impl Surroundings for Around<'_> {
         self.names.chains.get(&(self.home, &name.to_owned())).copied()
     }
 
-    fn compat(&mut self, name: &str, data: &[u8], steps: &mut Vec<Step>) {
-        let _ = data;
-        self.tracks(None);
-        steps.push(Step::Keep(format!("{name} of iptables").into()));
+    fn compat(&mut self, what: &str, data: &[u8], steps: &mut Vec<Step>) {
+        const NAME: u16 = 1;
+        const REVISION: u16 = 2;
+        const INFO: u16 = 3;
+        let find = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, v)| v);
+        let name = find(NAME).map(text).unwrap_or_default();
+        let info = Info {
+            name: &name,
+            revision: find(REVISION).and_then(|value| be32_at(value, 0)).unwrap_or(0),
+            bytes: find(INFO).unwrap_or_default(),
+            is_ipv6: self.home.0 == n::IPV6,
+        };
+        let tracks = match what {
+            "match" => xtables::add_match(info, self.ipsets, steps),
+            _ => xtables::add_target(info, steps),
+        };
+        if tracks {
+            self.tracks(None);
+        }
     }
 
     fn tracks(&mut self, ipv6: Option<bool>) {

@@ -194,7 +194,19 @@ impl Way<'_> {
             Fact::ConnectionMark if !self.connections_have_marks => Found::Known(0),
             Fact::Socket if class.protocols != Layout::Ports => Found::Absent,
             Fact::FragmentHeader => fragmented(class),
-            Fact::Mark | Fact::ConnectionMark | Fact::Connection | Fact::Socket => Found::Unknown,
+            Fact::Bridge if !self.has_bridge() => Found::Known(0),
+            Fact::Mark | Fact::ConnectionMark | Fact::Connection | Fact::Socket | Fact::Bridge => {
+                Found::Unknown
+            }
+        }
+    }
+
+    fn has_bridge(&self) -> bool {
+        let is_bridge = |link: &Link| link.kind == "bridge";
+        match self.ends {
+            Ends::Forwarded(from, to) => is_bridge(from) || is_bridge(to),
+            Ends::Delivered(link) => is_bridge(link),
+            Ends::Unknown => true,
         }
     }
 
