@@ -13,6 +13,7 @@
 
 mod answers;
 mod ipset;
+mod legacy;
 mod link;
 mod model;
 mod nftables;

@@ -99,6 +99,8 @@ pub(crate) enum Step {
     Map(Bytes, Arc<Vec<Choice>>),
     /// The packet is changed, diverted, shown to someone or otherwise treated as only the kernel can, in this way.
     Keep(Arc<str>),
+    /// Someone is shown the packet, in this way, and it goes on.
+    Log(Arc<str>),
     Nat(Nat),
     /// The packet gets a mark.
     Mark(Bytes),

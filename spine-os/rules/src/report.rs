@@ -15,6 +15,7 @@ pub(crate) fn few(family: Family, Reasons { direct, collected, derived }: Reason
     let mut left = vec![all];
     let most = |reasons: &[Reason]| {
         let sized = reasons.iter().map(|(why, region)| (why.to_string(), region::volume(region)));
+        // Of equals the last: what a packet was logged for, not that it was.
         sized.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(why, _)| why)
     };
     let by_rules = most(&direct);

@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::model::{PerFamily, Program};
 use crate::packets::{Family, Kept, Packets};
 use crate::walk::{self, Ends, Walked, Way};
-use crate::{nftables, policy_rules, report};
+use crate::{legacy, nftables, policy_rules, report};
 
 /// The kernel's rules as they were when they were read.
 #[derive(Debug, Default)]
@@ -45,6 +45,15 @@ impl Rules {
         };
         if let Err(error) = nftables::add(&mut rules.program, &ipsets) {
             rules.not_read("nftables rules", &error, [Family::V4, Family::V6]);
+        }
+        for family in [Family::V4, Family::V6] {
+            match legacy::read(family) {
+                Ok(tables) => legacy::add(&mut rules.program, family, &tables, &ipsets),
+                Err(error) => {
+                    let why = format!("tables of the old iptables cannot be read: {error}");
+                    rules.unread.of_mut(family).push(why);
+                }
+            }
         }
         for (family, number) in [(Family::V4, libc::AF_INET), (Family::V6, libc::AF_INET6)] {
             match policy_rules::ask_for_marks(number) {

@@ -122,6 +122,7 @@ impl Rule {
             "numgen" | "hash" | "rt" | "osf" | "xfrm" | "tunnel" | "inner" => {
                 self.unknown_load(name, body)
             }
+            "log" => self.push(Step::Log("log".into())),
             "masq" => {
                 around.tracks(None);
                 self.nat("masquerade", NatTo::Local)

@@ -205,6 +205,8 @@ impl Walk<'_> {
                     here.stay = region::without_at_least(&here.stay, &plus);
                     return;
                 }
+                // It stays, so that what is done with it further on is found as well.
+                Step::Log(what) => self.keep_by(chain, rule, what, &plus),
                 Step::Nat(nat) => {
                     self.translate(chain, rule, nat, &plus);
                     here.stay = region::without_at_least(&here.stay, &plus);

@@ -40,8 +40,9 @@ fn known(info: Info<'_>, steps: &mut Vec<Step>) -> Option<Tracks> {
         "CONNSECMARK" => return Some(true),
         "NOTRACK" | "SECMARK" | "TRACE" => {}
         "IDLETIMER" | "LED" | "RATEEST" | "SET" => steps.push(Step::Count),
-        "LOG" | "NFLOG" | "REJECT" | "NFQUEUE" | "TEE" | "AUDIT" | "CLASSIFY" | "TCPMSS"
-        | "DSCP" | "TOS" | "TTL" | "HL" | "ECN" | "CHECKSUM" | "TCPOPTSTRIP" | "SNPT" | "DNPT" => {
+        "LOG" | "NFLOG" | "AUDIT" => steps.push(Step::Log(info.name.into())),
+        "REJECT" | "NFQUEUE" | "TEE" | "CLASSIFY" | "TCPMSS" | "DSCP" | "TOS" | "TTL" | "HL"
+        | "ECN" | "CHECKSUM" | "TCPOPTSTRIP" | "SNPT" | "DNPT" => {
             steps.push(Step::Keep(info.name.into()));
         }
         // Among them TPROXY and SYNPROXY, which collect fragments.
