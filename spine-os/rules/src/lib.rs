@@ -12,6 +12,7 @@
 //! whose answers come in on another interface than the one that their packets leave by.
 
 mod answers;
+mod ipsec;
 mod ipset;
 mod legacy;
 mod link;
@@ -19,9 +20,11 @@ mod model;
 mod nftables;
 mod packets;
 mod policy_rules;
+mod programs;
 mod region;
 mod report;
 mod rules;
+mod traffic_control;
 mod walk;
 mod xtables;
 

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use spine_nic::netlink::socket::NetlinkError;
 
 use crate::answers::{self, Reasons};
+use crate::ipsec::{self, Policies};
 use crate::ipset::IpSets;
 use crate::link::Link;
-use crate::model::{PerFamily, Program};
+use crate::model::{Hook, PerFamily, Program};
 use crate::packets::{Family, Kept, Packets};
+use crate::programs::Programs;
+use crate::region::Region;
+use crate::traffic_control::TrafficControl;
 use crate::walk::{self, Ends, Walked, Way};
 use crate::{legacy, nftables, policy_rules, report};
 
@@ -16,6 +20,9 @@ use crate::{legacy, nftables, policy_rules, report};
 #[derive(Debug, Default)]
 pub struct Rules {
     program: Program,
+    traffic_control: TrafficControl,
+    ipsec: Policies,
+    programs: Programs,
     /// What could not be read, and why: whatever it says may concern every packet.
     unread: PerFamily<Vec<String>>,
 }
@@ -61,6 +68,15 @@ impl Rules {
                 Err(error) => rules.not_read("policy rules", &error, [family]),
             }
         }
+        match TrafficControl::read() {
+            Ok(control) => rules.traffic_control = control,
+            Err(error) => rules.not_read("tc", &error, [Family::V4, Family::V6]),
+        }
+        match Policies::read() {
+            Ok(policies) => rules.ipsec = policies,
+            Err(error) => rules.not_read("IPsec policies", &error, [Family::V4, Family::V6]),
+        }
+        rules.programs = Programs::read();
         Ok(rules)
     }
 
@@ -86,6 +102,11 @@ impl Rules {
         let (this, other) = self.both_ways(family, ingress, egress);
         let mut reasons = answers::follow(family, &this, &other);
         answers::translated(&self.program, family, &mut reasons);
+        self.incoming(family, ingress, &mut reasons);
+        self.outgoing(family, egress, &mut reasons);
+        let hooks = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
+        keep_all(family, self.programs.at(family, &hooks), &mut reasons);
+        self.by_ipsec(self.ipsec.forwarded.of(family), &mut reasons);
         self.report(family, reasons)
     }
 
@@ -100,7 +121,34 @@ impl Rules {
             false => walked,
         };
         let direct = walked.kept.into_iter().map(|keeps| (keeps.why, keeps.packets)).collect();
-        self.report(family, Reasons { direct, ..Reasons::default() })
+        let mut reasons = Reasons { direct, ..Reasons::default() };
+        self.incoming(family, ingress, &mut reasons);
+        let hooks = [Hook::Prerouting, Hook::Input];
+        keep_all(family, self.programs.at(family, &hooks), &mut reasons);
+        self.by_ipsec(self.ipsec.delivered.of(family), &mut reasons);
+        self.report(family, reasons)
+    }
+
+    /// What sees everything that comes in on an interface.
+    fn incoming(&self, family: Family, link: &Link, reasons: &mut Reasons) {
+        let control = self.traffic_control.of(link.index);
+        let filter = control.and_then(|control| control.incoming.of(family).clone());
+        keep_all(family, filter, reasons);
+        keep_all(family, self.programs.incoming(link.index, &link.name), reasons);
+    }
+
+    /// What sees everything that goes out by an interface.
+    fn outgoing(&self, family: Family, link: &Link, reasons: &mut Reasons) {
+        let control = self.traffic_control.of(link.index);
+        let filter = control.and_then(|control| control.outgoing.of(family).clone());
+        keep_all(family, filter, reasons);
+        keep_all(family, self.programs.outgoing(link.index, &link.name), reasons);
+    }
+
+    fn by_ipsec(&self, selected: &Region, reasons: &mut Reasons) {
+        if !selected.is_empty() {
+            reasons.direct.push((ipsec::WHY.into(), selected.clone()));
+        }
     }
 
     /// What carrying packets of `family` past the kernel costs people on this way, in sentences.
@@ -139,4 +187,8 @@ impl Rules {
         reasons.collected = tracks.as_ref().map(|place| answers::collected(family, place));
         report::few(family, reasons)
     }
+}
+
+fn keep_all(family: Family, why: Option<Arc<str>>, reasons: &mut Reasons) {
+    reasons.direct.extend(why.map(|why| (why, vec![Packets::all(family)])));
 }
