@@ -13,7 +13,6 @@ use crate::region::Region;
 const NEW_POLICY: u16 = 19;
 const GET_POLICY: u16 = 21;
 const GET_DEFAULT: u16 = 40;
-const NEW_DEFAULT: u16 = 39;
 /// struct xfrm_userpolicy_id.
 const REQUEST_BYTES: usize = 64;
 
@@ -63,8 +62,9 @@ impl Policies {
     /// What becomes of packets without a policy, which kernels before 5.14 do not ask.
     fn by_default(&mut self, socket: &mut NetlinkSocket) -> Result<(), NetlinkError> {
         const BLOCK: u8 = 1;
+        // The answer is of the same kind as the question.
         let default = |raw: Raw<'_>| {
-            (raw.kind == NEW_DEFAULT).then(|| raw.payload.first_chunk::<3>().copied())?
+            (raw.kind == GET_DEFAULT).then(|| raw.payload.first_chunk::<3>().copied())?
         };
         let defaults = match socket.get("IPsec default policy", GET_DEFAULT, &[0; 4], default) {
             Ok(defaults) => defaults,

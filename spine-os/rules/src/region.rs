@@ -9,16 +9,14 @@ use crate::packets::{Addresses, Packets, Pieces, Ports};
 pub(crate) type Region = Vec<Packets>;
 
 /// As many boxes are worth telling apart; beyond, a region is made coarser in its safe direction.
-pub(crate) const MOST: usize = 96;
+pub(crate) const MOST: usize = 48;
 /// Merging looks at pairs; of more boxes than this, neighbours in their order are merged first.
-const PAIRWISE: usize = 256;
-/// How far from each other boxes are, in their order, that may become one.
-const NEAR: usize = 6;
+const PAIRWISE: usize = 128;
 
 /// What both have; at least that.
 pub(crate) fn common_at_least(a: &[Packets], b: &[Packets]) -> Region {
     let mut all = common(a, b, usize::MAX);
-    reduce(&mut all, MOST);
+    limit(&mut all);
     all
 }
 
@@ -81,7 +79,14 @@ pub(crate) fn add(region: &mut Region, more: &[Packets]) {
             region.push(*set);
         }
     }
-    reduce(region, MOST);
+    limit(region);
+}
+
+/// Makes a region coarser only where it has become too fine.
+fn limit(region: &mut Region) {
+    if region.len() > MOST {
+        reduce(region, MOST);
+    }
 }
 
 /// Makes at most so many boxes of a region, which grows where it must.
@@ -99,17 +104,22 @@ pub(crate) fn reduce(region: &mut Region, most: usize) {
         return;
     }
     sort(region);
+    // What becoming one with the next in order would add.
+    let growth = |region: &[Packets], at: usize| match region.get(at..at + 2) {
+        Some([a, b]) => size(&a.hull(b)) - size(a) - size(b),
+        _ => f64::INFINITY,
+    };
+    let mut growths: Vec<f64> = (0..region.len()).map(|at| growth(region, at)).collect();
     while region.len() > most.max(1) {
-        let pairs = (0..region.len())
-            .flat_map(|a| (a + 1..region.len().min(a + NEAR)).map(move |b| (a, b)));
-        let growth = |&(a, b): &(usize, usize)| {
-            size(&region[a].hull(&region[b])) - size(&region[a]) - size(&region[b])
-        };
-        let Some((a, b)) = pairs.min_by(|x, y| growth(x).total_cmp(&growth(y))) else { break };
-        let other = region.remove(b);
-        region[a] = region[a].hull(&other);
-        let whole = region[a];
-        region.retain(|set| *set == whole || !whole.covers(set));
+        let least = growths.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
+        let Some((at, _)) = least.filter(|(at, _)| at + 1 < region.len()) else { break };
+        let other = region.remove(at + 1);
+        growths.remove(at + 1);
+        region[at] = region[at].hull(&other);
+        growths[at] = growth(region, at);
+        if let Some(before) = at.checked_sub(1) {
+            growths[before] = growth(region, before);
+        }
     }
 }
 
@@ -157,15 +167,8 @@ pub(crate) fn volume(region: &[Packets]) -> f64 {
     region.iter().map(size).sum()
 }
 
-/// Two boxes as one, if they are one.
+/// Two boxes as one, if they are one: where they differ in one way only, and leave no gap there.
 fn together(a: &Packets, b: &Packets) -> Option<Packets> {
-    if a.covers(b) {
-        return Some(*a);
-    }
-    if b.covers(a) {
-        return Some(*b);
-    }
-    let hull = a.hull(b);
     let differs = [
         a.protocols != b.protocols,
         a.pieces != b.pieces,
@@ -174,16 +177,23 @@ fn together(a: &Packets, b: &Packets) -> Option<Packets> {
         a.source_ports != b.source_ports,
         a.destination_ports != b.destination_ports,
     ];
-    let adjacent = |one: Addresses, other: Addresses| {
+    if differs.iter().filter(|differs| **differs).count() > 1 {
+        return match (a.covers(b), b.covers(a)) {
+            (true, _) => Some(*a),
+            (false, true) => Some(*b),
+            (false, false) => None,
+        };
+    }
+    let touch = |one: Addresses, other: Addresses| {
         let (low, high) = if one.first <= other.first { (one, other) } else { (other, one) };
         high.first <= low.last.saturating_add(1)
     };
     let ports = |ports: Ports| Addresses { first: ports.first.into(), last: ports.last.into() };
-    let whole = adjacent(a.source, b.source)
-        && adjacent(a.destination, b.destination)
-        && adjacent(ports(a.source_ports), ports(b.source_ports))
-        && adjacent(ports(a.destination_ports), ports(b.destination_ports));
-    (whole && differs.iter().filter(|differs| **differs).count() == 1).then_some(hull)
+    let whole = touch(a.source, b.source)
+        && touch(a.destination, b.destination)
+        && touch(ports(a.source_ports), ports(b.source_ports))
+        && touch(ports(a.destination_ports), ports(b.destination_ports));
+    whole.then(|| a.hull(b))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "which of two is larger, roughly")]

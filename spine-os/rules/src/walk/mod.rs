@@ -10,14 +10,16 @@
 mod compare;
 mod way;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use self::compare::Match;
 pub(crate) use self::way::{Ends, Way};
 use crate::link::Link;
 use crate::model::{
-    Base, Byte, Bytes, Chain, Choice, Device, Fact, Hook, Keys, Nat, Program, Rule, Source, Step,
-    Test, Verdict,
+    Base, Byte, Bytes, Chain, Choice, Device, Fact, Hook, Key, Keys, Nat, Program, Rule, Source,
+    Step, Test, Verdict,
 };
 use crate::packets::{Family, Packets, Pieces};
 use crate::region::{self, Region};
@@ -26,6 +28,8 @@ use crate::region::{self, Region};
 const DEEPEST: usize = 64;
 /// Rules looked at on one way; a chain that many call counts each time.
 const MOST_RULES: usize = 1_000_000;
+/// A set of more keys is looked at once.
+const LARGE: usize = 16;
 
 /// What a walk found.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ pub(crate) fn walk(program: &Program, way: Way<'_>) -> Walked {
         way,
         hook: Hook::Elsewhere,
         marked: Region::new(),
+        looked_up: HashMap::new(),
         rules_left: MOST_RULES,
         found: Walked {
             kept: Vec::new(),
@@ -149,8 +154,18 @@ struct Walk<'a> {
     hook: Hook,
     /// Packets that may have a mark.
     marked: Region,
+    /// What look-ups in large sets came to, by the set: many rules ask the same.
+    looked_up: HashMap<*const Vec<Key>, Vec<LookUp>>,
     rules_left: usize,
     found: Walked,
+}
+
+/// A look-up of bytes in a set, or not in it, and what it came to at a hook.
+struct LookUp {
+    bytes: Bytes,
+    inverted: bool,
+    hook: Hook,
+    matched: Rc<Match>,
 }
 
 /// Packets in a chain while it is walked.
@@ -292,8 +307,27 @@ impl Walk<'_> {
         }
     }
 
-    fn compare(&self, comparison: (&[Byte], &Keys, bool)) -> compare::Match {
-        compare::compare(&self.way, self.hook, &self.marked, comparison)
+    fn compare(&mut self, comparison: (&[Byte], &Keys, bool)) -> Rc<Match> {
+        let (bytes, keys, inverted) = comparison;
+        let by_mark = |byte: &Byte| matches!(byte.source, Source::Fact(Fact::Mark, _));
+        let (hook, set) = (self.hook, Arc::as_ptr(&keys.keys));
+        let is_large = keys.keys.len() > LARGE && !bytes.iter().any(by_mark);
+        let known = self.looked_up.get(&set).filter(|_| is_large).and_then(|known| {
+            let same = |other: &&LookUp| {
+                (other.hook, other.inverted) == (hook, inverted) && other.bytes == bytes
+            };
+            known.iter().find(same)
+        });
+        if let Some(known) = known {
+            return Rc::clone(&known.matched);
+        }
+        let matched = Rc::new(compare::compare(&self.way, hook, &self.marked, comparison));
+        if is_large {
+            let (bytes, matched) = (bytes.to_vec(), Rc::clone(&matched));
+            let look_up = LookUp { bytes, inverted, hook, matched };
+            self.looked_up.entry(set).or_default().push(look_up);
+        }
+        matched
     }
 
     /// Remembers that the state of connections was asked.
