@@ -135,6 +135,8 @@ pub struct Fib<R: Store> {
     /// The numbers of the adapters, and which of them are to give everything to the kernel.
     numbers: Vec<u16>,
     paused: Vec<bool>,
+    /// The adapters that look up where a packet comes from, as a bit for each number.
+    checking: u64,
 }
 
 impl<R: Store> Fib<R> {
@@ -156,7 +158,8 @@ impl<R: Store> Fib<R> {
         };
         let halves = [half(0), half(1)];
         let (numbers, paused) = (numbers.to_vec(), vec![true; numbers.len()]);
-        Self { region, halves, idle: 0, sequence: 0, complete_checksums, numbers, paused }
+        let (idle, sequence, checking) = (0, 0, 0);
+        Self { region, halves, idle, sequence, complete_checksums, numbers, paused, checking }
     }
 
     /// Makes the operations true for every adapter, and returns when they are. Gives back what had
@@ -171,6 +174,11 @@ impl<R: Store> Fib<R> {
     ) -> Result<BTreeSet<Ipv4Net>, FibError> {
         if operations.is_empty() {
             return Ok(BTreeSet::new());
+        }
+        for operation in operations {
+            if let Operation::CheckSources(adapters) = operation {
+                self.checking = *adapters;
+            }
         }
         let starved = self.halves[self.idle].write(operations);
         self.swap(adapters)?;
@@ -203,6 +211,7 @@ impl<R: Store> Fib<R> {
             sequence: self.sequence,
             adapter: *adapter,
             complete_checksums: self.complete_checksums,
+            check_sources: self.checking.checked_shr((*adapter).into()).unwrap_or(0) & 1 == 1,
             paused: *paused,
         });
         let swaps: Vec<Swap> = swaps.collect();
@@ -252,6 +261,8 @@ fn paint<R: Store>(half: &mut Writer<R>, operations: &[Operation]) -> BTreeSet<I
         match operation {
             Operation::SetNextHop(number, hop) => half.set_next_hop(*number, hop),
             Operation::SetGroup(group, buckets) => half.set_group(*group, buckets),
+            Operation::SetSources(group, adapters) => half.set_sources(*group, *adapters),
+            Operation::CheckSources(_) => {}
             Operation::Paint(prefix, group) => {
                 let painted = half.paint(prefix.addr().into(), prefix.prefix_len(), *group);
                 if let Err(exhausted) = painted {

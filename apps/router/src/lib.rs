@@ -25,6 +25,7 @@ pub mod region;
 pub mod report;
 pub mod rib;
 pub mod router;
+mod routing;
 pub mod slots;
 pub mod spined;
 pub mod start;

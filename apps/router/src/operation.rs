@@ -13,6 +13,10 @@ pub enum Operation {
     Paint(Ipv4Net, u16),
     /// A group spreads packets over these next hops; a power of two of them, at most [`BUCKETS`](crate::fib::BUCKETS).
     SetGroup(u16, Vec<u16>),
+    /// From which adapters packets are believed whose source belongs to a group: a bit for each.
+    SetSources(u16, u64),
     /// A next hop is now so.
     SetNextHop(u16, NextHop),
+    /// Which adapters look up where a packet comes from: a bit for each. Not in the half, but with it.
+    CheckSources(u64),
 }

@@ -1,12 +1,15 @@
 //! What a prefix means for the adapters: the best of its routes, resolved to a [`Target`].
 //!
-//! Follows the kernel's lookup with its three default rules. Local and main are one trie to the
+//! Follows the kernel's lookup: one table after the other as the rules say ([`crate::routing`]), until one has a
+//! match that counts. So the many tables become one. Local and main are one trie to the
 //! kernel until the first rule of someone's own is added, and two from then on, even when that rule
-//! is gone again; where the two readings differ (a route of main below a wide local one), the packet
-//! is the kernel's. The default table counts only where the others have nothing at all.
+//! is gone again; where the two readings may differ (a route of main below a wide local one), the packet
+//! is the kernel's.
 //!
-//! Whatever the extension cannot do as the kernel would (a route for one TOS only, `throw`, an
+//! Whatever the extension cannot do as the kernel would (a route for one TOS only, an
 //! encapsulation, a gateway that is not IPv4) is the kernel's as well.
+//!
+//! The same look-up says which senders the kernel believes ([`Meaning::sources`]).
 //!
 //! Liveness of links and neighbours is not looked at here but in [`crate::table`], so that their
 //! coming and going touches next hops, not prefixes. The exceptions are `ignore_routes_with_linkdown`,
@@ -21,8 +24,9 @@ use spine_abi::Reason;
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
 use crate::netlink::state::{
-    Hop, IfIndex, Neighbour, NextHopObject, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, Via,
+    Hop, IfIndex, Neighbour, NextHopObject, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, Via,
 };
+use crate::routing::{Chain, SourceCheck, StepAction};
 
 /// Groups of groups the kernel does not have; a chain this long is a lie.
 const NESTING: usize = 4;
@@ -66,6 +70,60 @@ impl Target {
     }
 }
 
+/// What a prefix means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Meaning {
+    /// What happens to packets to it.
+    pub target: Target,
+    /// From which adapters the kernel would believe packets *from* it, a bit for each adapter that has to ask.
+    pub sources: u64,
+}
+
+/// By what rules the kernel looks things up for packets of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    chain: Chain,
+    /// By adapter.
+    checks: Vec<(u16, IfIndex, SourceCheck)>,
+}
+
+impl Rules {
+    /// Those of now.
+    pub fn of(rib: Rib<'_>) -> Self {
+        let adapters = rib.ours.numbers().iter().zip(rib.ours.indices());
+        let check = |(number, interface): (&u16, &IfIndex)| {
+            (*number, *interface, SourceCheck::of(rib.state, *interface))
+        };
+        Self { chain: Chain::of(rib.state, rib.ours), checks: adapters.map(check).collect() }
+    }
+
+    /// Prefixes that mean something of their own although they may have no route.
+    pub fn edges(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.chain.edges()
+    }
+
+    /// The adapters that have to look up where a packet comes from, as a bit for each.
+    pub fn checking(&self) -> u64 {
+        let asks = |(_, _, check): &&(u16, IfIndex, SourceCheck)| *check != SourceCheck::Off;
+        self.checks.iter().filter(asks).map(|(number, ..)| bit(*number)).sum()
+    }
+}
+
+/// An adapter's bit.
+fn bit(adapter: u16) -> u64 {
+    1_u64.checked_shl(adapter.into()).unwrap_or(0)
+}
+
+/// Where a look-up ends.
+enum Found<'a> {
+    /// At this route of this prefix.
+    Route(Ipv4Net, &'a Route),
+    /// At a rule.
+    Rule(RouteKind),
+    /// Nobody but the kernel knows.
+    Unclear,
+}
+
 /// The kernel's state as seen from our interfaces.
 #[derive(Clone, Copy)]
 pub struct Rib<'a> {
@@ -76,41 +134,112 @@ pub struct Rib<'a> {
 }
 
 impl Rib<'_> {
-    /// The target of a prefix, of its own routes or, for a single address, of its neighbour entry;
-    /// `None` where the next shorter prefix decides.
-    pub fn target(&self, prefix: Ipv4Net) -> Option<Target> {
-        if let Some(target) = self.target_of_routes(prefix) {
-            return Some(target);
-        }
-        self.target_of_neighbour(prefix)
-    }
-
-    fn target_of_routes(&self, prefix: Ipv4Net) -> Option<Target> {
-        let routes = self.state.routes.get(&prefix)?;
-        let mut candidates = routes.iter().filter(|route| !self.passed_over(route));
-        let best = candidates.next()?;
-        if best.table == TABLE_DEFAULT && self.covered(prefix, |route| route.table != TABLE_DEFAULT)
+    /// What a prefix means, by its own routes, by a rule whose edge it is or, for a single address, by its
+    /// neighbour entry; `None` where the next shorter prefix decides.
+    pub fn meaning(&self, rules: &Rules, prefix: Ipv4Net) -> Option<Meaning> {
+        let covers: Vec<(Ipv4Net, &Vec<Route>)> = self.state.routes.cover(&prefix).collect();
+        let mut decides = rules.edges().any(|edge| edge == prefix);
+        let found = self.look_up(rules, prefix, &covers, &mut decides);
+        if rules.chain.may_be_merged()
+            && let Some(at) = self.below_wide_local(&covers)
         {
+            let kernel = Meaning { target: Target::Kernel(Reason::Local), sources: 0 };
+            return (decides || at == prefix).then_some(kernel);
+        }
+        if let Some(Found::Route(at, route)) = found
+            && at != prefix
+            && let Some(hop) = self.neighbour(prefix, route)
+        {
+            let target = Target::Forward(vec![(hop, 1)]);
+            return Some(Meaning { target, sources: self.sources(rules, route) });
+        }
+        if !decides {
             return None;
         }
-        if best.table != TABLE_LOCAL && self.below_wide_local(prefix) {
-            return Some(Target::Kernel(Reason::Local));
-        }
-        // Routes for one TOS stand before those for any: the kernel has to choose.
-        if best.tos != 0 {
-            return Some(Target::Kernel(Reason::NotOurs));
-        }
-        Some(self.resolve(prefix, best))
+        let (target, sources) = match found {
+            Some(Found::Route(at, route)) => (self.resolve(at, route), self.sources(rules, route)),
+            Some(Found::Rule(kind)) => (ends(kind), 0),
+            Some(Found::Unclear) => (Target::Kernel(Reason::NotOurs), 0),
+            None => (Target::Kernel(Reason::NoRoute), 0),
+        };
+        Some(Meaning { target, sources })
     }
 
-    /// Whether some route of a prefix that contains this one, or of itself, satisfies `wanted`.
-    fn covered(&self, prefix: Ipv4Net, wanted: impl Fn(&Route) -> bool) -> bool {
-        self.state.routes.cover(&prefix).any(|(_, routes)| routes.iter().any(&wanted))
+    /// What the kernel finds for a prefix of which `covers` are those around it and itself, shortest first. Sets
+    /// `own` where a route of the prefix itself has a say.
+    fn look_up<'s>(
+        &self,
+        rules: &Rules,
+        prefix: Ipv4Net,
+        covers: &[(Ipv4Net, &'s Vec<Route>)],
+        own: &mut bool,
+    ) -> Option<Found<'s>> {
+        rules.chain.walk(prefix, |action| {
+            let (table, longer_than, unclear) = match action {
+                StepAction::Table { table, longer_than, unclear } => (table, longer_than, unclear),
+                StepAction::End(kind) => return Some(Found::Rule(kind)),
+                StepAction::Goto(_) | StepAction::Unclear => return Some(Found::Unclear),
+            };
+            let (at, route) = self.longest(covers, table)?;
+            *own |= at == prefix;
+            // Routes for one TOS stand before those for any: the kernel has to choose.
+            if route.tos != 0 || route.kind == RouteKind::Other {
+                return Some(Found::Unclear);
+            }
+            let leads = match route.kind {
+                RouteKind::Throw => return None,
+                RouteKind::Unicast => !self.is_blackhole(route),
+                RouteKind::Local | RouteKind::Broadcast => true,
+                _ => false,
+            };
+            let short = longer_than.is_some_and(|length| u32::from(at.prefix_len()) <= length);
+            match (leads && short, leads && unclear) {
+                (true, _) => None,
+                (false, true) => Some(Found::Unclear),
+                (false, false) => Some(Found::Route(at, route)),
+            }
+        })
     }
 
-    fn below_wide_local(&self, prefix: Ipv4Net) -> bool {
-        let mut covers = self.state.routes.cover(&prefix).filter(|(cover, _)| *cover != prefix);
-        covers.any(|(_, routes)| routes.iter().any(|route| route.table == TABLE_LOCAL))
+    /// The first route of a table that counts, at the longest prefix that has one.
+    fn longest<'s>(
+        &self,
+        covers: &[(Ipv4Net, &'s Vec<Route>)],
+        table: u32,
+    ) -> Option<(Ipv4Net, &'s Route)> {
+        covers.iter().rev().find_map(|(at, routes)| {
+            let counts = |route: &&Route| route.table == table && !self.passed_over(route);
+            Some((*at, routes.iter().find(counts)?))
+        })
+    }
+
+    /// The prefix that main has for an address, if it is longer than one that the local table has for it.
+    fn below_wide_local(&self, covers: &[(Ipv4Net, &Vec<Route>)]) -> Option<Ipv4Net> {
+        let (at, _) = self.longest(covers, TABLE_MAIN)?;
+        let local = |routes: &Vec<Route>| routes.iter().any(|route| route.table == TABLE_LOCAL);
+        let wider = covers.iter().take_while(|(cover, _)| cover.prefix_len() < at.prefix_len());
+        wider.into_iter().any(|(_, routes)| local(routes)).then_some(at)
+    }
+
+    fn is_blackhole(&self, route: &Route) -> bool {
+        matches!(route.via, Via::Object(id)
+            if self.state.nexthops.get(&id) == Some(&NextHopObject::Blackhole))
+    }
+
+    /// From which adapters the kernel believes packets whose source it finds at this route: those whose check is
+    /// strict if some hop of it, alive or dead, leaves there; those whose check is loose in any case.
+    fn sources(&self, rules: &Rules, route: &Route) -> u64 {
+        if rules.checking() == 0 || route.kind != RouteKind::Unicast || self.is_blackhole(route) {
+            return 0;
+        }
+        let mut hops = Vec::new();
+        self.collect_hops(&route.via, 1, NESTING, &mut hops);
+        let believes = |(_, interface, check): &&(u16, IfIndex, SourceCheck)| match check {
+            SourceCheck::Off => false,
+            SourceCheck::Strict => hops.iter().any(|hop| hop.interface == *interface),
+            SourceCheck::Loose => true,
+        };
+        rules.checks.iter().filter(believes).map(|(number, ..)| bit(*number)).sum()
     }
 
     /// Routes whose every hop is dead, or has lost its carrier on an interface that is set to mind.
@@ -128,20 +257,13 @@ impl Rib<'_> {
 
     fn resolve(&self, prefix: Ipv4Net, route: &Route) -> Target {
         match route.kind {
+            RouteKind::Unicast if self.is_blackhole(route) => Target::Drop(Reason::Blackhole),
             RouteKind::Unicast => self.forward(prefix, route),
-            RouteKind::Blackhole => Target::Drop(Reason::Blackhole),
-            RouteKind::Unreachable | RouteKind::Prohibit => Target::Kernel(Reason::NoRoute),
-            RouteKind::Local | RouteKind::Broadcast => Target::Kernel(Reason::Local),
-            RouteKind::Throw | RouteKind::Other => Target::Kernel(Reason::NotOurs),
+            kind => ends(kind),
         }
     }
 
     fn forward(&self, prefix: Ipv4Net, route: &Route) -> Target {
-        if let Via::Object(id) = route.via
-            && self.state.nexthops.get(&id) == Some(&NextHopObject::Blackhole)
-        {
-            return Target::Drop(Reason::Blackhole);
-        }
         let mut hops = Vec::new();
         self.collect_hops(&route.via, 1, NESTING, &mut hops);
         hops.retain(|hop| !hop.dead);
@@ -187,29 +309,32 @@ impl Rib<'_> {
     }
 
     /// A neighbour on a link of ours becomes a prefix of its own: the connected prefix itself is too
-    /// wide to name an Ethernet address.
-    fn target_of_neighbour(&self, prefix: Ipv4Net) -> Option<Target> {
+    /// wide to name an Ethernet address. The way to it, if this route leads straight to it.
+    fn neighbour(&self, prefix: Ipv4Net, route: &Route) -> Option<TargetHop> {
         if prefix.prefix_len() != 32 {
             return None;
         }
-        let (hop, _) = self.connected(prefix)?;
+        // As if for a wider prefix, which names nobody.
+        let Target::Forward(hops) = self.resolve(Ipv4Net::default(), route) else { return None };
+        let [(hop, _)] = hops.as_slice() else { return None };
+        if hop.gateway.is_some() {
+            return None;
+        }
         let key = (prefix.addr(), hop.interface);
         self.state.neighbours.get(&key).and_then(Neighbour::usable)?;
-        Some(Target::Forward(vec![(TargetHop { gateway: Some(prefix.addr()), ..hop }, 1)]))
+        Some(TargetHop { gateway: Some(prefix.addr()), ..hop.clone() })
     }
 
-    /// The hop of the route over a single address, if that leads straight onto a link of ours.
-    fn connected(&self, address: Ipv4Net) -> Option<(TargetHop, u32)> {
-        let covers: Vec<Ipv4Net> =
-            self.state.routes.cover(&address).map(|(cover, _)| cover).collect();
-        let target = covers.into_iter().rev().find_map(|cover| self.target_of_routes(cover))?;
-        let Target::Forward(hops) = target else { return None };
-        match hops.as_slice() {
-            [only] if only.0.gateway.is_none() && self.ours.contains(only.0.interface) => {
-                Some(only.clone())
-            }
-            _ => None,
-        }
+    /// Whether a prefix has routes in tables other than main that packets may come to. An address of this machine
+    /// does not count where that is asked first: nothing around it has a say, and there is nothing inside.
+    pub fn is_beside_main(&self, rules: &Rules, prefix: Ipv4Net) -> bool {
+        let own = prefix.prefix_len() == 32 && rules.chain.begins_with_local();
+        let beside = |route: &Route| match route.table {
+            TABLE_MAIN => false,
+            TABLE_LOCAL if own => false,
+            table => rules.chain.asks(table),
+        };
+        self.state.routes.get(&prefix).is_some_and(|routes| routes.iter().any(beside))
     }
 
     /// Prefixes whose target may depend on one of the nexthop objects.
@@ -225,5 +350,15 @@ impl Rib<'_> {
         let uses = |route: &Route| matches!(route.via, Via::Object(id) if objects.contains(&id));
         let users = self.state.routes.iter().filter(|(_, routes)| routes.iter().any(uses));
         users.map(|(prefix, _)| prefix).collect()
+    }
+}
+
+/// What becomes of packets that are not forwarded.
+fn ends(kind: RouteKind) -> Target {
+    match kind {
+        RouteKind::Blackhole => Target::Drop(Reason::Blackhole),
+        RouteKind::Unreachable | RouteKind::Prohibit => Target::Kernel(Reason::NoRoute),
+        RouteKind::Local | RouteKind::Broadcast => Target::Kernel(Reason::Local),
+        RouteKind::Unicast | RouteKind::Throw | RouteKind::Other => Target::Kernel(Reason::NotOurs),
     }
 }

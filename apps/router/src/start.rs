@@ -72,7 +72,7 @@ pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
 }
 
 fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Failure> {
-    let mut mirror = Mirror::open()?;
+    let mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
     let missing = privileges::missing(options.backend().0 == Backend::Xdp);
     if !missing.is_empty() {
@@ -80,7 +80,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     }
     let mut ours = Interfaces::new(indices);
     if options.strict {
-        refuse_what_is_kept(&mut mirror, &ours)?;
+        refuse_what_is_kept(&mirror, &ours)?;
     }
 
     let expected = layout(options.backend().1);
@@ -147,9 +147,8 @@ fn signals() -> Result<SignalFd, nix::Error> {
 }
 
 /// `--strict`: no router where some packets between these interfaces would be left to the kernel.
-fn refuse_what_is_kept(mirror: &mut Mirror, ours: &Interfaces) -> Result<(), Failure> {
-    let (requests, state) = mirror.parts();
-    let kept = policy::Policy::read(requests, state, ours);
+fn refuse_what_is_kept(mirror: &Mirror, ours: &Interfaces) -> Result<(), Failure> {
+    let kept = policy::Policy::read(mirror.state(), ours);
     let sentences: BTreeSet<String> = kept.found.into_iter().map(|found| found.kept.why).collect();
     if sentences.is_empty() {
         return Ok(());

@@ -21,9 +21,9 @@ use spine_abi::Reason;
 
 use crate::fib::{FIRST_GROUP, FIRST_NEXT_HOP, GROUP_KERNEL, NextHop};
 use crate::netlink::Dirty;
-use crate::netlink::state::{IfIndex, Route, TABLE_DEFAULT, TABLE_LOCAL};
+use crate::netlink::state::IfIndex;
 use crate::operation::{GROUP_NO_ROUTE, Operation};
-use crate::rib::{Rib, Target, TargetHop};
+use crate::rib::{Meaning, Rib, Rules, Target, TargetHop};
 use crate::slots::Slots;
 
 /// What a next hop stands for.
@@ -35,17 +35,27 @@ enum HopKey {
 }
 
 /// What a group stands for.
-type GroupKey = Vec<(HopKey, u32)>;
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct GroupKey {
+    hops: Vec<(HopKey, u32)>,
+    /// As in [`Meaning`].
+    sources: u64,
+}
 
 /// A prefix as it is painted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it means.
     pub target: Target,
+    sources: u64,
     group: u16,
 }
 
 impl Entry {
+    fn means(&self, meaning: &Meaning) -> bool {
+        self.target == meaning.target && self.sources == meaning.sources
+    }
+
     /// Whether the adapters should get the packets: the target says so, and the table has it.
     pub fn is_ours(&self) -> bool {
         self.target.is_ours() && self.has_room()
@@ -86,8 +96,13 @@ pub struct Table {
     buckets: HashMap<u16, Vec<u16>>,
     hops: Slots<HopKey>,
     written: HashMap<u16, NextHop>,
-    default_table: BTreeSet<Ipv4Net>,
-    wide_local: BTreeSet<Ipv4Net>,
+    /// Whose packets groups let pass, where that is anyone's.
+    sources: HashMap<u16, u64>,
+    /// The rules by which the table was made.
+    rules: Rules,
+    /// Prefixes with routes in other tables than main that packets may come to: what they mean depends on the
+    /// prefixes around them, or what those inside mean depends on them.
+    beside_main: BTreeSet<Ipv4Net>,
     ignored: BTreeSet<IfIndex>,
     /// Prefixes without a group for want of numbers.
     without_group: BTreeSet<Ipv4Net>,
@@ -109,8 +124,9 @@ impl Table {
             buckets: HashMap::new(),
             hops: Slots::new(FIRST_NEXT_HOP, next_hops),
             written: HashMap::new(),
-            default_table: BTreeSet::new(),
-            wide_local: BTreeSet::new(),
+            sources: HashMap::new(),
+            rules: Rules::default(),
+            beside_main: BTreeSet::new(),
             ignored: BTreeSet::new(),
             without_group: BTreeSet::new(),
             freed: false,
@@ -169,7 +185,13 @@ impl Table {
         let mut update = Update::default();
         let before = std::mem::replace(&mut self.ignored, ignored(rib));
         let carrier_matters = before != self.ignored;
-        let prefixes = self.affected(rib, dirty, carrier_matters);
+        let rules = Rules::of(rib);
+        if rules.checking() != self.rules.checking() {
+            update.operations.push(Operation::CheckSources(rules.checking()));
+        }
+        let before = std::mem::replace(&mut self.rules, rules);
+        let rules_matter = before != self.rules;
+        let prefixes = self.affected(rib, dirty, carrier_matters || rules_matter);
         let mut repaint = BTreeSet::new();
         for prefix in prefixes {
             self.retarget(rib, prefix, &mut update, &mut repaint);
@@ -193,27 +215,29 @@ impl Table {
         let mut prefixes = dirty.prefixes.clone();
         if everything {
             prefixes.extend(rib.state.routes.keys());
+            prefixes.extend(self.painted.keys());
+            prefixes.extend(self.rules.edges());
         }
         if !dirty.nexthops.is_empty() {
             prefixes.extend(rib.users_of(&dirty.nexthops));
         }
         let mut below = Vec::new();
         for prefix in &prefixes {
-            let has = |table: u32| {
-                let of_table = |route: &Route| route.table == table;
-                rib.state.routes.get(prefix).is_some_and(|routes| routes.iter().any(of_table))
-            };
-            note(&mut self.default_table, *prefix, has(TABLE_DEFAULT));
-            let was_local = self.wide_local.contains(prefix);
-            note(&mut self.wide_local, *prefix, prefix.prefix_len() < 32 && has(TABLE_LOCAL));
-            if was_local != self.wide_local.contains(prefix) {
-                below.extend(rib.state.routes.children(prefix).map(|(child, _)| child));
+            let was_beside = self.beside_main.contains(prefix);
+            note(&mut self.beside_main, *prefix, rib.is_beside_main(&self.rules, *prefix));
+            if everything || prefix.prefix_len() == 32 {
+                continue;
             }
+            if was_beside || self.beside_main.contains(prefix) {
+                below.extend(rib.state.routes.children(prefix).map(|(child, _)| child));
+            } else {
+                // In order, those inside a prefix follow it.
+                let inside = self.beside_main.range(*prefix..);
+                below.extend(inside.take_while(|child| prefix.contains(*child)));
+            }
+            below.extend(self.rules.edges().filter(|edge| prefix.contains(edge)));
         }
         prefixes.extend(below);
-        if !prefixes.is_empty() {
-            prefixes.extend(self.default_table.iter().copied());
-        }
         // A neighbour's own prefix depends on the route around it.
         let mut hosts: BTreeSet<Ipv4Net> =
             dirty.neighbours.iter().map(|(address, _)| Ipv4Net::from(*address)).collect();
@@ -235,14 +259,19 @@ impl Table {
         update: &mut Update,
         repaint: &mut BTreeSet<Ipv4Net>,
     ) {
-        let after = rib.target(prefix);
+        let after = rib.meaning(&self.rules, prefix);
         let old = self.painted.get(&prefix);
-        if old.map(|entry| &entry.target) == after.as_ref() {
+        let same = match (old, &after) {
+            (Some(old), Some(after)) => old.means(after),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
             return;
         }
         let old_group = old.map(|entry| entry.group);
         let group = match &after {
-            Some(target) => Some(self.regroup(rib, old_group, target, &mut update.operations)),
+            Some(meaning) => Some(self.regroup(rib, old_group, meaning, &mut update.operations)),
             None => {
                 self.release_group(old_group);
                 None
@@ -251,7 +280,10 @@ impl Table {
         if group != old_group {
             repaint.insert(prefix);
         }
-        let after = group.zip(after).map(|(group, target)| Entry { target, group });
+        let after = group.zip(after).map(|(group, meaning)| {
+            let Meaning { target, sources } = meaning;
+            Entry { target, sources, group }
+        });
         note(
             &mut self.without_group,
             prefix,
@@ -271,7 +303,8 @@ impl Table {
         }
         for prefix in self.without_group.clone() {
             let Some(before) = self.painted.get(&prefix).cloned() else { continue };
-            let group = self.regroup(rib, None, &before.target, &mut update.operations);
+            let meaning = Meaning { target: before.target.clone(), sources: before.sources };
+            let group = self.regroup(rib, None, &meaning, &mut update.operations);
             if group == GROUP_KERNEL {
                 continue;
             }

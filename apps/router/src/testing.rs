@@ -17,8 +17,8 @@ use spine_fib::{Load, Store, layout};
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::netlink::state::{
-    Change, ConfChange, Hop, Link, Neighbour, NextHopObject, Origin, Placement, Route, RouteKind,
-    TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
+    CONF_ALL, Change, ConfChange, Hop, Link, Neighbour, NextHopObject, Origin, Placement, Route,
+    RouteKind, Rule, RuleAction, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
 };
 
 /// A region of zeroes.
@@ -149,6 +149,44 @@ pub(crate) const NEIGHBOURS: [Ipv4Addr; 4] = [
 /// Interfaces 2 and 3 are ours, 1 and 4 are not.
 pub(crate) const OURS: [u32; 2] = [2, 3];
 
+/// A table that only rules of one's own lead to.
+const OWN_TABLE: u32 = 52;
+
+/// The rules of a namespace, mostly those it started with and a few more.
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let action = prop_oneof![
+        6 => Just(RuleAction::Table(OWN_TABLE)),
+        2 => Just(RuleAction::Table(TABLE_MAIN)),
+        1 => (1_u32..8).prop_map(RuleAction::Goto),
+        1 => Just(RuleAction::Nothing),
+        1 => Just(RuleAction::End(RouteKind::Blackhole)),
+        1 => Just(RuleAction::End(RouteKind::Prohibit)),
+    ];
+    let narrow = prop::option::weighted(0.3, net());
+    let rule = (1_u32..8, action, narrow, prop::option::weighted(0.3, 0_u32..25), 0_u8..16);
+    let rule = rule.prop_map(|(preference, action, to, longer_than, more)| Rule {
+        preference,
+        action,
+        destination: to.unwrap_or_default(),
+        longer_than,
+        inverted: more & 3 == 3,
+        mark: u32::from(more == 4),
+        mask: u32::from(more == 4 || more == 7),
+        ingress: (more == 5 || more == 11).then(|| "if4".to_owned()),
+        source: prefix(if more == 6 { "192.0.2.0/24" } else { "0.0.0.0/0" }),
+        ..Rule::lookup(0, 0)
+    });
+    (prop::collection::vec(rule, 0..4), prop::bool::weighted(0.9)).prop_map(|(mut all, local)| {
+        let mut usual = Rule::defaults();
+        if !local {
+            usual[0].preference = 5;
+        }
+        all.extend(usual);
+        all.sort_by_key(|rule| rule.preference);
+        all
+    })
+}
+
 fn link() -> impl Strategy<Value = Change> {
     (1_u32..5, prop::bool::weighted(0.85), prop::bool::weighted(0.85), 0_u8..3, 1400_u32..1500)
         .prop_map(|(index, up, carrier, mac, mtu)| {
@@ -179,8 +217,12 @@ fn hop() -> impl Strategy<Value = Hop> {
 
 fn route() -> impl Strategy<Value = Route> {
     // Mostly the ordinary: a wide local route, for one, hides everything below it.
-    let table =
-        prop_oneof![12 => Just(TABLE_MAIN), 1 => Just(TABLE_LOCAL), 2 => Just(TABLE_DEFAULT)];
+    let table = prop_oneof![
+        12 => Just(TABLE_MAIN),
+        1 => Just(TABLE_LOCAL),
+        2 => Just(TABLE_DEFAULT),
+        3 => Just(OWN_TABLE),
+    ];
     let special = prop::sample::select(vec![
         RouteKind::Local,
         RouteKind::Broadcast,
@@ -281,6 +323,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         let change = ConfChange { ignore_linkdown: Some(ignore), ..ConfChange::default() };
         Change::Conf(interface, change)
     });
+    let filter = (prop::sample::select(vec![2, 2, 3, 3, CONF_ALL]), 0_u32..3);
+    let filter = filter.prop_map(|(interface, filter)| {
+        let change = ConfChange { rp_filter: Some(filter), ..ConfChange::default() };
+        Change::Conf(interface, change)
+    });
     prop_oneof![
         8 => (net(), route(), placement).prop_map(|(net, route, placement)| {
             Step::Change(Change::AddRoute(net, route, placement))
@@ -291,6 +338,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (1_u32..5).prop_map(|index| Step::Change(Change::Link(index, None))),
         2 => (1_u32..5, object()).prop_map(|(id, object)| Step::Change(Change::NextHop(id, object))),
         1 => conf.prop_map(Step::Change),
+        1 => filter.prop_map(Step::Change),
+        2 => rules().prop_map(Step::Rules),
     ]
 }
 
@@ -301,11 +350,18 @@ pub(crate) enum Step {
     Change(Change),
     /// One of the routes of a prefix goes, if it has any.
     Forget(Ipv4Net, prop::sample::Index),
+    /// The rules are these now.
+    Rules(Vec<Rule>),
 }
 
 impl Step {
-    pub(crate) fn change(self, state: &crate::netlink::KernelState) -> Option<Change> {
+    /// The change, or none where it is made at once: rules are read as a whole.
+    pub(crate) fn change(self, state: &mut crate::netlink::KernelState) -> Option<Change> {
         match self {
+            Self::Rules(rules) => {
+                state.rules = rules;
+                None
+            }
             Self::Change(change) => Some(change),
             Self::Forget(net, which) => {
                 let route = which.get(state.routes.get(&net)?.as_slice()).clone();

@@ -45,6 +45,10 @@ impl<R: Store> TrieHalf<R> {
                 Operation::SetGroup(group, buckets) => {
                     Trie::set_group(&self.region, self.which, *group, buckets);
                 }
+                Operation::SetSources(group, adapters) => {
+                    Trie::set_sources(&self.region, self.which, *group, *adapters);
+                }
+                Operation::CheckSources(_) => {}
                 Operation::Paint(prefix, group) => {
                     self.paint(*prefix, *group);
                     painted = true;

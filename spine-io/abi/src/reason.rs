@@ -57,6 +57,8 @@ reasons! {
     Unhandled = 14, "unhandled";
     /// The table is being replaced, or forwarding is switched off.
     Paused = 15, "paused";
+    /// The way back to the source does not lead where the packet came from: the kernel's filter decides.
+    ReversePath = 16, "reverse_path";
     /// A handler ran out of fuel, trapped, or returned before its burst was done.
     Stopped = 64, "handler_stopped";
     /// A verdict that the extension may not give, or that makes no sense.

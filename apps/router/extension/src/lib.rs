@@ -27,7 +27,7 @@ use spine_sdk::{
 };
 
 use crate::classify::{HEADER_BYTES, classify};
-use crate::lookup::{Table, lookup};
+use crate::lookup::{Table, believed, lookup};
 use crate::settings::Settings;
 
 static TABLE: RegionCell = RegionCell::new();
@@ -93,6 +93,9 @@ pub fn route<Region: Store>(
     let reason = match hop.action {
         Action::Drop(reason) => return Verdict::Drop(reason),
         Action::Kernel(reason) => Some(reason),
+        Action::Forward if settings.check_sources && !believed(region, settings, &packet) => {
+            Some(Reason::ReversePath)
+        }
         Action::Forward if packet.total_length > hop.mtu => Some(Reason::TooBig),
         Action::Forward if hop.peer == settings.adapter => Some(Reason::Hairpin),
         Action::Forward => None,

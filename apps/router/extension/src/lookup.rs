@@ -9,6 +9,7 @@ use spine_headers::ports;
 use spine_sdk::Region;
 
 use crate::classify::{HEADER_BYTES, Packet};
+use crate::settings::Settings;
 
 /// The shared region, as the table's functions want to see it.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +58,14 @@ pub fn lookup<Region: Load>(
     half.next_hop(group, || {
         flow_hash(packet.source, packet.destination, packet.protocol, both_ports(packet, prefix))
     })
+}
+
+/// Whether the kernel's reverse-path filter would let the packet pass: what it would not is its own to count.
+/// Not inlined, so that those who do not ask pay for nothing.
+#[inline(never)]
+pub fn believed<Region: Load>(region: &Region, settings: Settings, packet: &Packet) -> bool {
+    let half = Half::new(region, settings.half);
+    half.believes(half.lookup(packet.source), settings.adapter)
 }
 
 /// Remembers that the next hop is in use.

@@ -8,6 +8,7 @@ static CURRENT: Global<u32> = Global::<u32>::new(0);
 
 const FORWARDING: u32 = 1 << 31;
 const COMPLETE_CHECKSUMS: u32 = 1 << 1;
+const CHECK_SOURCES: u32 = 1 << 2;
 const HALF: u32 = 1 << 0;
 const ADAPTER_SHIFT: u32 = 8;
 
@@ -20,6 +21,8 @@ pub struct Settings {
     pub adapter: u16,
     /// Whether transport checksums that were left to a network card are completed.
     pub complete_checksums: bool,
+    /// Whether the way back to a packet's source is looked up as well.
+    pub check_sources: bool,
 }
 
 impl Settings {
@@ -31,6 +34,7 @@ impl Settings {
             half: bits & HALF,
             adapter: (bits >> ADAPTER_SHIFT & 0xffff) as u16,
             complete_checksums: bits & COMPLETE_CHECKSUMS != 0,
+            check_sources: bits & CHECK_SOURCES != 0,
         })
     }
 
@@ -42,6 +46,9 @@ impl Settings {
         }
         if swap.complete_checksums {
             bits |= COMPLETE_CHECKSUMS;
+        }
+        if swap.check_sources {
+            bits |= CHECK_SOURCES;
         }
         CURRENT.set(bits);
     }

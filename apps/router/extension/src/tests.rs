@@ -95,8 +95,14 @@ fn loaded() -> Region {
     region
 }
 
-const SAID: Swap =
-    Swap { half: 1, sequence: 9, adapter: HERE, complete_checksums: true, paused: false };
+const SAID: Swap = Swap {
+    half: 1,
+    sequence: 9,
+    adapter: HERE,
+    complete_checksums: true,
+    check_sources: false,
+    paused: false,
+};
 
 fn say(swap: &Swap) -> Outcome {
     Call::small(&swap.to_bytes()).handler(SWAP.0).dispatch(extension::dispatch)
@@ -126,6 +132,30 @@ fn a_packet_with_a_route_leaves_with_a_lower_ttl_and_the_neighbours_address() {
     let table = Table(region);
     assert!(used(&table).take(1), "the next hop is in use");
     assert!(!used(&table).take(2), "and no other");
+}
+
+#[test]
+fn a_packet_whose_way_back_leads_elsewhere_is_the_kernels_where_that_is_asked() {
+    let region = loaded();
+    let mut writer = Writer::new(Table(region), 1);
+    // From the network of group 11 on this adapter alone, from that of group 13 on the adapter 32 further.
+    writer.set_sources(11, 1 << HERE);
+    writer.set_sources(13, 1 << (HERE + 32));
+    let from = |source: [u8; 4]| to([10, 1, 0, 1]).with(26, &source);
+    let elsewhere = Verdict::kernel(Reason::ReversePath);
+    let sources = [[10, 1, 0, 7], [10, 3, 0, 7], [11, 0, 0, 7]];
+    for (checks, adapter, expected) in [
+        (false, HERE, [FORWARDED, FORWARDED, FORWARDED]),
+        (true, HERE, [FORWARDED, elsewhere, elsewhere]),
+        (true, HERE + 32, [elsewhere, FORWARDED, elsewhere]),
+    ] {
+        say(&Swap { check_sources: checks, adapter, ..SAID });
+        let verdicts = sources.map(|source| send(&from(source)).verdict);
+        assert_eq!(verdicts, expected, "adapter {adapter}, asked: {checks}");
+    }
+    let frame = from([11, 0, 0, 7]);
+    say(&Swap { check_sources: true, ..SAID });
+    assert_eq!(send(&frame).prefix, frame.0[..64], "as it was received");
 }
 
 #[test]
@@ -199,7 +229,12 @@ fn the_extension_answers_as_the_table_of_owners_says() {
     for address in LOCAL {
         writer.paint(address.to_bits(), 32, 12).unwrap();
     }
-    let settings = crate::settings::Settings { half: 1, adapter: HERE, complete_checksums: true };
+    let settings = crate::settings::Settings {
+        half: 1,
+        adapter: HERE,
+        complete_checksums: true,
+        check_sources: false,
+    };
     owners::check(Tier::Extension, |frame| {
         let mut bytes = frame.to_vec();
         match route(&Table(region), settings, &mut bytes, frame.len()) {
@@ -432,7 +467,12 @@ proptest! {
 #[test]
 fn a_region_smaller_than_the_table_has_no_routes() {
     let region = Table(testing::region(4096));
-    let settings = crate::settings::Settings { half: 1, adapter: 0, complete_checksums: false };
+    let settings = crate::settings::Settings {
+        half: 1,
+        adapter: 0,
+        complete_checksums: false,
+        check_sources: false,
+    };
     let mut frame = Frame::new(20).0;
     let length = frame.len();
     assert_eq!(route(&region, settings, &mut frame, length), Verdict::kernel(Reason::NoRoute));

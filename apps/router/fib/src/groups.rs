@@ -4,7 +4,7 @@
 //! all of its packets to one next hop. Weights are given by naming a next hop several times.
 
 use crate::Load;
-use crate::layout::{BUCKETS, NEXT_HOP_BYTES, NO_HOP};
+use crate::layout::{BUCKETS, NEXT_HOP_BYTES, NO_HOP, SOURCES_BYTES};
 use crate::next_hop::NextHop;
 
 /// How many there are, each a power of two, and where they stand in a half.
@@ -20,6 +20,8 @@ pub(crate) struct Groups {
     pub(crate) bucket: usize,
     /// Where the next hops start.
     pub(crate) next_hop: usize,
+    /// Where it starts from which adapters a source is believed: for each group, a bit for each adapter.
+    pub(crate) sources: usize,
 }
 
 impl Groups {
@@ -46,6 +48,21 @@ impl Groups {
         let index = index & (self.next_hops - 1);
         let hop = NextHop::load(region, base + self.next_hop + index * NEXT_HOP_BYTES);
         (u16::try_from(index).unwrap_or(NO_HOP), hop)
+    }
+
+    /// Whether a packet from an address of `group` is believed when it comes in on an adapter.
+    #[inline(always)]
+    pub(crate) fn believes(
+        &self,
+        region: &impl Load,
+        base: usize,
+        group: u16,
+        adapter: u16,
+    ) -> bool {
+        let group = usize::from(group) & (self.groups - 1);
+        let word = usize::from(adapter / 32) % (SOURCES_BYTES / 4);
+        let bits = region.u32_at(base + self.sources + group * SOURCES_BYTES + word * 4);
+        bits >> (adapter % 32) & 1 == 1
     }
 }
 
@@ -76,6 +93,20 @@ impl Groups {
         let mask = u16::try_from(buckets.len() - 1).expect("64 buckets at most, checked above");
         let word = u32::from(mask) | (u32::from(buckets[0]) << 16);
         region.set_u32(base + self.group + index * 4, word);
+    }
+
+    /// Says from which adapters packets are believed that come from addresses of a group: a bit for each.
+    ///
+    /// # Panics
+    /// If `group` is not one of the caller's.
+    pub(crate) fn set_sources(&self, region: &impl Store, base: usize, group: u16, adapters: u64) {
+        let index = usize::from(group);
+        let valid = group >= crate::layout::FIRST_GROUP && index < self.groups;
+        assert!(valid, "group {group} is not the caller's");
+        let at = base + self.sources + index * SOURCES_BYTES;
+        let [a, b, c, d, e, f, g, h] = adapters.to_le_bytes();
+        region.set_u32(at, u32::from_le_bytes([a, b, c, d]));
+        region.set_u32(at + 4, u32::from_le_bytes([e, f, g, h]));
     }
 
     /// Writes a next hop.

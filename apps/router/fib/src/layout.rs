@@ -7,6 +7,7 @@
 //! | 16 KiB | 4096 groups | u16 mask (buckets - 1), u16 next hop if there is one bucket |
 //! | 512 KiB | 64 buckets of each group | u16: a next hop |
 //! | 128 KiB | 4096 next hops | 32 bytes, see [`NextHop`](crate::NextHop) |
+//! | 32 KiB | 4096 groups | two u32, low one first: a bit for each adapter from which a source of the group is believed |
 //!
 //! Two halves, and then the USED area that both share: one byte for each next hop. The extension sets
 //! it to 1 when it sends by that next hop, the host clears it: so it knows which neighbours are in use.
@@ -40,12 +41,15 @@ pub(crate) const TBL8_ENTRIES: usize = 256;
 /// Set in an entry of `dir24` that names a tbl8.
 pub(crate) const TBL8_FLAG: u16 = 1 << 15;
 pub(crate) const NEXT_HOP_BYTES: usize = 32;
+/// A bit for each adapter.
+pub(crate) const SOURCES_BYTES: usize = limits::ADAPTERS.div_ceil(8).next_multiple_of(8);
 
 pub(crate) const DIR: usize = 0;
 pub(crate) const TBL8: usize = DIR + DIR_ENTRIES * 2;
 pub(crate) const GROUP: usize = TBL8 + TBL8S * TBL8_ENTRIES * 2;
 pub(crate) const BUCKET: usize = GROUP + GROUPS * 4;
 pub(crate) const NEXT_HOP: usize = BUCKET + GROUPS * BUCKETS * 2;
+pub(crate) const SOURCES: usize = NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES;
 
 /// From a group to a next hop.
 pub(crate) const PLACES: Groups = Groups {
@@ -54,10 +58,11 @@ pub(crate) const PLACES: Groups = Groups {
     group: GROUP,
     bucket: BUCKET,
     next_hop: NEXT_HOP,
+    sources: SOURCES,
 };
 
 /// Bytes of a half, in whole pages so that the halves share none.
-pub const HALF_BYTES: usize = (NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES).next_multiple_of(4096);
+pub const HALF_BYTES: usize = (SOURCES + GROUPS * SOURCES_BYTES).next_multiple_of(4096);
 /// Where the USED area starts.
 pub const USED: usize = HALVES * HALF_BYTES;
 /// Bytes of the region: a whole number of WebAssembly pages.
@@ -68,4 +73,5 @@ const _: () = assert!(TBL8S <= TBL8_FLAG as usize && GROUPS <= TBL8_FLAG as usiz
 const _: () = assert!(GROUPS.is_power_of_two() && NEXT_HOPS.is_power_of_two());
 const _: () = assert!(TBL8S.is_power_of_two());
 const _: () = assert!(BUCKETS.is_power_of_two() && NEXT_HOPS <= u16::MAX as usize);
+const _: () = assert!(SOURCES_BYTES == 8, "two words");
 const _: () = assert!(NEXT_HOP.is_multiple_of(4) && HALF_BYTES.is_multiple_of(4));

@@ -26,6 +26,7 @@ pub const SWAP_BYTES: usize = 16;
 
 const COMPLETE_CHECKSUMS: u32 = 1 << 0;
 const PAUSED: u32 = 1 << 1;
+const CHECK_SOURCES: u32 = 1 << 2;
 
 /// "From now on, read this half." The acknowledgement repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub struct Swap {
     pub adapter: u16,
     /// Whether transport checksums that a peer left to its network card are completed (flag bit 0).
     pub complete_checksums: bool,
+    /// Whether the way back to a packet's source is looked up as well, and what is not believed given to the kernel
+    /// (flag bit 2).
+    pub check_sources: bool,
     /// Whether everything goes to the kernel instead (flag bit 1).
     pub paused: bool,
 }
@@ -46,7 +50,8 @@ impl Swap {
     /// The arguments of the message.
     pub fn to_bytes(&self) -> [u8; SWAP_BYTES] {
         let flags = if self.complete_checksums { COMPLETE_CHECKSUMS } else { 0 }
-            | if self.paused { PAUSED } else { 0 };
+            | if self.paused { PAUSED } else { 0 }
+            | if self.check_sources { CHECK_SOURCES } else { 0 };
         let mut bytes = [0; SWAP_BYTES];
         bytes[0..4].copy_from_slice(&self.half.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.sequence.to_le_bytes());
@@ -65,12 +70,13 @@ impl Swap {
         let flags = u32_at(bytes, 12)?;
         let sound = (half as usize) < HALVES
             && usize::from(adapter) < ADAPTERS
-            && flags & !(COMPLETE_CHECKSUMS | PAUSED) == 0;
+            && flags & !(COMPLETE_CHECKSUMS | PAUSED | CHECK_SOURCES) == 0;
         sound.then_some(Self {
             half,
             sequence: u32_at(bytes, 4)?,
             adapter,
             complete_checksums: flags & COMPLETE_CHECKSUMS != 0,
+            check_sources: flags & CHECK_SOURCES != 0,
             paused: flags & PAUSED != 0,
         })
     }
@@ -82,23 +88,32 @@ mod tests {
 
     #[test]
     fn a_swap_survives_its_stored_form() {
-        for (complete_checksums, paused) in [(false, false), (true, false), (false, true)] {
-            let sequence = u32::MAX;
-            let swap = Swap { half: 1, sequence, adapter: 63, complete_checksums, paused };
+        for [complete_checksums, check_sources, paused] in
+            [[false; 3], [true, false, false], [false, true, false], [false, false, true]]
+        {
+            let (sequence, adapter) = (u32::MAX, 63);
+            let swap =
+                Swap { half: 1, sequence, adapter, complete_checksums, check_sources, paused };
             assert_eq!(Swap::parse(&swap.to_bytes()), Some(swap));
         }
     }
 
     #[test]
     fn what_is_not_exactly_a_swap_is_refused() {
-        let good =
-            Swap { half: 0, sequence: 1, adapter: 0, complete_checksums: false, paused: false }
-                .to_bytes();
+        let good = Swap {
+            half: 0,
+            sequence: 1,
+            adapter: 0,
+            complete_checksums: false,
+            check_sources: false,
+            paused: false,
+        }
+        .to_bytes();
         for (what, at, value) in [
             ("a third half", 0, 2),
             ("adapter 64", 8, 64),
             ("adapter 65536", 10, 1),
-            ("an unknown flag", 12, 4),
+            ("an unknown flag", 12, 8),
         ] {
             let mut bytes = good;
             bytes[at] = value;

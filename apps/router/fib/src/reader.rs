@@ -37,6 +37,13 @@ impl<'a, Region: Load> Half<'a, Region> {
     pub fn next_hop(&self, group: u16, flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
         PLACES.next_hop(self.region, self.base, group, flow_hash)
     }
+
+    /// Whether a packet is believed that comes in on an adapter from an address of `group`, as far as the way back
+    /// to that address goes. Of an address that has none nothing is.
+    #[inline(always)]
+    pub fn believes(&self, group: u16, adapter: u16) -> bool {
+        PLACES.believes(self.region, self.base, group, adapter)
+    }
 }
 
 /// Where a half starts.

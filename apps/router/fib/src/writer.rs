@@ -93,6 +93,15 @@ impl<Region: Store> Writer<Region> {
         PLACES.set(&self.region, self.base, group, buckets);
     }
 
+    /// Says from which adapters packets are believed that come from addresses of a group: a bit for each. The
+    /// reader asks only where it is told to check sources.
+    ///
+    /// # Panics
+    /// If `group` is not one of the caller's.
+    pub fn set_sources(&mut self, group: u16, adapters: u64) {
+        PLACES.set_sources(&self.region, self.base, group, adapters);
+    }
+
     /// Writes a next hop.
     ///
     /// # Panics

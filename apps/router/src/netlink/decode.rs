@@ -17,11 +17,8 @@ use netlink_packet_route::route::{
 };
 use spine_nic::netlink::wire::{Raw, attributes, text, u16_at, u32_at};
 
-use super::state::{
-    Change, Hop, Link, Neighbour, Origin, Placement, Route, RouteKind, TABLE_DEFAULT, TABLE_LOCAL,
-    TABLE_MAIN, Via,
-};
-use super::{netconf, nexthop};
+use super::state::{Change, Hop, Link, Neighbour, Origin, Placement, Route, RouteKind, Via};
+use super::{netconf, nexthop, rules};
 
 pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_DELLINK: u16 = 17;
@@ -34,8 +31,6 @@ pub(super) const RTM_DELNEIGH: u16 = 29;
 pub(super) const RTM_GETNEIGH: u16 = 30;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
-const RTM_NEWRULE: u16 = 32;
-const RTM_DELRULE: u16 = 33;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
@@ -53,8 +48,9 @@ pub fn change(raw: Raw<'_>, dumped: bool) -> Option<Change> {
         RTM_NEWADDR => Some(Change::AddressAdded),
         RTM_DELADDR => Some(Change::AddressRemoved),
         RTM_NEWNEIGH | RTM_DELNEIGH => neighbour(raw),
-        RTM_NEWRULE | RTM_DELRULE | RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER
-        | RTM_DELTFILTER | RTM_NEWCHAIN | RTM_DELCHAIN => Some(Change::Policy),
+        rules::RTM_NEWRULE | rules::RTM_DELRULE => Some(Change::Rules),
+        RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER | RTM_DELTFILTER | RTM_NEWCHAIN
+        | RTM_DELCHAIN => Some(Change::Policy),
         netconf::RTM_NEWNETCONF | netconf::RTM_DELNETCONF => netconf::change(raw),
         nexthop::RTM_NEWNEXTHOP | nexthop::RTM_DELNEXTHOP => nexthop::change(raw),
         _ => None,
@@ -159,9 +155,6 @@ fn route(raw: Raw<'_>, dumped: bool) -> Option<Change> {
         Ok(message) => readable(message)?,
         Err(_) => unreadable(raw.payload)?,
     };
-    if ![TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].contains(&route.table) {
-        return None;
-    }
     if raw.kind == RTM_DELROUTE {
         return Some(Change::RemoveRoute(prefix, route));
     }

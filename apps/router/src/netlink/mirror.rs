@@ -19,14 +19,14 @@ use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket, Received};
 use super::decode::{self, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE};
 use super::netconf::{self, RTM_GETNETCONF, RTNLGRP_IPV4_NETCONF};
 use super::nexthop::{self, RTM_GETNEXTHOP, RTNLGRP_NEXTHOP};
-use super::state::{Change, Dirty, KernelState};
+use super::rules::{self, RTM_GETRULE, RTM_NEWRULE, RTNLGRP_IPV4_RULE};
+use super::state::{Change, Dirty, KernelState, Rule};
 
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_NEIGH: u32 = 3;
 const RTNLGRP_TC: u32 = 4;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
-const RTNLGRP_IPV4_RULE: u32 = 8;
 
 /// Room for notifications while we are busy: a full table takes some 200 MB, a burst of 100,000
 /// routes some 20 MB; beyond that a dump is cheaper.
@@ -140,6 +140,9 @@ impl Mirror {
             }
         }
         self.after_dump = false;
+        if dirty.rules {
+            self.read_rules(&mut dirty)?;
+        }
         let waited = self.put_off.take().is_some();
         if dirty.doubtful && !waited && (dirty.policy || dirty.conf) {
             self.put_off = Some(now);
@@ -160,6 +163,20 @@ impl Mirror {
         }
         dirty.doubtful = false;
         Ok(dirty)
+    }
+
+    /// Reads the rules again. Which of several alike went away, and where a new one went, a notification does not
+    /// say; and there are few of them.
+    fn read_rules(&mut self, dirty: &mut Dirty) -> Result<(), NetlinkError> {
+        match rules_of(&mut self.requests) {
+            Ok(rules) => {
+                dirty.rules = self.state.rules != rules;
+                self.state.rules = rules;
+            }
+            Err(NetlinkError::Unstable { .. }) => dirty.doubtful = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Applies one datagram.
@@ -195,6 +212,20 @@ impl Mirror {
     }
 }
 
+/// Dumps the policy rules, in their order. One that cannot be read is one of which nothing is known.
+fn rules_of(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
+    let mut header = [0; rules::HEADER_BYTES];
+    header[0] = u8::try_from(libc::AF_INET).unwrap_or_default();
+    let found = socket.dump("policy rules", RTM_GETRULE, &header, |raw| {
+        (raw.kind == RTM_NEWRULE).then(|| rules::rule(raw).unwrap_or_else(rules::unreadable))
+    });
+    match found {
+        // A kernel with one table does as if it had these.
+        Err(error) if error.is_unsupported() => Ok(Rule::defaults()),
+        found => found,
+    }
+}
+
 /// Dumps all there is.
 ///
 /// # Errors
@@ -216,6 +247,7 @@ pub fn snapshot(socket: &mut NetlinkSocket) -> Result<KernelState, NetlinkError>
         ("neighbours", RTM_GETNEIGH, family(12, inet)),
     ];
     let mut state = KernelState::default();
+    state.rules = rules_of(socket)?;
     let mut dirty = Dirty::default();
     for (what, kind, header) in dumps {
         for change in socket.dump(what, kind, &header, |raw| decode::change(raw, true))? {

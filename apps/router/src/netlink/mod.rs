@@ -8,7 +8,7 @@
 //! it names, and netlink keeps order within a socket only. Neither `rtnetlink` nor
 //! `netlink-packet-route` 0.34 know nexthop and netconf messages, and a connection there drops what
 //! it cannot decode. So the messages are read here, one by one, in one thread and without a runtime;
-//! routes, rules and neighbours are decoded by `netlink-packet-route`, the few attributes of
+//! routes and neighbours are decoded by `netlink-packet-route`, the few attributes of
 //! everything else by hand.
 
 pub mod decode;
@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod netconf;
 pub mod nexthop;
 pub mod objects;
+pub mod rules;
 pub mod state;
 
 pub use mirror::Mirror;

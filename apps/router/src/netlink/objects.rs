@@ -3,7 +3,10 @@
 //! Each as the kernel has it, and when it takes one for another. [`state`](super::state) is about all of them
 //! together.
 
+use std::fmt;
 use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
 
 /// The kernel's number of an interface.
 pub type IfIndex = u32;
@@ -188,7 +191,7 @@ pub struct Origin {
 /// A route, without its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
-    /// Local, main or default.
+    /// The table it stands in.
     pub table: u32,
     /// The type of service it is for; 0 for any.
     pub tos: u8,
@@ -214,5 +217,153 @@ impl Route {
     /// Routes of one prefix with the same key replace each other.
     pub(super) fn key(&self) -> (std::cmp::Reverse<u32>, std::cmp::Reverse<u8>, u32) {
         (std::cmp::Reverse(self.table), std::cmp::Reverse(self.tos), self.metric)
+    }
+}
+
+/// What a policy rule does with the packets it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleAction {
+    /// Looks them up in a table, and the search goes on where that has nothing.
+    Table(u32),
+    /// The search goes on at the first rule with this preference, which is a higher one.
+    Goto(u32),
+    /// Nothing: the search goes on.
+    Nothing,
+    /// The search ends like that of a route of this kind.
+    End(RouteKind),
+    /// Something that is not understood.
+    Other,
+}
+
+/// A policy rule (`ip rule`) for IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its place: the lower, the earlier.
+    pub preference: u32,
+    /// What it does.
+    pub action: RuleAction,
+    /// It is for the packets that do *not* match.
+    pub inverted: bool,
+    /// From these.
+    pub source: Ipv4Net,
+    /// To these.
+    pub destination: Ipv4Net,
+    /// Received on the interface with this name.
+    pub ingress: Option<String>,
+    /// Bound to the interface with this name, which a forwarded packet is to none.
+    pub egress: Option<String>,
+    /// Of this mark, in the bits of the mask.
+    pub mark: u32,
+    /// Which bits of the mark count.
+    pub mask: u32,
+    /// Of this protocol.
+    pub protocol: Option<u8>,
+    /// From these ports.
+    pub source_ports: Option<(u16, u16)>,
+    /// To these ports.
+    pub destination_ports: Option<(u16, u16)>,
+    /// Of these users; what is forwarded counts as the first user's.
+    pub users: Option<(u32, u32)>,
+    /// Of a VRF.
+    pub vrf: bool,
+    /// Out of a tunnel with a number.
+    pub tunnel: bool,
+    /// A match in the table counts only if it is longer than this.
+    pub longer_than: Option<u32>,
+    /// A match in the table does not count if it leads over interfaces of some group.
+    pub minds_groups: bool,
+    /// It has a condition that cannot be judged: a type of service, or one that is not understood.
+    pub unclear: bool,
+}
+
+impl Rule {
+    /// The rule that leads everything to a table.
+    pub fn lookup(preference: u32, table: u32) -> Self {
+        Self {
+            preference,
+            action: RuleAction::Table(table),
+            inverted: false,
+            source: Ipv4Net::default(),
+            destination: Ipv4Net::default(),
+            ingress: None,
+            egress: None,
+            mark: 0,
+            mask: 0,
+            protocol: None,
+            source_ports: None,
+            destination_ports: None,
+            users: None,
+            vrf: false,
+            tunnel: false,
+            longer_than: None,
+            minds_groups: false,
+            unclear: false,
+        }
+    }
+
+    /// The three that every network namespace starts with.
+    pub fn defaults() -> Vec<Self> {
+        vec![
+            Self::lookup(0, TABLE_LOCAL),
+            Self::lookup(32766, TABLE_MAIN),
+            Self::lookup(32767, TABLE_DEFAULT),
+        ]
+    }
+}
+
+/// As `ip rule` takes it.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let everything = Ipv4Net::default();
+        write!(f, "preference {}", self.preference)?;
+        if self.inverted {
+            f.write_str(" not")?;
+        }
+        for (word, net) in [("from", self.source), ("to", self.destination)] {
+            if net != everything {
+                write!(f, " {word} {net}")?;
+            }
+        }
+        for (word, name) in [("iif", &self.ingress), ("oif", &self.egress)] {
+            if let Some(name) = name {
+                write!(f, " {word} {name}")?;
+            }
+        }
+        match (self.mark, self.mask) {
+            (0, 0) => {}
+            (mark, u32::MAX) => write!(f, " fwmark {mark:#x}")?,
+            (mark, mask) => write!(f, " fwmark {mark:#x}/{mask:#x}")?,
+        }
+        if let Some(protocol) = self.protocol {
+            write!(f, " ipproto {protocol}")?;
+        }
+        for (word, ports) in [("sport", self.source_ports), ("dport", self.destination_ports)] {
+            if let Some((first, last)) = ports {
+                write!(f, " {word} {first}-{last}")?;
+            }
+        }
+        if let Some((first, last)) = self.users {
+            write!(f, " uidrange {first}-{last}")?;
+        }
+        let words = [(self.vrf, " l3mdev"), (self.tunnel, " tun_id"), (self.unclear, " and more")];
+        for (_, word) in words.iter().filter(|(there, _)| *there) {
+            f.write_str(word)?;
+        }
+        match self.action {
+            RuleAction::Table(TABLE_MAIN) => f.write_str(" lookup main")?,
+            RuleAction::Table(TABLE_LOCAL) => f.write_str(" lookup local")?,
+            RuleAction::Table(TABLE_DEFAULT) => f.write_str(" lookup default")?,
+            RuleAction::Table(table) => write!(f, " lookup {table}")?,
+            RuleAction::Goto(preference) => write!(f, " goto {preference}")?,
+            RuleAction::Nothing => f.write_str(" nop")?,
+            RuleAction::End(RouteKind::Blackhole) => f.write_str(" blackhole")?,
+            RuleAction::End(RouteKind::Prohibit) => f.write_str(" prohibit")?,
+            RuleAction::End(_) => f.write_str(" unreachable")?,
+            RuleAction::Other => f.write_str(" of an unknown kind")?,
+        }
+        match self.longer_than {
+            Some(length) => write!(f, " suppress_prefixlength {length}"),
+            None => Ok(()),
+        }
     }
 }

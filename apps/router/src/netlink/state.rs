@@ -4,10 +4,9 @@
 //! and broadcast addresses, for example, are the routes of the local table, which the kernel keeps
 //! itself, so that a second list of addresses could only disagree.
 //!
-//! Invariants: routes of one prefix stand in the order in which the kernel tries them (local table
-//! first, then TOS, then metric, then position); no two of them are equal. IPv6, and tables other
-//! than local, main and default, are left out: a rule that leads to another table is an obstacle
-//! ([`crate::policy`]).
+//! Invariants: the routes that one prefix has in one table stand in the order in which the kernel tries
+//! them (TOS, then metric, then position); no two of them are equal. In which order the tables are asked
+//! the rules say. IPv6 is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -17,7 +16,7 @@ use prefix_trie::PrefixMap;
 
 pub use super::objects::{
     CONF_ALL, CONF_DEFAULT, Conf, Hop, IfIndex, Link, Neighbour, NextHopObject, Origin, Route,
-    RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
+    RouteKind, Rule, RuleAction, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
 };
 
 /// Where a new route goes among those with its prefix, table, TOS and metric.
@@ -53,7 +52,9 @@ pub enum Change {
     /// An interface lost an address. With the last one the kernel drops the routes over that
     /// interface, and with any those that name it as their source, without saying so.
     AddressRemoved,
-    /// Rules, filters or queueing disciplines changed: look again.
+    /// Policy rules changed: read them again.
+    Rules,
+    /// Filters or queueing disciplines changed: look again.
     Policy,
 }
 
@@ -81,6 +82,8 @@ pub struct Dirty {
     pub nexthops: BTreeSet<u32>,
     /// Settings changed.
     pub conf: bool,
+    /// Policy rules changed.
+    pub rules: bool,
     /// Policy may have changed.
     pub policy: bool,
     /// The kernel may have dropped routes without saying so (it does when an interface goes down, an
@@ -101,24 +104,47 @@ impl Dirty {
         self.links.extend(other.links);
         self.nexthops.extend(other.nexthops);
         self.conf |= other.conf;
+        self.rules |= other.rules;
         self.policy |= other.policy;
         self.doubtful |= other.doubtful;
     }
 }
 
 /// All of it.
-#[derive(Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq)]
 pub struct KernelState {
     /// Interfaces.
     pub links: BTreeMap<IfIndex, Link>,
     /// Nexthop objects.
     pub nexthops: BTreeMap<u32, NextHopObject>,
-    /// Routes of the local, main and default tables.
+    /// Policy rules, in their order.
+    pub rules: Vec<Rule>,
+    /// Routes of all tables.
     pub routes: PrefixMap<Ipv4Net, Vec<Route>>,
+    /// Which prefixes have routes in a table; not of main, which may have a million.
+    tables: BTreeMap<u32, BTreeSet<Ipv4Net>>,
+    /// Which wide prefixes have routes of an uncommon kind.
+    special: BTreeSet<Ipv4Net>,
     /// Neighbours, in the order of their addresses.
     pub neighbours: BTreeMap<(Ipv4Addr, IfIndex), Neighbour>,
     /// Settings by interface, with [`CONF_ALL`] and [`CONF_DEFAULT`].
     pub conf: BTreeMap<i32, Conf>,
+}
+
+/// A network namespace as it starts.
+impl Default for KernelState {
+    fn default() -> Self {
+        Self {
+            links: BTreeMap::new(),
+            nexthops: BTreeMap::new(),
+            rules: Rule::defaults(),
+            routes: PrefixMap::new(),
+            tables: BTreeMap::new(),
+            special: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            conf: BTreeMap::new(),
+        }
+    }
 }
 
 impl std::fmt::Debug for KernelState {
@@ -126,11 +152,25 @@ impl std::fmt::Debug for KernelState {
         f.debug_struct("KernelState")
             .field("links", &self.links)
             .field("nexthops", &self.nexthops)
+            .field("rules", &self.rules)
             .field("routes", &self.routes.iter().collect::<Vec<_>>())
             .field("neighbours", &self.neighbours)
             .field("conf", &self.conf)
             .finish()
     }
+}
+
+/// Whether a route says that a whole network is this machine's, or something we do not understand.
+fn is_special(prefix: Ipv4Net, route: &Route) -> bool {
+    let common = matches!(
+        route.kind,
+        RouteKind::Unicast
+            | RouteKind::Blackhole
+            | RouteKind::Unreachable
+            | RouteKind::Prohibit
+            | RouteKind::Throw
+    );
+    !common && prefix.prefix_len() < 32
 }
 
 /// Sets or removes, and says whether that was a change.
@@ -145,20 +185,48 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>)
     }
 }
 
-/// Whether a route says which senders the kernel believes, beside where packets go: a default route
-/// and one that throws packets away do if there is a reverse-path filter, a network of addresses of
-/// this machine always does ([`crate::policy`]).
-fn is_policy(prefix: Ipv4Net, route: &Route) -> bool {
-    match route.table {
-        TABLE_LOCAL => prefix.prefix_len() < 32,
-        _ => prefix.prefix_len() == 0 || route.kind != RouteKind::Unicast,
-    }
-}
-
 impl KernelState {
     /// The interface with this name.
     pub fn link_named(&self, name: &str) -> Option<(IfIndex, &Link)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
+    }
+
+    /// The prefixes that have routes in a table, in their order; `None` for main.
+    pub fn table(&self, table: u32) -> Option<&BTreeSet<Ipv4Net>> {
+        static NONE: BTreeSet<Ipv4Net> = BTreeSet::new();
+        (table != TABLE_MAIN).then(|| self.tables.get(&table).unwrap_or(&NONE))
+    }
+
+    /// Prefixes of which routes say that all their addresses are this machine's, or something not understood.
+    pub fn special(&self) -> &BTreeSet<Ipv4Net> {
+        &self.special
+    }
+
+    /// Whether a route says more than where packets go: which packets a rule for some of them is about, or which
+    /// addresses are this machine's ([`crate::policy`]).
+    fn is_policy(&self, prefix: Ipv4Net, route: &Route) -> bool {
+        let selects = |rule: &Rule| {
+            rule.action == RuleAction::Table(route.table)
+                && *rule
+                    != Rule {
+                        longer_than: rule.longer_than,
+                        ..Rule::lookup(rule.preference, route.table)
+                    }
+        };
+        is_special(prefix, route) || route.table != TABLE_MAIN && self.rules.iter().any(selects)
+    }
+
+    /// Whether an interface has an IPv4 address: each has a route in the local table.
+    pub fn has_address(&self, interface: IfIndex) -> bool {
+        let over = |route: &Route| {
+            route.kind == RouteKind::Local
+                && matches!(&route.via, Via::Hops(hops) if hops.iter().any(|hop| hop.interface == interface))
+        };
+        let local = self.tables.get(&TABLE_LOCAL);
+        local.into_iter().flatten().any(|prefix| {
+            let routes = self.routes.get(prefix).into_iter().flatten();
+            routes.filter(|route| route.table == TABLE_LOCAL).any(over)
+        })
     }
 
     /// The settings of an interface.
@@ -177,22 +245,19 @@ impl KernelState {
             Change::Link(index, link) => self.apply_link(index, link, dirty),
             Change::NextHop(id, object) => {
                 let gone = object.is_none();
-                let before = self.nexthops.get(&id);
-                let is_blackhole = |object| object == Some(&NextHopObject::Blackhole);
-                dirty.policy |= is_blackhole(before) != is_blackhole(object.as_ref());
                 if put(&mut self.nexthops, id, object) {
                     dirty.nexthops.insert(id);
                     dirty.doubtful |= gone;
                 }
             }
             Change::AddRoute(prefix, route, placement) => {
-                dirty.policy |= is_policy(prefix, &route);
+                dirty.policy |= self.is_policy(prefix, &route);
                 if self.add_route(prefix, route, placement) {
                     dirty.prefixes.insert(prefix);
                 }
             }
             Change::RemoveRoute(prefix, route) => {
-                dirty.policy |= is_policy(prefix, &route);
+                dirty.policy |= self.is_policy(prefix, &route);
                 self.remove_route(prefix, &route, dirty);
             }
             Change::Neighbour(address, interface, neighbour) => {
@@ -214,6 +279,10 @@ impl KernelState {
             Change::ConfGone(interface) => dirty.conf |= self.conf.remove(&interface).is_some(),
             Change::AddressAdded => dirty.doubtful |= self.has_dead_hops(),
             Change::AddressRemoved => dirty.doubtful = true,
+            Change::Rules => {
+                dirty.rules = true;
+                dirty.policy = true;
+            }
             Change::Policy => dirty.policy = true,
         }
     }
@@ -239,6 +308,36 @@ impl KernelState {
     }
 
     fn add_route(&mut self, prefix: Ipv4Net, route: Route, placement: Placement) -> bool {
+        let table = route.table;
+        let changed = self.place_route(prefix, route, placement);
+        self.index(prefix, table);
+        changed
+    }
+
+    /// Brings up to date what is known of a prefix beside its routes, of which one of this table changed.
+    fn index(&mut self, prefix: Ipv4Net, table: u32) {
+        let Self { routes, tables, special, .. } = self;
+        let routes = routes.get(&prefix).map_or(&[][..], Vec::as_slice);
+        if routes.iter().any(|route| is_special(prefix, route)) {
+            special.insert(prefix);
+        } else {
+            special.remove(&prefix);
+        }
+        if table == TABLE_MAIN {
+            return;
+        }
+        let prefixes = tables.entry(table).or_default();
+        if routes.iter().any(|route| route.table == table) {
+            prefixes.insert(prefix);
+        } else {
+            prefixes.remove(&prefix);
+        }
+        if prefixes.is_empty() {
+            tables.remove(&table);
+        }
+    }
+
+    fn place_route(&mut self, prefix: Ipv4Net, route: Route, placement: Placement) -> bool {
         let routes = self.routes.entry(prefix).or_default();
         let key = route.key();
         let start = routes.partition_point(|other| other.key() < key);
@@ -249,7 +348,7 @@ impl KernelState {
         {
             // The same with other hops dead: so it is now, wherever it stands.
             routes[start + position] = route.clone();
-            self.add_route(prefix, route, placement);
+            self.place_route(prefix, route, placement);
             return true;
         }
         match (placement, existing) {
@@ -285,6 +384,7 @@ impl KernelState {
         if routes.is_empty() {
             self.routes.remove(&prefix);
         }
+        self.index(prefix, route.table);
     }
 
     /// Becomes `next`, and says what differs. The same as applying the changes between the two.
@@ -293,6 +393,7 @@ impl KernelState {
         dirty.links.extend(differing(&self.links, &next.links));
         dirty.nexthops.extend(differing(&self.nexthops, &next.nexthops));
         dirty.conf = self.conf != next.conf;
+        dirty.rules = self.rules != next.rules;
         let usable = |state: &Self| -> BTreeMap<_, _> {
             state.neighbours.iter().filter_map(|(key, n)| Some((*key, n.usable()?))).collect()
         };

@@ -4,10 +4,23 @@
 //! VLAN tag is the VLAN device's, and where the tag is not in the packet but beside it, a program at the
 //! driver takes it for an untagged one.
 
-use super::{Named, Obstacle};
-use crate::netlink::KernelState;
+use spine_rules::{Family, Kept, Packets};
 
-pub(super) fn obstacles(state: &KernelState, ours: &[Named<'_>]) -> Vec<Obstacle> {
+use super::Named;
+use crate::netlink::KernelState;
+use crate::netlink::state::IfIndex;
+
+/// Interfaces of which everything stays the kernel's, and why.
+pub(super) fn kept(state: &KernelState, ours: &[Named<'_>]) -> Vec<(Option<IfIndex>, Kept)> {
+    let mut all = Vec::new();
+    for name in ours {
+        let keep = |why| (Some(name.0), Kept { packets: Packets::all(Family::V4), why });
+        all.extend(sharing(state, &[*name]).into_iter().map(keep));
+    }
+    all
+}
+
+fn sharing(state: &KernelState, ours: &[Named<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for (index, name) in ours {
         if let Some(master) = state.links.get(index).and_then(|link| link.master) {
@@ -18,14 +31,14 @@ pub(super) fn obstacles(state: &KernelState, ours: &[Named<'_>]) -> Vec<Obstacle
                 }
                 None => format!("interface {master}"),
             };
-            found.push(Obstacle(format!("interface {name} is a port of {master}")));
+            found.push(format!("interface {name} is a port of {master}"));
         }
         for upper in state.links.values().filter(|link| link.takes_from == Some(*index)) {
             let kind = upper.kind.as_deref().unwrap_or("another");
             let upper = &upper.name;
-            found.push(Obstacle(format!(
+            found.push(format!(
                 "{kind} device {upper} on interface {name} takes packets that come in there"
-            )));
+            ));
         }
     }
     found
@@ -58,7 +71,7 @@ mod tests {
             state.links.insert(index, link);
         }
         let found = |ours: &[Named<'_>]| -> Vec<String> {
-            obstacles(&state, ours).into_iter().map(|found| found.0).collect()
+            kept(&state, ours).into_iter().map(|(_, kept)| kept.why).collect()
         };
         let on_a = [
             "vlan device a.5 on interface a takes packets that come in there",
@@ -74,5 +87,8 @@ mod tests {
             ]
         );
         assert_eq!(found(&[(5, "a.5")]), Vec::<String>::new());
+        let whose: Vec<Option<IfIndex>> =
+            kept(&state, &[(2, "a"), (4, "c")]).into_iter().map(|(ingress, _)| ingress).collect();
+        assert_eq!(whose, [Some(2), Some(2), Some(4), Some(4)]);
     }
 }

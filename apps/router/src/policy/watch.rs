@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_XFRM};
 use spine_nic::netlink::socket::{NetlinkSocket, Received};
 
-use super::iptables;
-use super::xfrm::XFRMNLGRP_POLICY;
-
-/// The group that announces changes of nftables.
+/// The group that announces changes of nftables (linux/netfilter/nfnetlink.h).
 const NFNLGRP_NFTABLES: u32 = 7;
+/// The group that announces changes of IPsec policies (linux/xfrm.h).
+const XFRMNLGRP_POLICY: u32 = 4;
+/// Where the old iptables names its tables.
+const NAMES: &str = "/proc/thread-self/net/ip_tables_names";
 /// How often the old iptables is looked at.
 pub(super) const IPTABLES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -66,8 +67,16 @@ impl Watch {
         }
         if now >= self.next_look {
             self.next_look = now + IPTABLES_INTERVAL;
-            due |= iptables::may_be_present();
+            due |= legacy_tables_may_be_there();
         }
         due
+    }
+}
+
+/// Whether the old iptables has tables, as far as can be known: a change of them is not announced.
+fn legacy_tables_may_be_there() -> bool {
+    match std::fs::read_to_string(NAMES) {
+        Ok(names) => !names.trim().is_empty(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }
 }

@@ -23,8 +23,8 @@ impl<R: Store> Router<R> {
     /// Looks at what keeps packets and at forwarding settings, says what changed, and stops the adapters of which something
     /// is the kernel's now. Gives back what is to be put [in force](Self::put_in_force).
     pub(super) fn review_policy(&mut self, starting: bool) -> Result<Review, RouterError> {
-        let (requests, state) = self.mirror.parts();
-        let Policy { found, notes } = Policy::read(requests, state, &self.ours);
+        let state = self.mirror.state();
+        let Policy { found, notes } = Policy::read(state, &self.ours);
         let forwards: Vec<bool> =
             self.ours.indices().iter().map(|at| policy::forwards(state, *at)).collect();
         let found = if self.bypass_kernel_policy { self.bypass(found) } else { found };

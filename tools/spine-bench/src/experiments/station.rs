@@ -168,8 +168,14 @@ impl Station {
         let region = RegionSource { file, bytes: self._table.region().len() };
         let loaded = self.handles[0].prepare(image, vec![region], Budget::default())?;
         self.adapters[0].install(loaded)?;
-        let swap =
-            Swap { half: 0, sequence: 1, adapter: 0, complete_checksums: false, paused: false };
+        let swap = Swap {
+            half: 0,
+            sequence: 1,
+            adapter: 0,
+            complete_checksums: false,
+            check_sources: false,
+            paused: false,
+        };
         self.handles[0].send(Message::small(SWAP, Endpoint::Host, &swap.to_bytes()))?;
         Ok(())
     }

@@ -179,6 +179,14 @@ impl Trie {
         PLACES.set(region, base(which), group, buckets);
     }
 
+    /// Says from which adapters packets are believed that come from addresses of a group: a bit for each.
+    ///
+    /// # Panics
+    /// If `group` is not one of the caller's.
+    pub fn set_sources(region: &impl Store, which: u32, group: u16, adapters: u64) {
+        PLACES.set_sources(region, base(which), group, adapters);
+    }
+
     /// Writes a next hop into a half.
     ///
     /// # Panics

@@ -14,7 +14,8 @@
 //! | 8 KiB | 256 next hops | 32 bytes, see [`NextHop`] |
 //! | 1 KiB | 256 groups | u16 mask (buckets - 1), u16 next hop if there is one bucket |
 //! | 32 KiB | 64 buckets of each group | u16: a next hop |
-//! | 87 KiB | nodes | u32: children (log2, 5 bits), bits skipped (7), first child or route (20) |
+//! | 2 KiB | 256 groups | a bit for each adapter from which a source of the group is believed |
+//! | 85 KiB | nodes | u32: children (log2, 5 bits), bits skipped (7), first child or route (20) |
 //! | then | routes without longer ones inside | u32 address, then a u32 as a prefix's |
 //! | then | prefixes: routes with longer ones inside | u32: length (6 bits), group (10), its own prefix (16) |
 //!
@@ -29,7 +30,7 @@ mod build;
 pub use build::{Route, TooLarge, Trie};
 
 use crate::groups::Groups;
-use crate::layout::{BUCKETS, HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP};
+use crate::layout::{BUCKETS, HALVES, NEXT_HOP_BYTES, NO_ROUTE_GROUP, SOURCES_BYTES};
 use crate::next_hop::NextHop;
 use crate::{Load, Store, Used};
 use spine_abi::limits::PAGE_BYTES;
@@ -50,7 +51,8 @@ const PREFIXES_AT: usize = 8;
 const NEXT_HOP: usize = 16;
 const GROUP: usize = NEXT_HOP + NEXT_HOPS * NEXT_HOP_BYTES;
 const BUCKET: usize = GROUP + GROUPS * 4;
-const NODES: usize = BUCKET + GROUPS * BUCKETS * 2;
+const SOURCES: usize = BUCKET + GROUPS * BUCKETS * 2;
+const NODES: usize = SOURCES + GROUPS * SOURCES_BYTES;
 /// From a group to a next hop.
 const PLACES: Groups = Groups {
     groups: GROUPS,
@@ -58,6 +60,7 @@ const PLACES: Groups = Groups {
     group: GROUP,
     bucket: BUCKET,
     next_hop: NEXT_HOP,
+    sources: SOURCES,
 };
 /// An offset in a half is at most this: the bits of one, and a multiple of four.
 const OFFSET: u32 = 0x1_fffc;
@@ -130,6 +133,13 @@ impl<'a, Region: Load> Half<'a, Region> {
     #[inline(always)]
     pub fn next_hop(&self, group: u16, flow_hash: impl FnOnce() -> u32) -> (u16, NextHop) {
         PLACES.next_hop(self.region, self.base, group, flow_hash)
+    }
+
+    /// Whether a packet is believed that comes in on an adapter from an address of `group`, as far as the way back
+    /// to that address goes. Of an address that has none nothing is.
+    #[inline(always)]
+    pub fn believes(&self, group: u16, adapter: u16) -> bool {
+        PLACES.believes(self.region, self.base, group, adapter)
     }
 }
 

@@ -65,8 +65,14 @@ impl Bare {
 
     /// Tells the module which half to read: from here on it forwards.
     fn swap(&mut self) {
-        let swap =
-            Swap { half: 0, sequence: 1, adapter: 0, complete_checksums: true, paused: false };
+        let swap = Swap {
+            half: 0,
+            sequence: 1,
+            adapter: 0,
+            complete_checksums: true,
+            check_sources: false,
+            paused: false,
+        };
         let message = Message::small(SWAP, Endpoint::Host, &swap.to_bytes());
         let slots = self.store.data().slots;
         self.memory.data_mut(&mut self.store)[slots..slots + MESSAGE_BYTES]

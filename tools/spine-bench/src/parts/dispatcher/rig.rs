@@ -99,8 +99,14 @@ impl Rig {
         adapters[0].set_burst(burst);
 
         let mut rig = Self { adapters, clock: 0, _table: table };
-        let swap =
-            Swap { half: 0, sequence: 1, adapter: 0, complete_checksums: true, paused: false };
+        let swap = Swap {
+            half: 0,
+            sequence: 1,
+            adapter: 0,
+            complete_checksums: true,
+            check_sources: false,
+            paused: false,
+        };
         handles[0].send(Message::small(SWAP, Endpoint::Host, &swap.to_bytes())).expect("a queue");
         rig.turns(100);
         let before = rig.forwarded();
@@ -147,7 +153,8 @@ impl Native {
 
     /// Routes so many packets; says how many were forwarded.
     pub(crate) fn route(&mut self, count: usize) -> usize {
-        let settings = Settings { half: 0, adapter: 0, complete_checksums: true };
+        let settings =
+            Settings { half: 0, adapter: 0, complete_checksums: true, check_sources: false };
         let mut forwarded = 0;
         for _ in 0..count {
             let mut packet = [0; 60];
