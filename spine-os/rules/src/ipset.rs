@@ -2,7 +2,7 @@
 //!
 //! Asked of the kernel by netlink (subsystem 6). It announces nothing of them, so whoever keeps a copy asks again now and then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -40,10 +40,10 @@ const NETMASK: u16 = 20;
 const NOT_A_MATCH: u32 = 4;
 
 /// All sets, by number.
-#[derive(Debug, Default)]
-pub(crate) struct IpSets(HashMap<u16, IpSet>);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct IpSets(BTreeMap<u16, IpSet>);
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct IpSet {
     /// `hash:ip,port`.
     kind: String,
@@ -87,9 +87,9 @@ impl IpSets {
         Ok(Self(numbered.collect()))
     }
 
-    /// Whether this says the same as another copy.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.0 == other.0
+    /// Whether there are none: then no rule looks into one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// A look-up of so many parts, the bits of `sources` saying of which the packet's source is meant.

@@ -26,8 +26,10 @@ mod report;
 mod rules;
 mod traffic_control;
 mod walk;
+mod watch;
 mod xtables;
 
 pub use link::Link;
 pub use packets::{Addresses, Family, Kept, Packets, Pieces, Ports, Protocols};
-pub use rules::{Rules, RulesError};
+pub use rules::{Purpose, Rules, RulesError};
+pub use watch::Watch;

@@ -19,7 +19,7 @@ pub(crate) struct Program {
 }
 
 /// Something for IPv4 and for IPv6.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct PerFamily<T> {
     pub(crate) v4: T,
     pub(crate) v6: T,

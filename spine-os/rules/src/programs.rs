@@ -15,7 +15,7 @@ use nix::net::if_::if_nameindex;
 use crate::model::{Hook, PerFamily};
 
 /// What runs where.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Programs {
     /// By interface: on what comes in, and on what goes out.
     interfaces: BTreeMap<u32, (bool, bool)>,

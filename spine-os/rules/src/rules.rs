@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use spine_nic::netlink::socket::NetlinkError;
+use spine_nic::netlink::wire::Raw;
 
 use crate::answers::{self, Reasons};
 use crate::ipsec::{self, Policies};
@@ -22,9 +23,27 @@ pub struct Rules {
     program: Program,
     traffic_control: TrafficControl,
     ipsec: Policies,
-    programs: Programs,
+    reach: nftables::Reach,
+    polled: Polled,
     /// What could not be read, and why: whatever it says may concern every packet.
     unread: PerFamily<Vec<String>>,
+}
+
+/// What the kernel does not announce.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Polled {
+    ipsets: IpSets,
+    tables: PerFamily<legacy::Tables>,
+    programs: Programs,
+}
+
+/// What changes are to be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// What may concern [`Rules::forwarded`].
+    Forwarding,
+    /// What may concern [`Rules::delivered`].
+    Delivery,
 }
 
 /// The rules cannot be read at all.
@@ -42,25 +61,15 @@ impl Rules {
     /// [`RulesError`]. What the kernel refuses to say is none: then nothing is certain, and everything is kept.
     pub fn read() -> Result<Self, RulesError> {
         let mut rules = Self::default();
-        let ipsets = match IpSets::read() {
-            Ok(sets) => sets,
-            // A look-up in what is not known may find anything.
-            Err(error) => {
-                tracing::debug!(%error, "ipsets are not read");
-                IpSets::default()
-            }
-        };
-        if let Err(error) = nftables::add(&mut rules.program, &ipsets) {
-            rules.not_read("nftables rules", &error, [Family::V4, Family::V6]);
+        rules.read_polled();
+        let Self { program, polled, .. } = &mut rules;
+        match nftables::add(program, &polled.ipsets) {
+            Ok(reach) => rules.reach = reach,
+            Err(error) => rules.not_read("nftables rules", &error, [Family::V4, Family::V6]),
         }
         for family in [Family::V4, Family::V6] {
-            match legacy::read(family) {
-                Ok(tables) => legacy::add(&mut rules.program, family, &tables, &ipsets),
-                Err(error) => {
-                    let why = format!("tables of the old iptables cannot be read: {error}");
-                    rules.unread.of_mut(family).push(why);
-                }
-            }
+            let Self { program, polled, .. } = &mut rules;
+            legacy::add(program, family, polled.tables.of(family), &polled.ipsets);
         }
         for (family, number) in [(Family::V4, libc::AF_INET), (Family::V6, libc::AF_INET6)] {
             match policy_rules::ask_for_marks(number) {
@@ -76,8 +85,48 @@ impl Rules {
             Ok(policies) => rules.ipsec = policies,
             Err(error) => rules.not_read("IPsec policies", &error, [Family::V4, Family::V6]),
         }
-        rules.programs = Programs::read();
         Ok(rules)
+    }
+
+    fn read_polled(&mut self) {
+        self.polled.ipsets = IpSets::read().unwrap_or_else(|error| {
+            // A look-up in what is not known may find anything.
+            tracing::debug!(%error, "ipsets are not read");
+            IpSets::default()
+        });
+        for family in [Family::V4, Family::V6] {
+            match legacy::read(family) {
+                Ok(tables) => *self.polled.tables.of_mut(family) = tables,
+                Err(error) => {
+                    let why = format!("tables of the old iptables cannot be read: {error}");
+                    self.unread.of_mut(family).push(why);
+                }
+            }
+        }
+        self.polled.programs = Programs::read();
+    }
+
+    /// Whether a notification of nftables tells of something that can concern a purpose.
+    pub(crate) fn is_concerned(&self, raw: Raw<'_>, purpose: Purpose) -> bool {
+        let hooks: &[Hook] = match purpose {
+            Purpose::Forwarding => {
+                &[Hook::Ingress, Hook::Prerouting, Hook::Forward, Hook::Postrouting, Hook::Egress]
+            }
+            Purpose::Delivery => &[Hook::Ingress, Hook::Prerouting, Hook::Input],
+        };
+        self.reach.concerns(raw, hooks)
+    }
+
+    /// Whether what the kernel does not announce is still as it was read. What cannot be read is not.
+    pub(crate) fn is_as_polled(&self) -> bool {
+        let Polled { ipsets, tables, programs } = &self.polled;
+        // Where there was no set, no rule looks into one.
+        (ipsets.is_empty() || IpSets::read().is_ok_and(|now| now == *ipsets))
+            && [Family::V4, Family::V6].into_iter().all(|family| match legacy::read(family) {
+                Ok(now) => now == *tables.of(family),
+                Err(_) => !self.unread.of(family).is_empty(),
+            })
+            && Programs::read() == *programs
     }
 
     fn not_read<const N: usize>(&mut self, what: &str, error: &NetlinkError, of: [Family; N]) {
@@ -105,7 +154,7 @@ impl Rules {
         self.incoming(family, ingress, &mut reasons);
         self.outgoing(family, egress, &mut reasons);
         let hooks = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
-        keep_all(family, self.programs.at(family, &hooks), &mut reasons);
+        keep_all(family, self.polled.programs.at(family, &hooks), &mut reasons);
         self.by_ipsec(self.ipsec.forwarded.of(family), &mut reasons);
         self.report(family, reasons)
     }
@@ -124,7 +173,7 @@ impl Rules {
         let mut reasons = Reasons { direct, ..Reasons::default() };
         self.incoming(family, ingress, &mut reasons);
         let hooks = [Hook::Prerouting, Hook::Input];
-        keep_all(family, self.programs.at(family, &hooks), &mut reasons);
+        keep_all(family, self.polled.programs.at(family, &hooks), &mut reasons);
         self.by_ipsec(self.ipsec.delivered.of(family), &mut reasons);
         self.report(family, reasons)
     }
@@ -134,7 +183,7 @@ impl Rules {
         let control = self.traffic_control.of(link.index);
         let filter = control.and_then(|control| control.incoming.of(family).clone());
         keep_all(family, filter, reasons);
-        keep_all(family, self.programs.incoming(link.index, &link.name), reasons);
+        keep_all(family, self.polled.programs.incoming(link.index, &link.name), reasons);
     }
 
     /// What sees everything that goes out by an interface.
@@ -142,7 +191,7 @@ impl Rules {
         let control = self.traffic_control.of(link.index);
         let filter = control.and_then(|control| control.outgoing.of(family).clone());
         keep_all(family, filter, reasons);
-        keep_all(family, self.programs.outgoing(link.index, &link.name), reasons);
+        keep_all(family, self.polled.programs.outgoing(link.index, &link.name), reasons);
     }
 
     fn by_ipsec(&self, selected: &Region, reasons: &mut Reasons) {

@@ -75,6 +75,17 @@ pub(super) fn size(info: &[u8]) -> Option<usize> {
     position_at(info, 80)
 }
 
+/// Leaves out what packets change.
+pub(super) fn clear_counters(layout: &Layout, entries: &mut [u8]) {
+    const COUNTERS_BYTES: usize = 16;
+    let places: Vec<usize> = split(layout, entries).into_keys().collect();
+    for at in places {
+        // They are the last of an entry's fixed part.
+        let end = at + layout.elements;
+        entries[end - COUNTERS_BYTES..end].fill(0);
+    }
+}
+
 /// Adds a table.
 pub(super) fn add(
     program: &mut Program,

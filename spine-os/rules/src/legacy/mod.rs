@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 16;
 /// All tables of a family: their names, and what the kernel says of each.
 pub(crate) type Tables = Vec<(String, Table)>;
 
-/// What the kernel says of a table.
+/// What the kernel says of a table, but for what its rules have counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     info: Vec<u8>,
@@ -56,16 +56,21 @@ pub(crate) fn read(family: Family) -> io::Result<Tables> {
         return Ok(Tables::new());
     }
     let socket = socket(domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let layout = Layout::of(family);
     let mut tables = Tables::new();
     for name in names.lines() {
         let get =
             |option, buffer: &mut [u8]| sys::get_option(socket.as_fd(), level, option, buffer);
-        tables.push((name.to_owned(), table(name, get)?));
+        tables.push((name.to_owned(), table(&layout, name, get)?));
     }
     Ok(tables)
 }
 
-fn table(name: &str, get: impl Fn(i32, &mut [u8]) -> io::Result<usize>) -> io::Result<Table> {
+fn table(
+    layout: &Layout,
+    name: &str,
+    get: impl Fn(i32, &mut [u8]) -> io::Result<usize>,
+) -> io::Result<Table> {
     let question = |length: usize| {
         let mut buffer = vec![0; length];
         let named = name.len().min(NAME_BYTES - 1);
@@ -82,6 +87,7 @@ fn table(name: &str, get: impl Fn(i32, &mut [u8]) -> io::Result<usize>) -> io::R
         match get(GET_ENTRIES, &mut entries) {
             Ok(_) => {
                 entries.drain(..ENTRIES_OFFSET);
+                entries::clear_counters(layout, &mut entries);
                 return Ok(Table { info, entries });
             }
             // It has another size by now.

@@ -4,12 +4,14 @@
 //! the same to the kernel. The table with which AF_PACKET keeps packets from the kernel is this process's own, and left out.
 //! So are the families of bridges and of ARP: a packet that is routed between our interfaces does not pass them.
 
+mod concern;
 mod expressions;
 mod numbers;
 mod read;
 mod sets;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -17,6 +19,7 @@ use spine_nic::netlink::socket::{NetlinkError, NetlinkSocket};
 use spine_nic::netlink::wire::{attributes, be32_at, text};
 use spine_nic::open::table_name;
 
+pub(crate) use self::concern::Reach;
 use self::expressions::Surroundings;
 use self::numbers as n;
 use self::read::{Home, ListedChain, Listing};
@@ -25,21 +28,23 @@ use crate::ipset::IpSets;
 use crate::model::{Base, Chain, Device, Hook, PerFamily, Program, Rule, Step};
 use crate::xtables::{self, Info};
 
-/// Adds what the kernel has.
+/// The multicast group that announces changes.
+pub(crate) const GROUP: u32 = 7;
+
+/// Adds what the kernel has, and says from where what of it is reached.
 ///
 /// # Errors
 /// [`NetlinkError`], with nothing added.
-pub(crate) fn add(program: &mut Program, ipsets: &IpSets) -> Result<(), NetlinkError> {
+pub(crate) fn add(program: &mut Program, ipsets: &IpSets) -> Result<Reach, NetlinkError> {
     let mut socket = NetlinkSocket::open(NETLINK_NETFILTER)?;
     let mut listing = read::listing(&mut socket)?;
     let own: Home = (n::NETDEV, table_name());
     listing.chains.retain(|chain| chain.home != own);
     listing.rules.retain(|rule| rule.home != own);
-    translate(&listing, ipsets, program);
-    Ok(())
+    Ok(translate(&listing, ipsets, program))
 }
 
-fn translate(listing: &Listing, ipsets: &IpSets, program: &mut Program) {
+fn translate(listing: &Listing, ipsets: &IpSets, program: &mut Program) -> Reach {
     let dormant: Vec<&Home> =
         listing.tables.iter().filter(|(_, dormant)| *dormant).map(|(home, _)| home).collect();
     let mut names = Names { sets: HashMap::new(), list: Vec::new(), chains: HashMap::new() };
@@ -51,20 +56,24 @@ fn translate(listing: &Listing, ipsets: &IpSets, program: &mut Program) {
         names.chains.insert((&listed.home, &listed.name), program.chains.len());
         program.chains.push(chain(listed, dormant.contains(&&listed.home)));
     }
+    let mut used: HashMap<usize, BTreeSet<usize>> = HashMap::new();
     for listed in &listing.rules {
         let Some(&number) = names.chains.get(&(&listed.home, &listed.chain)) else { continue };
         let place = Arc::clone(&program.chains[number].place);
         let mut around = Around {
             names: &names,
+            used: RefCell::default(),
             home: &listed.home,
             place: &place,
             ipsets,
             tracks: &mut program.tracks,
         };
         let steps = expressions::steps(&listed.expressions, &mut around);
+        used.entry(number).or_default().extend(around.used.into_inner());
         let name = format!("rule handle {}", listed.handle).into();
         program.chains[number].rules.push(Rule { name, steps });
     }
+    Reach::of(program, listing, &names.chains, &used)
 }
 
 fn chain(listed: &ListedChain, is_dormant: bool) -> Chain {
@@ -126,6 +135,8 @@ struct Names<'a> {
 
 struct Around<'a> {
     names: &'a Names<'a>,
+    /// Sets that the rule looks into.
+    used: RefCell<BTreeSet<usize>>,
     home: &'a Home,
     place: &'a Arc<str>,
     ipsets: &'a IpSets,
@@ -135,6 +146,7 @@ struct Around<'a> {
 impl Surroundings for Around<'_> {
     fn set(&self, name: &str) -> Option<(usize, &Set)> {
         let number = *self.names.sets.get(&(self.home, &name.to_owned()))?;
+        self.used.borrow_mut().insert(number);
         Some((number, &self.names.list[number]))
     }
 

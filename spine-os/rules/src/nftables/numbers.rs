@@ -3,14 +3,18 @@
 pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 pub(crate) const NEW_TABLE: u16 = SUBSYSTEM;
 pub(crate) const GET_TABLE: u16 = SUBSYSTEM | 1;
+pub(crate) const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 pub(crate) const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 pub(crate) const GET_CHAIN: u16 = SUBSYSTEM | 4;
+pub(crate) const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
 pub(crate) const NEW_RULE: u16 = SUBSYSTEM | 6;
 pub(crate) const GET_RULE: u16 = SUBSYSTEM | 7;
+pub(crate) const DELETE_RULE: u16 = SUBSYSTEM | 8;
 pub(crate) const NEW_SET: u16 = SUBSYSTEM | 9;
 pub(crate) const GET_SET: u16 = SUBSYSTEM | 10;
 pub(crate) const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
 pub(crate) const GET_ELEMENT: u16 = SUBSYSTEM | 13;
+pub(crate) const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
 pub(crate) const NEW_GENERATION: u16 = SUBSYSTEM | 15;
 pub(crate) const GET_GENERATION: u16 = SUBSYSTEM | 16;
 

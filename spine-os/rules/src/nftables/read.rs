@@ -136,6 +136,25 @@ fn length(value: Option<&[u8]>) -> Option<usize> {
     usize::try_from(number(value)?).ok()
 }
 
+/// What a notification tells of: its table, and the name of the chain or set in it.
+pub(super) fn subject(raw: Raw<'_>) -> Option<(Home, String)> {
+    // All say the table in the same place.
+    let home = home(raw.payload, n::table::NAME)?;
+    let name = match raw.kind {
+        n::NEW_CHAIN | n::DELETE_CHAIN => n::chain::NAME,
+        n::NEW_RULE | n::DELETE_RULE => n::rule::CHAIN,
+        n::NEW_ELEMENT | n::DELETE_ELEMENT => n::element::SET,
+        _ => return Some((home, String::new())),
+    };
+    Some((home, find(raw.payload, name).map(text).unwrap_or_default()))
+}
+
+/// The number of the hook that a chain of a notification hangs on.
+pub(super) fn chain_hook(raw: Raw<'_>) -> Option<u32> {
+    let place = find(raw.payload, n::chain::HOOK)?;
+    number(attributes(place).find(|(kind, _)| *kind == n::hook::NUMBER).map(|(_, value)| value))
+}
+
 pub(super) fn table(raw: Raw<'_>) -> Option<(Home, bool)> {
     let home = (raw.kind == n::NEW_TABLE).then(|| home(raw.payload, n::table::NAME))??;
     let flags = number(find(raw.payload, n::table::FLAGS)).unwrap_or(0);
