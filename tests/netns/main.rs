@@ -16,6 +16,7 @@ mod open;
 mod packet;
 mod policy;
 mod rootless;
+mod rules;
 mod spined;
 mod spined_claims;
 mod spined_client;
