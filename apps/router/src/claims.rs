@@ -265,7 +265,7 @@ fn address_change(
     after: Option<&Entry>,
 ) -> Option<ClaimChange> {
     let local = |entry: Option<&Entry>| {
-        entry.is_some_and(|entry| entry.target == Target::Kernel(Reason::Local))
+        entry.is_some_and(|entry| *entry.target() == Target::Kernel(Reason::Local))
     };
     match (local(before), local(after)) {
         (false, true) => Some(ClaimChange::SetAddress(prefix.addr())),

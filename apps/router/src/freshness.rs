@@ -6,7 +6,7 @@
 //! the kernel then probes it in its own time, and announces how that ended; reporting it again
 //! meanwhile does no harm. Those nobody uses are left to age.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_core::Emitable;
@@ -28,10 +28,10 @@ const RTM_NEWNEIGH: u16 = 28;
 /// used, as `take_used` says of the number, and stale.
 pub fn to_report(
     state: &KernelState,
-    next_hops: impl Iterator<Item = (u16, IfIndex, Ipv4Addr)>,
+    next_hops: impl Iterator<Item = (u16, IfIndex, IpAddr)>,
     mut take_used: impl FnMut(u16) -> bool,
-) -> Vec<(IfIndex, Ipv4Addr)> {
-    let mut reported: Vec<(IfIndex, Ipv4Addr)> = next_hops
+) -> Vec<(IfIndex, IpAddr)> {
+    let mut reported: Vec<(IfIndex, IpAddr)> = next_hops
         .filter(|(number, interface, address)| {
             // Asked of all, so that old use is forgotten.
             let used = take_used(*number);
@@ -52,16 +52,20 @@ pub fn to_report(
 pub fn report(
     requests: &mut NetlinkSocket,
     interface: IfIndex,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> Result<(), NetlinkError> {
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
     let mut message = NeighbourMessage::default();
     message.header = NeighbourHeader {
-        family: AddressFamily::Inet,
+        family,
         ifindex: interface,
         flags: NeighbourFlags::Use,
         ..NeighbourHeader::default()
     };
-    message.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(address))];
+    message.attributes = vec![NeighbourAttribute::Destination(address)];
     let mut payload = vec![0; message.buffer_len()];
     message.emit(&mut payload);
     requests.request("use of a neighbour", RTM_NEWNEIGH, 0, &payload)
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_stale_neighbours_in_use_are_reported() {
-        let at = |last| Ipv4Addr::new(10, 0, 0, last);
+        let at = |last| IpAddr::from([10, 0, 0, last]);
         let mut state = KernelState::default();
         for (last, nud) in [(1, nud::STALE), (2, nud::STALE), (3, nud::REACHABLE), (4, nud::DELAY)]
         {

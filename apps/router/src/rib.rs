@@ -7,7 +7,7 @@
 //! is the kernel's.
 //!
 //! Whatever the extension cannot do as the kernel would (a route for one TOS only, an
-//! encapsulation, a gateway that is not IPv4) is the kernel's as well.
+//! encapsulation, a resilient group) is the kernel's as well.
 //!
 //! The same look-up says which senders the kernel believes ([`Meaning::sources`]).
 //!
@@ -16,7 +16,7 @@
 //! which chooses between routes, and hops that the kernel itself says are dead.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use spine_abi::Reason;
@@ -38,7 +38,7 @@ pub struct TargetHop {
     pub interface: IfIndex,
     /// Whose Ethernet address the frame gets; `None`: the destination's own, which this prefix is
     /// too wide to know.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// The route's own limit on packet size, in bytes of the IP packet.
     pub mtu: Option<u32>,
 }
@@ -68,6 +68,14 @@ impl Target {
             Self::Drop(_) => true,
         }
     }
+
+    /// The same for packets received on one interface: not those that would leave there again, or some of them,
+    /// about which the kernel may have something to say to their sender.
+    pub fn ours_from(&self, ingress: IfIndex) -> bool {
+        let back = matches!(self, Self::Forward(hops)
+            if hops.iter().any(|(hop, _)| hop.interface == ingress));
+        self.is_ours() && !back
+    }
 }
 
 /// What a prefix means.
@@ -77,6 +85,15 @@ pub struct Meaning {
     pub target: Target,
     /// From which adapters the kernel would believe packets *from* it, a bit for each adapter that has to ask.
     pub sources: u64,
+    /// Of several ways out those whose neighbour does not answer are passed over while there is another.
+    pub minds_neighbours: bool,
+}
+
+impl Meaning {
+    /// Of what nobody need be believed from, nor have its neighbours minded.
+    fn of(target: Target) -> Self {
+        Self { target, sources: 0, minds_neighbours: false }
+    }
 }
 
 /// By what rules the kernel looks things up for packets of ours.
@@ -85,6 +102,7 @@ pub struct Rules {
     chain: Chain,
     /// By adapter.
     checks: Vec<(u16, IfIndex, SourceCheck)>,
+    minds_neighbours: bool,
 }
 
 impl Rules {
@@ -94,7 +112,11 @@ impl Rules {
         let check = |(number, interface): (&u16, &IfIndex)| {
             (*number, *interface, SourceCheck::of(rib.state, *interface))
         };
-        Self { chain: Chain::of(rib.state, rib.ours), checks: adapters.map(check).collect() }
+        Self {
+            chain: Chain::of(rib.state, rib.ours),
+            checks: adapters.map(check).collect(),
+            minds_neighbours: rib.state.sysctls.multipath_minds_neighbours,
+        }
     }
 
     /// Prefixes that mean something of their own although they may have no route.
@@ -143,7 +165,7 @@ impl Rib<'_> {
         if rules.chain.may_be_merged()
             && let Some(at) = self.below_wide_local(&covers)
         {
-            let kernel = Meaning { target: Target::Kernel(Reason::Local), sources: 0 };
+            let kernel = Meaning::of(Target::Kernel(Reason::Local));
             return (decides || at == prefix).then_some(kernel);
         }
         if let Some(Found::Route(at, route)) = found
@@ -151,18 +173,30 @@ impl Rib<'_> {
             && let Some(hop) = self.neighbour(prefix, route)
         {
             let target = Target::Forward(vec![(hop, 1)]);
-            return Some(Meaning { target, sources: self.sources(rules, route) });
+            return Some(Meaning { sources: self.sources(rules, route), ..Meaning::of(target) });
         }
         if !decides {
             return None;
         }
-        let (target, sources) = match found {
-            Some(Found::Route(at, route)) => (self.resolve(at, route), self.sources(rules, route)),
-            Some(Found::Rule(kind)) => (ends(kind), 0),
-            Some(Found::Unclear) => (Target::Kernel(Reason::NotOurs), 0),
-            None => (Target::Kernel(Reason::NoRoute), 0),
+        let Some(Found::Route(at, route)) = found else {
+            let target = match found {
+                Some(Found::Rule(kind)) => ends(kind),
+                Some(_) => Target::Kernel(Reason::NotOurs),
+                None => Target::Kernel(Reason::NoRoute),
+            };
+            return Some(Meaning::of(target));
         };
-        Some(Meaning { target, sources })
+        let target = self.resolve(at, route);
+        let sources = self.sources(rules, route);
+        let minds_neighbours = self.minds_neighbours(rules, route, &target);
+        Some(Meaning { target, sources, minds_neighbours })
+    }
+
+    /// Whether the kernel minds neighbours where it chooses between the ways of a route: between those of an object it
+    /// always does.
+    fn minds_neighbours(&self, rules: &Rules, route: &Route, target: &Target) -> bool {
+        let several = matches!(target, Target::Forward(hops) if hops.len() > 1);
+        several && (rules.minds_neighbours || matches!(route.via, Via::Object(_)))
     }
 
     /// What the kernel finds for a prefix of which `covers` are those around it and itself, shortest first. Sets
@@ -273,7 +307,7 @@ impl Rib<'_> {
         }
         let mut weighted: Vec<(TargetHop, u32)> = Vec::with_capacity(hops.len());
         for hop in hops {
-            let own_address = (prefix.prefix_len() == 32).then(|| prefix.addr());
+            let own_address = (prefix.prefix_len() == 32).then(|| prefix.addr().into());
             let hop_key = TargetHop {
                 interface: hop.interface,
                 gateway: hop.gateway.or(own_address),
@@ -303,7 +337,10 @@ impl Rib<'_> {
                     }
                 }
                 // A blackhole has no way out; an unknown object is not ours to judge.
-                Some(NextHopObject::Blackhole | NextHopObject::Group(_)) | None => {}
+                Some(
+                    NextHopObject::Blackhole | NextHopObject::Resilient | NextHopObject::Group(_),
+                )
+                | None => {}
             },
         }
     }
@@ -320,9 +357,10 @@ impl Rib<'_> {
         if hop.gateway.is_some() {
             return None;
         }
-        let key = (prefix.addr(), hop.interface);
+        let address = IpAddr::from(prefix.addr());
+        let key = (address, hop.interface);
         self.state.neighbours.get(&key).and_then(Neighbour::usable)?;
-        Some(TargetHop { gateway: Some(prefix.addr()), ..hop.clone() })
+        Some(TargetHop { gateway: Some(address), ..hop.clone() })
     }
 
     /// Whether a prefix has routes in tables other than main that packets may come to. An address of this machine

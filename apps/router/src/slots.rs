@@ -41,6 +41,11 @@ impl<K: Clone + Eq + Hash> Slots<K> {
         Some((number, true))
     }
 
+    /// How many users a number has.
+    pub fn users(&self, number: u16) -> usize {
+        self.used.get(&number).map_or(0, |(_, users)| *users)
+    }
+
     /// One user less: the key, if that was the last.
     pub fn release(&mut self, number: u16) -> Option<K> {
         let (_, users) = self.used.get_mut(&number)?;

@@ -14,6 +14,7 @@
 mod groups;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
@@ -25,6 +26,9 @@ use crate::netlink::state::IfIndex;
 use crate::operation::{GROUP_NO_ROUTE, Operation};
 use crate::rib::{Meaning, Rib, Rules, Target, TargetHop};
 use crate::slots::Slots;
+
+/// Prefixes that are withdrawn from the claims together, at most.
+const WITHDRAWN: usize = 4096;
 
 /// What a next hop stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,30 +44,39 @@ struct GroupKey {
     hops: Vec<(HopKey, u32)>,
     /// As in [`Meaning`].
     sources: u64,
+    /// As in [`Meaning`].
+    minds_neighbours: bool,
 }
 
 /// A prefix as it is painted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it means.
-    pub target: Target,
-    sources: u64,
+    meaning: Meaning,
     group: u16,
+    /// None of its ways is one that the adapters would leave to the kernel.
+    ready: bool,
 }
 
 impl Entry {
-    fn means(&self, meaning: &Meaning) -> bool {
-        self.target == meaning.target && self.sources == meaning.sources
+    /// What happens to packets to it.
+    pub fn target(&self) -> &Target {
+        &self.meaning.target
     }
 
-    /// Whether the adapters should get the packets: the target says so, and the table has it.
+    /// Whether the adapters should get the packets: the target says so, the table has it, and the ways out are there.
     pub fn is_ours(&self) -> bool {
-        self.target.is_ours() && self.has_room()
+        self.target().is_ours() && self.has_room() && self.ready
+    }
+
+    /// The same for the packets received on one interface.
+    pub fn ours_from(&self, ingress: IfIndex) -> bool {
+        self.is_ours() && self.target().ours_from(ingress)
     }
 
     /// Whether the table has what it means, and does not leave it to the kernel.
     fn has_room(&self) -> bool {
-        self.group != GROUP_KERNEL || matches!(self.target, Target::Kernel(_))
+        self.group != GROUP_KERNEL || matches!(self.target(), Target::Kernel(_))
     }
 }
 
@@ -104,6 +117,10 @@ pub struct Table {
     /// prefixes around them, or what those inside mean depends on them.
     beside_main: BTreeSet<Ipv4Net>,
     ignored: BTreeSet<IfIndex>,
+    /// Groups of which some way would be left to the kernel, packet after packet: their prefixes are not claimed.
+    unready: BTreeSet<u16>,
+    /// Groups that have become something else since that was last looked at.
+    filled: BTreeSet<u16>,
     /// Prefixes without a group for want of numbers.
     without_group: BTreeSet<Ipv4Net>,
     /// Numbers came free since those were last tried.
@@ -128,6 +145,8 @@ impl Table {
             rules: Rules::default(),
             beside_main: BTreeSet::new(),
             ignored: BTreeSet::new(),
+            unready: BTreeSet::new(),
+            filled: BTreeSet::new(),
             without_group: BTreeSet::new(),
             freed: false,
             starved: BTreeSet::new(),
@@ -141,7 +160,7 @@ impl Table {
     }
 
     /// The next hops that lead to a neighbour: number, interface and the neighbour's address.
-    pub fn neighbours_in_use(&self) -> impl Iterator<Item = (u16, IfIndex, std::net::Ipv4Addr)> {
+    pub fn neighbours_in_use(&self) -> impl Iterator<Item = (u16, IfIndex, IpAddr)> {
         self.hops.iter().filter_map(|(number, key)| match key {
             HopKey::Via(hop) => Some((number, hop.interface, hop.gateway?)),
             _ => None,
@@ -198,9 +217,8 @@ impl Table {
         }
         self.try_again(rib, &mut update, &mut repaint);
         self.refresh_next_hops(rib, dirty, &mut update.operations);
-        if carrier_matters || !dirty.links.is_empty() {
-            self.refresh_groups(rib, &mut update.operations);
-        }
+        self.refresh_groups(rib, dirty, carrier_matters, &mut update.operations);
+        self.review_readiness(&mut update);
         self.repaint(&repaint, &mut update.operations);
         if !repaint.is_empty() {
             // Last, when whatever can come free has.
@@ -239,13 +257,16 @@ impl Table {
         }
         prefixes.extend(below);
         // A neighbour's own prefix depends on the route around it.
-        let mut hosts: BTreeSet<Ipv4Net> =
-            dirty.neighbours.iter().map(|(address, _)| Ipv4Net::from(*address)).collect();
+        let host = |(address, _): &(IpAddr, IfIndex)| match address {
+            IpAddr::V4(address) => Some(Ipv4Net::from(*address)),
+            IpAddr::V6(_) => None,
+        };
+        let mut hosts: BTreeSet<Ipv4Net> = dirty.neighbours.iter().filter_map(host).collect();
         for prefix in &prefixes {
-            let within = (prefix.network(), IfIndex::MIN)..=(prefix.broadcast(), IfIndex::MAX);
-            hosts.extend(
-                rib.state.neighbours.range(within).map(|((address, _), _)| Ipv4Net::from(*address)),
-            );
+            let end = |address: Ipv4Addr, interface| (IpAddr::from(address), interface);
+            let within =
+                end(prefix.network(), IfIndex::MIN)..=end(prefix.broadcast(), IfIndex::MAX);
+            hosts.extend(rib.state.neighbours.range(within).filter_map(|(key, _)| host(key)));
         }
         prefixes.extend(hosts);
         prefixes
@@ -262,7 +283,7 @@ impl Table {
         let after = rib.meaning(&self.rules, prefix);
         let old = self.painted.get(&prefix);
         let same = match (old, &after) {
-            (Some(old), Some(after)) => old.means(after),
+            (Some(old), Some(after)) => old.meaning == *after,
             (None, None) => true,
             _ => false,
         };
@@ -281,8 +302,8 @@ impl Table {
             repaint.insert(prefix);
         }
         let after = group.zip(after).map(|(group, meaning)| {
-            let Meaning { target, sources } = meaning;
-            Entry { target, sources, group }
+            let ready = !self.unready.contains(&group);
+            Entry { meaning, group, ready }
         });
         note(
             &mut self.without_group,
@@ -303,19 +324,64 @@ impl Table {
         }
         for prefix in self.without_group.clone() {
             let Some(before) = self.painted.get(&prefix).cloned() else { continue };
-            let meaning = Meaning { target: before.target.clone(), sources: before.sources };
-            let group = self.regroup(rib, None, &meaning, &mut update.operations);
+            let group = self.regroup(rib, None, &before.meaning, &mut update.operations);
             if group == GROUP_KERNEL {
                 continue;
             }
             self.without_group.remove(&prefix);
             repaint.insert(prefix);
-            let after = Entry { group, ..before.clone() };
+            let ready = !self.unready.contains(&group);
+            let after = Entry { group, ready, ..before.clone() };
             self.painted.insert(prefix, after.clone());
             update.changed.push(Changed { prefix, before: Some(before), after: Some(after) });
         }
         // What was taken and given back on the way is nothing new.
         self.freed = false;
+    }
+
+    /// Finds out which groups have become ready or are not any more, and marks their prefixes. Where a group of more
+    /// than [`WITHDRAWN`] prefixes is not ready they go on being claimed: their packets' detour over an adapter costs less
+    /// than so many claims.
+    fn review_readiness(&mut self, update: &mut Update) {
+        let mut hops = BTreeSet::new();
+        let mut groups = std::mem::take(&mut self.filled);
+        for operation in &update.operations {
+            match operation {
+                Operation::SetNextHop(number, _) => drop(hops.insert(*number)),
+                Operation::SetGroup(group, _) => drop(groups.insert(*group)),
+                _ => {}
+            }
+        }
+        if hops.is_empty() && groups.is_empty() {
+            return;
+        }
+        let uses = |members: &[u16]| members.iter().any(|member| hops.contains(member));
+        groups.extend(self.members.iter().filter(|(_, all)| uses(all)).map(|(group, _)| *group));
+        let mut turned = BTreeSet::new();
+        for group in groups {
+            let many = self.groups.users(group) > WITHDRAWN;
+            let unready = !self.is_ready(group) && (!many || self.unready.contains(&group));
+            let was_unready = match unready {
+                true => !self.unready.insert(group),
+                false => self.unready.remove(&group),
+            };
+            if was_unready != unready {
+                turned.insert(group);
+            }
+        }
+        if turned.is_empty() {
+            return;
+        }
+        for (prefix, entry) in self.painted.iter_mut() {
+            let ready = !self.unready.contains(&entry.group);
+            if entry.ready == ready || !turned.contains(&entry.group) {
+                continue;
+            }
+            let before = entry.clone();
+            entry.ready = ready;
+            let after = Some(entry.clone());
+            update.changed.push(Changed { prefix, before: Some(before), after });
+        }
     }
 
     /// Paints the prefixes, and again what lies inside them.

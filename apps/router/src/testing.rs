@@ -6,7 +6,7 @@ mod policy;
 pub(crate) mod support;
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -146,6 +146,13 @@ pub(crate) const NEIGHBOURS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(10, 1, 1, 70),
 ];
 
+/// A gateway whose address is of the other family.
+const OTHER_FAMILY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
+
+fn gateways() -> Vec<IpAddr> {
+    NEIGHBOURS.map(IpAddr::from).into_iter().chain([OTHER_FAMILY.into()]).collect()
+}
+
 /// Interfaces 2 and 3 are ours, 1 and 4 are not.
 pub(crate) const OURS: [u32; 2] = [2, 3];
 
@@ -198,7 +205,7 @@ fn link() -> impl Strategy<Value = Change> {
 }
 
 fn hop() -> impl Strategy<Value = Hop> {
-    let gateway = prop::option::weighted(0.6, prop::sample::select(NEIGHBOURS.to_vec()));
+    let gateway = prop::option::weighted(0.6, prop::sample::select(gateways()));
     (
         prop::sample::select(vec![2_u32, 2, 3, 3, 1, 4]),
         gateway,
@@ -271,7 +278,7 @@ fn neighbour() -> impl Strategy<Value = Change> {
     ]);
     let there = (prop::option::weighted(0.9, 0_u8..3), state)
         .prop_map(|(mac, state)| Neighbour { mac: mac.map(|last| [6, 0, 0, 0, 0, last]), state });
-    let address = prop::sample::select(NEIGHBOURS.to_vec());
+    let address = prop::sample::select(gateways());
     (address, 1_u32..4, prop::option::weighted(0.85, there))
         .prop_map(|(address, interface, there)| Change::Neighbour(address, interface, there))
 }
@@ -310,7 +317,7 @@ pub(crate) fn ordinary() -> Vec<Change> {
     changes.extend(NEIGHBOURS.map(|address| {
         let [.., third, last] = address.octets();
         let known = Neighbour { mac: Some([6, 0, 0, 0, 9, last]), state: nud::REACHABLE };
-        Change::Neighbour(address, 2 + u32::from(third), Some(known))
+        Change::Neighbour(address.into(), 2 + u32::from(third), Some(known))
     }));
     changes
 }
@@ -340,6 +347,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => conf.prop_map(Step::Change),
         1 => filter.prop_map(Step::Change),
         2 => rules().prop_map(Step::Rules),
+        1 => any::<bool>().prop_map(Step::MindNeighbours),
     ]
 }
 
@@ -352,12 +360,18 @@ pub(crate) enum Step {
     Forget(Ipv4Net, prop::sample::Index),
     /// The rules are these now.
     Rules(Vec<Rule>),
+    /// The setting.
+    MindNeighbours(bool),
 }
 
 impl Step {
-    /// The change, or none where it is made at once: rules are read as a whole.
+    /// The change, or none where it is made at once: what is read as a whole.
     pub(crate) fn change(self, state: &mut crate::netlink::KernelState) -> Option<Change> {
         match self {
+            Self::MindNeighbours(on) => {
+                state.sysctls.multipath_minds_neighbours = on;
+                None
+            }
             Self::Rules(rules) => {
                 state.rules = rules;
                 None

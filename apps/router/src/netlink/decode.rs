@@ -3,7 +3,7 @@
 //! Of a message we cannot read, what it speaks of is left to the kernel: a route that
 //! `netlink-packet-route` refuses becomes one of [`RouteKind::Other`].
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_REPLACE, Parseable};
@@ -131,16 +131,21 @@ fn link_info(info: &[u8]) -> (Option<String>, bool) {
 
 fn neighbour(raw: Raw<'_>) -> Option<Change> {
     let message = NeighbourMessage::parse(raw.payload).ok()?;
-    if message.header.family != AddressFamily::Inet
+    if !matches!(message.header.family, AddressFamily::Inet | AddressFamily::Inet6)
         || message.header.flags.contains(NeighbourFlags::Proxy)
     {
         return None;
     }
-    let mut address = None;
+    let mut address: Option<IpAddr> = None;
     let mut mac = None;
     for attribute in message.attributes {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(found),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
+                address = Some(found.into());
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => {
+                address = Some(found.into());
+            }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok(),
             _ => {}
         }
@@ -237,7 +242,10 @@ fn hop(attributes: &[RouteAttribute], interface: Option<u32>) -> Hop {
         match attribute {
             RouteAttribute::Oif(index) if interface.is_none() => hop.interface = *index,
             RouteAttribute::Gateway(RouteAddress::Inet(address))
-            | RouteAttribute::Via(RouteVia::Inet(address)) => hop.gateway = Some(*address),
+            | RouteAttribute::Via(RouteVia::Inet(address)) => {
+                hop.gateway = Some((*address).into());
+            }
+            RouteAttribute::Via(RouteVia::Inet6(address)) => hop.gateway = Some((*address).into()),
             RouteAttribute::Gateway(_)
             | RouteAttribute::Via(_)
             | RouteAttribute::Encap(_)

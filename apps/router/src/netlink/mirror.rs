@@ -20,7 +20,7 @@ use super::decode::{self, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE};
 use super::netconf::{self, RTM_GETNETCONF, RTNLGRP_IPV4_NETCONF};
 use super::nexthop::{self, RTM_GETNEXTHOP, RTNLGRP_NEXTHOP};
 use super::rules::{self, RTM_GETRULE, RTM_NEWRULE, RTNLGRP_IPV4_RULE};
-use super::state::{Change, Dirty, KernelState, Rule};
+use super::state::{Change, Dirty, KernelState, Rule, Sysctls};
 
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_NEIGH: u32 = 3;
@@ -38,6 +38,9 @@ const BATCH: Duration = Duration::from_millis(10);
 /// When to look again after the kernel announced something it may not have acted on yet.
 pub const SECOND_LOOK: Duration = Duration::from_millis(200);
 
+/// How often settings are read whose changes nobody announces, where anything else gives occasion to.
+const UNANNOUNCED: Duration = Duration::from_secs(1);
+
 /// The mirror of the network namespace in which it was opened.
 pub struct Mirror {
     events: NetlinkSocket,
@@ -48,6 +51,8 @@ pub struct Mirror {
     second_look: Option<Instant>,
     /// Since when a dump is due that was put off.
     put_off: Option<Instant>,
+    /// When to read again what is not announced.
+    next_reading: Instant,
     /// Full dumps made so far, the first included.
     pub dumps: u64,
 }
@@ -87,6 +92,7 @@ impl Mirror {
             after_dump: false,
             second_look: None,
             put_off: None,
+            next_reading: Instant::now() + UNANNOUNCED,
             dumps: 0,
         };
         mirror.resynchronise()?;
@@ -140,6 +146,12 @@ impl Mirror {
             }
         }
         self.after_dump = false;
+        if self.next_reading <= now {
+            self.next_reading = now + UNANNOUNCED;
+            let sysctls = Sysctls::read();
+            dirty.conf |= sysctls != self.state.sysctls;
+            self.state.sysctls = sysctls;
+        }
         if dirty.rules {
             self.read_rules(&mut dirty)?;
         }
@@ -231,7 +243,8 @@ fn rules_of(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
 /// # Errors
 /// [`NetlinkError`], saying which dump did not succeed.
 pub fn snapshot(socket: &mut NetlinkSocket) -> Result<KernelState, NetlinkError> {
-    let inet = u8::try_from(libc::AF_INET).unwrap_or_default();
+    let [inet, inet6] =
+        [libc::AF_INET, libc::AF_INET6].map(|family| u8::try_from(family).unwrap_or_default());
     let family = |bytes: usize, family: u8| {
         let mut header = vec![0; bytes];
         header[0] = family;
@@ -239,15 +252,18 @@ pub fn snapshot(socket: &mut NetlinkSocket) -> Result<KernelState, NetlinkError>
     };
     // Links first: if one goes down while we read, its routes are gone when we come to them, or the
     // notification makes us read again.
-    let dumps: [(&'static str, u16, Vec<u8>); 5] = [
+    let dumps: [(&'static str, u16, Vec<u8>); 6] = [
         ("interfaces", RTM_GETLINK, family(16, 0)),
         ("interface settings", RTM_GETNETCONF, family(netconf::HEADER_BYTES, inet)),
         ("nexthop objects", RTM_GETNEXTHOP, family(nexthop::HEADER_BYTES, 0)),
         ("routes", RTM_GETROUTE, family(12, inet)),
         ("neighbours", RTM_GETNEIGH, family(12, inet)),
+        // Gateways of IPv4 routes, too.
+        ("IPv6 neighbours", RTM_GETNEIGH, family(12, inet6)),
     ];
     let mut state = KernelState::default();
     state.rules = rules_of(socket)?;
+    state.sysctls = Sysctls::read();
     let mut dirty = Dirty::default();
     for (what, kind, header) in dumps {
         for change in socket.dump(what, kind, &header, |raw| decode::change(raw, true))? {

@@ -2,9 +2,9 @@
 //!
 //! Numbers from linux/nexthop.h.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use spine_nic::netlink::wire::{Raw, attributes, u32_at};
+use spine_nic::netlink::wire::{Raw, attributes, u16_at, u32_at};
 
 use super::state::{Change, Hop, NextHopObject};
 
@@ -24,12 +24,15 @@ const RTNH_F_DEAD: u32 = 1;
 
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
+const NHA_GROUP_TYPE: u16 = 3;
 const NHA_BLACKHOLE: u16 = 4;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
 const NHA_ENCAP_TYPE: u16 = 7;
 const NHA_ENCAP: u16 = 8;
 const NHA_FDB: u16 = 11;
+/// NEXTHOP_GRP_TYPE_MPATH.
+const MULTIPATH: u16 = 0;
 /// Bytes of struct nexthop_grp: id, weight less one, its high byte, reserved.
 const GROUP_ENTRY_BYTES: usize = 8;
 
@@ -39,7 +42,9 @@ pub fn change(raw: Raw<'_>) -> Option<Change> {
     let mut id = None;
     let mut object = None;
     let dead = u32_at(raw.payload, 4)? & RTNH_F_DEAD != 0;
-    let foreign = family != libc::AF_INET;
+    // Onto a link it leads by its own family alone; to a gateway, whoever uses it.
+    let mut onto_other = family != libc::AF_INET;
+    let (foreign, mut resilient) = (false, false);
     let mut hop = Hop { interface: 0, gateway: None, weight: 1, foreign, dead };
     for (kind, value) in attributes(raw.payload.get(HEADER_BYTES..)?) {
         match kind {
@@ -47,16 +52,30 @@ pub fn change(raw: Raw<'_>) -> Option<Change> {
             NHA_GROUP => object = Some(NextHopObject::Group(group(value))),
             NHA_BLACKHOLE => object = Some(NextHopObject::Blackhole),
             NHA_OIF => hop.interface = u32_at(value, 0)?,
-            NHA_GATEWAY => match <[u8; 4]>::try_from(value) {
-                Ok(octets) => hop.gateway = Some(Ipv4Addr::from(octets)),
-                Err(_) => hop.foreign = true,
-            },
+            NHA_GROUP_TYPE => resilient = u16_at(value, 0) != Some(MULTIPATH),
+            NHA_GATEWAY => {
+                onto_other = false;
+                hop.gateway = address(value);
+                hop.foreign |= hop.gateway.is_none();
+            }
             NHA_ENCAP_TYPE | NHA_ENCAP | NHA_FDB => hop.foreign = true,
             _ => {}
         }
     }
-    let object = object.unwrap_or(NextHopObject::Single(hop));
+    hop.foreign |= onto_other;
+    let object = match object {
+        Some(NextHopObject::Group(_)) if resilient => NextHopObject::Resilient,
+        Some(object) => object,
+        None => NextHopObject::Single(hop),
+    };
     Some(Change::NextHop(id?, (raw.kind == RTM_NEWNEXTHOP).then_some(object)))
+}
+
+fn address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+        _ => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+    }
 }
 
 fn group(value: &[u8]) -> Vec<(u32, u32)> {
@@ -99,10 +118,26 @@ mod tests {
                 "gateway",
                 libc::AF_INET,
                 vec![id.clone(), interface.clone(), gateway],
-                hop(Some(Ipv4Addr::new(10, 0, 0, 1)), false),
+                hop(Some(Ipv4Addr::new(10, 0, 0, 1).into()), false),
+            ),
+            (
+                "gateway with an IPv6 address",
+                libc::AF_INET6,
+                vec![id.clone(), interface.clone(), attribute(NHA_GATEWAY, &[0xfe; 16])],
+                hop(Some(Ipv6Addr::from([0xfe; 16]).into()), false),
             ),
             ("on link", libc::AF_INET, vec![id.clone(), interface.clone()], hop(None, false)),
-            ("IPv6", libc::AF_INET6, vec![id.clone(), interface], hop(None, true)),
+            ("onto an IPv6 link", libc::AF_INET6, vec![id.clone(), interface], hop(None, true)),
+            (
+                "resilient group",
+                libc::AF_UNSPEC,
+                vec![
+                    id.clone(),
+                    attribute(NHA_GROUP, &members),
+                    attribute(NHA_GROUP_TYPE, &1_u16.to_ne_bytes()),
+                ],
+                NextHopObject::Resilient,
+            ),
             (
                 "blackhole",
                 libc::AF_INET,

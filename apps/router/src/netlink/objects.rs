@@ -4,7 +4,7 @@
 //! together.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -74,6 +74,11 @@ pub mod nud {
 }
 
 impl Neighbour {
+    /// Whether the kernel knows that it does not answer, or waits for its first answer.
+    pub fn is_dead(&self) -> bool {
+        self.state & nud::VALID == 0
+    }
+
     /// The address to send to, if the kernel would send to it, too.
     pub fn usable(&self) -> Option<[u8; 6]> {
         self.mac.filter(|_| self.state & nud::VALID != 0)
@@ -91,6 +96,29 @@ pub struct Conf {
     pub ignore_linkdown: bool,
 }
 
+/// Settings of a network namespace of which nothing is announced: they are read now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sysctls {
+    /// `fib_multipath_use_neigh`: of several ways out those are passed over whose neighbour does not answer.
+    pub multipath_minds_neighbours: bool,
+    /// `ip_forward_use_pmtu`: what was learned of a path counts for forwarded packets.
+    pub forward_uses_path_mtu: bool,
+}
+
+impl Sysctls {
+    /// Those of the calling thread's namespace; what cannot be read is off, as a kernel without it has it.
+    pub fn read() -> Self {
+        let is_on = |name: &str| {
+            let value = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+            value.is_ok_and(|value| !["", "0"].contains(&value.trim()))
+        };
+        Self {
+            multipath_minds_neighbours: is_on("fib_multipath_use_neigh"),
+            forward_uses_path_mtu: is_on("ip_forward_use_pmtu"),
+        }
+    }
+}
+
 /// Where the settings of `conf/all` are found in [`KernelState::conf`](super::KernelState::conf).
 pub const CONF_ALL: i32 = -1;
 /// Where the settings of `conf/default` are found in [`KernelState::conf`](super::KernelState::conf).
@@ -101,11 +129,12 @@ pub const CONF_DEFAULT: i32 = -2;
 pub struct Hop {
     /// The interface.
     pub interface: IfIndex,
-    /// The router to send to; `None`: the destination itself is on the link.
-    pub gateway: Option<Ipv4Addr>,
+    /// The router to send to, which may have an IPv6 address (RFC 8950); `None`: the destination itself is on the
+    /// link.
+    pub gateway: Option<IpAddr>,
     /// Its share, 1 to 65536, relative to the other hops of the route.
     pub weight: u32,
-    /// Something we do not do: an encapsulation, or a gateway that is not IPv4.
+    /// Something we do not do: an encapsulation, or a link of another family.
     pub foreign: bool,
     /// The kernel does not use it (RTNH_F_DEAD): its interface is down, or has lost its last address.
     pub dead: bool,
@@ -154,6 +183,8 @@ pub enum NextHopObject {
     Blackhole,
     /// Other objects by number, with their weights.
     Group(Vec<(u32, u32)>),
+    /// A group whose members keep the flows they have, as nobody but the kernel knows.
+    Resilient,
 }
 
 /// What happens to a packet that a route matches.

@@ -9,11 +9,12 @@
 //! the rules say. IPv6 is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
 
+pub use super::objects::Sysctls;
 pub use super::objects::{
     CONF_ALL, CONF_DEFAULT, Conf, Hop, IfIndex, Link, Neighbour, NextHopObject, Origin, Route,
     RouteKind, Rule, RuleAction, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, Via, nud,
@@ -42,7 +43,7 @@ pub enum Change {
     /// A route was removed.
     RemoveRoute(Ipv4Net, Route),
     /// A neighbour is now so, or is gone.
-    Neighbour(Ipv4Addr, IfIndex, Option<Neighbour>),
+    Neighbour(IpAddr, IfIndex, Option<Neighbour>),
     /// Some settings of an interface; `None` where nothing was said.
     Conf(i32, ConfChange),
     /// The interface's settings are gone.
@@ -75,7 +76,7 @@ pub struct Dirty {
     /// Prefixes whose routes changed.
     pub prefixes: BTreeSet<Ipv4Net>,
     /// Neighbours that changed in what they mean to us (address, usability).
-    pub neighbours: BTreeSet<(Ipv4Addr, IfIndex)>,
+    pub neighbours: BTreeSet<(IpAddr, IfIndex)>,
     /// Interfaces that changed.
     pub links: BTreeSet<IfIndex>,
     /// Nexthop objects that changed.
@@ -126,9 +127,11 @@ pub struct KernelState {
     /// Which wide prefixes have routes of an uncommon kind.
     special: BTreeSet<Ipv4Net>,
     /// Neighbours, in the order of their addresses.
-    pub neighbours: BTreeMap<(Ipv4Addr, IfIndex), Neighbour>,
+    pub neighbours: BTreeMap<(IpAddr, IfIndex), Neighbour>,
     /// Settings by interface, with [`CONF_ALL`] and [`CONF_DEFAULT`].
     pub conf: BTreeMap<i32, Conf>,
+    /// Settings of the network namespace.
+    pub sysctls: Sysctls,
 }
 
 /// A network namespace as it starts.
@@ -143,6 +146,7 @@ impl Default for KernelState {
             special: BTreeSet::new(),
             neighbours: BTreeMap::new(),
             conf: BTreeMap::new(),
+            sysctls: Sysctls::default(),
         }
     }
 }
@@ -161,7 +165,7 @@ impl std::fmt::Debug for KernelState {
 }
 
 /// Whether a route says that a whole network is this machine's, or something we do not understand.
-fn is_special(prefix: Ipv4Net, route: &Route) -> bool {
+pub fn is_special(prefix: Ipv4Net, route: &Route) -> bool {
     let common = matches!(
         route.kind,
         RouteKind::Unicast
@@ -171,6 +175,12 @@ fn is_special(prefix: Ipv4Net, route: &Route) -> bool {
             | RouteKind::Throw
     );
     !common && prefix.prefix_len() < 32
+}
+
+/// What a neighbour means to us: its address if it has one that works, and whether it is dead.
+fn means(neighbour: &Neighbour) -> Option<(Option<[u8; 6]>, bool)> {
+    let meaning = (neighbour.usable(), neighbour.is_dead());
+    (meaning != (None, false)).then_some(meaning)
 }
 
 /// Sets or removes, and says whether that was a change.
@@ -262,8 +272,8 @@ impl KernelState {
             }
             Change::Neighbour(address, interface, neighbour) => {
                 let key = (address, interface);
-                let before = self.neighbours.get(&key).and_then(Neighbour::usable);
-                let after = neighbour.as_ref().and_then(Neighbour::usable);
+                let before = self.neighbours.get(&key).and_then(means);
+                let after = neighbour.as_ref().and_then(means);
                 if put(&mut self.neighbours, key, neighbour) && before != after {
                     dirty.neighbours.insert(key);
                 }
@@ -394,10 +404,11 @@ impl KernelState {
         dirty.nexthops.extend(differing(&self.nexthops, &next.nexthops));
         dirty.conf = self.conf != next.conf;
         dirty.rules = self.rules != next.rules;
-        let usable = |state: &Self| -> BTreeMap<_, _> {
-            state.neighbours.iter().filter_map(|(key, n)| Some((*key, n.usable()?))).collect()
+        let meanings = |state: &Self| -> BTreeMap<_, _> {
+            state.neighbours.iter().filter_map(|(key, n)| Some((*key, means(n)?))).collect()
         };
-        dirty.neighbours.extend(differing(&usable(self), &usable(&next)));
+        dirty.neighbours.extend(differing(&meanings(self), &meanings(&next)));
+        dirty.conf |= self.sysctls != next.sysctls;
         for (prefix, routes) in &self.routes {
             if next.routes.get(&prefix) != Some(routes) {
                 dirty.prefixes.insert(prefix);

@@ -13,6 +13,7 @@
 
 mod links;
 mod local;
+mod mtu;
 mod rules;
 mod watch;
 
@@ -92,7 +93,8 @@ fn kept(state: &KernelState, ours: &Interfaces) -> Vec<(Option<IfIndex>, Kept)> 
     let name = |index: &IfIndex| Some((*index, state.links.get(index)?.name.as_str()));
     let names: Vec<Named<'_>> = ours.indices().iter().filter_map(name).collect();
     let mut found = rules::kept(state, ours);
-    found.extend(local::kept(state));
+    found.extend(local::kept(state, ours));
+    found.extend(mtu::kept(state));
     found.extend(links::kept(state, &names));
     found
 }

@@ -68,6 +68,7 @@ impl Table {
             }
         }
         self.members.insert(group, members);
+        self.filled.insert(group);
         self.write_group(rib, group, key, operations);
         let before = match key.sources {
             0 => self.sources.remove(&group),
@@ -77,6 +78,14 @@ impl Table {
             operations.push(Operation::SetSources(group, key.sources));
         }
         true
+    }
+
+    /// Whether all ways of a group are ones that the adapters go.
+    pub(super) fn is_ready(&self, group: u16) -> bool {
+        let left = |hop: &u16| {
+            matches!(self.written.get(hop).map(|hop| hop.action), Some(Action::Kernel(_)))
+        };
+        self.buckets.get(&group).is_none_or(|buckets| !buckets.iter().any(left))
     }
 
     pub(super) fn release_group(&mut self, group: Option<u16>) {
@@ -109,7 +118,11 @@ impl Table {
     ) {
         let Some(members) = self.members.get(&group) else { return };
         let hops = &key.hops;
-        let alive: Vec<usize> = (0..hops.len()).filter(|at| is_alive(rib, &hops[*at].0)).collect();
+        let counts = |at: &usize| {
+            let hop = &hops[*at].0;
+            is_alive(rib, hop) && !(key.minds_neighbours && is_silent(rib, hop))
+        };
+        let alive: Vec<usize> = (0..hops.len()).filter(counts).collect();
         // Without any that lives, all stand: each of them says by itself that it is unresolved.
         let chosen = if alive.is_empty() { (0..hops.len()).collect() } else { alive };
         let weighted: Vec<(&HopKey, u32)> =
@@ -128,13 +141,9 @@ impl Table {
         dirty: &Dirty,
         into: &mut Vec<Operation>,
     ) {
-        let touched = |hop: &TargetHop| {
-            dirty.links.contains(&hop.interface)
-                || hop.gateway.is_some_and(|at| dirty.neighbours.contains(&(at, hop.interface)))
-        };
         let mut stale: Vec<(u16, NextHop)> = Vec::new();
         for (number, key) in self.hops.iter() {
-            if matches!(key, HopKey::Via(hop) if touched(hop)) {
+            if touched(dirty, key) {
                 stale.push((number, next_hop(rib, key)));
             }
         }
@@ -144,8 +153,22 @@ impl Table {
         }
     }
 
-    pub(super) fn refresh_groups(&mut self, rib: Rib<'_>, operations: &mut Vec<Operation>) {
-        let several = self.groups.iter().filter(|(_, key)| key.hops.len() > 1);
+    /// Chooses again between the ways of groups: of all if links changed, or of those whose neighbours did.
+    pub(super) fn refresh_groups(
+        &mut self,
+        rib: Rib<'_>,
+        dirty: &Dirty,
+        carrier_matters: bool,
+        operations: &mut Vec<Operation>,
+    ) {
+        let all = carrier_matters || !dirty.links.is_empty();
+        if !all && dirty.neighbours.is_empty() {
+            return;
+        }
+        let concerned = |key: &GroupKey| {
+            all || key.minds_neighbours && key.hops.iter().any(|(hop, _)| touched(dirty, hop))
+        };
+        let several = self.groups.iter().filter(|(_, key)| key.hops.len() > 1 && concerned(key));
         let mut several: Vec<(u16, GroupKey)> =
             several.map(|(group, key)| (group, key.clone())).collect();
         several.sort_unstable_by_key(|(group, _)| *group);
@@ -163,7 +186,23 @@ fn group_key(meaning: &Meaning) -> GroupKey {
         Target::Kernel(reason) => vec![(HopKey::Kernel(*reason), 1)],
         Target::Drop(reason) => vec![(HopKey::Drop(*reason), 1)],
     };
-    GroupKey { hops, sources: meaning.sources }
+    let Meaning { sources, minds_neighbours, .. } = *meaning;
+    GroupKey { hops, sources, minds_neighbours }
+}
+
+/// Whether a link or neighbour that a way leads over changed.
+fn touched(dirty: &Dirty, key: &HopKey) -> bool {
+    let HopKey::Via(hop) = key else { return false };
+    dirty.links.contains(&hop.interface)
+        || hop.gateway.is_some_and(|at| dirty.neighbours.contains(&(at, hop.interface)))
+}
+
+/// Whether the kernel knows that the neighbour does not answer. Of one that it has not asked it thinks well.
+fn is_silent(rib: Rib<'_>, key: &HopKey) -> bool {
+    let HopKey::Via(TargetHop { interface, gateway: Some(gateway), .. }) = key else {
+        return false;
+    };
+    rib.state.neighbours.get(&(*gateway, *interface)).is_some_and(Neighbour::is_dead)
 }
 
 /// Whether the kernel would still choose this hop of a multipath route.

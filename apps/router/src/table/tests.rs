@@ -1,7 +1,7 @@
 //! The table against an oracle that has neither tries nor memory: it looks at every route for every
 //! address, after every batch of a random history.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use spine_fib::{Addresses, Half};
@@ -177,34 +177,43 @@ fn forwarded(state: &KernelState, address: Ipv4Addr, net: Ipv4Net, route: &Route
     if hops.is_empty() || !hops.iter().all(ours) {
         return kernel(Reason::NotOurs);
     }
-    let distinct: BTreeSet<(u32, Option<Ipv4Addr>)> =
+    let distinct: BTreeSet<(u32, Option<IpAddr>)> =
         hops.iter().map(|hop| (hop.interface, hop.gateway)).collect();
     // Straight onto the link: the neighbour itself is the way, and ours only while it is known.
     if distinct.len() == 1 && hops[0].gateway.is_none() && net.prefix_len() < 32 {
         let known = NEIGHBOURS.contains(&address)
             && state
                 .neighbours
-                .get(&(address, hops[0].interface))
+                .get(&(address.into(), hops[0].interface))
                 .and_then(|n| n.usable())
                 .is_some();
-        let outcome = outcome(state, route, hops[0].interface, known.then_some(address));
-        return Expected { outcomes: vec![outcome], ours: known, believed };
+        let outcome = outcome(state, route, hops[0].interface, known.then_some(address.into()));
+        let ours = known && outcome.action == Action::Forward;
+        return Expected { outcomes: vec![outcome], ours, believed };
     }
     let alive = |interface: u32| {
         state.links.get(&interface).is_some_and(|link| link.up) && !lost(state, interface)
     };
-    let any_alive = distinct.iter().any(|(interface, _)| alive(*interface));
-    let single = (net.prefix_len() == 32).then_some(address);
-    let outcomes = distinct
+    let single = (net.prefix_len() == 32).then_some(IpAddr::from(address));
+    let object = matches!(route.via, Via::Object(_));
+    let minds = distinct.len() > 1 && (object || state.sysctls.multipath_minds_neighbours);
+    let counts = |(interface, gateway): &(u32, Option<IpAddr>)| {
+        let neighbour =
+            gateway.or(single).and_then(|gateway| state.neighbours.get(&(gateway, *interface)));
+        alive(*interface) && !(minds && neighbour.is_some_and(Neighbour::is_dead))
+    };
+    let any_counts = distinct.iter().any(counts);
+    let outcomes: Vec<NextHop> = distinct
         .iter()
-        .filter(|(interface, _)| !any_alive || alive(*interface))
+        .filter(|hop| !any_counts || counts(hop))
         .map(|(interface, gateway)| outcome(state, route, *interface, gateway.or(single)))
         .collect();
-    let ours = net.prefix_len() == 32 || hops.iter().all(|hop| hop.gateway.is_some());
+    let ways = net.prefix_len() == 32 || hops.iter().all(|hop| hop.gateway.is_some());
+    let ours = ways && outcomes.iter().all(|outcome| outcome.action == Action::Forward);
     Expected { outcomes, ours, believed }
 }
 
-fn outcome(state: &KernelState, route: &Route, interface: u32, to: Option<Ipv4Addr>) -> NextHop {
+fn outcome(state: &KernelState, route: &Route, interface: u32, to: Option<IpAddr>) -> NextHop {
     let stays = |reason| NextHop::without_way(Action::Kernel(reason));
     let Some(peer) = OURS.iter().position(|ours| *ours == interface) else {
         return stays(Reason::NotOurs);
@@ -331,7 +340,7 @@ impl Host {
             .painted()
             .iter()
             .filter(|(net, entry)| {
-                net.prefix_len() == 32 && entry.target == Target::Kernel(Reason::Local)
+                net.prefix_len() == 32 && *entry.target() == Target::Kernel(Reason::Local)
             })
             .map(|(net, _)| net.addr())
             .collect();
@@ -406,7 +415,7 @@ fn up(index: u32) -> Change {
 
 fn neighbour(last: u8, mac: u8, state: u16) -> Change {
     let known = Neighbour { mac: Some([6, 0, 0, 0, 0, mac]), state };
-    Change::Neighbour(Ipv4Addr::new(10, 1, 0, last), 2, Some(known))
+    Change::Neighbour(IpAddr::from([10, 1, 0, last]), 2, Some(known))
 }
 
 fn route(hops: &[(u32, Option<u8>)]) -> Route {
@@ -414,7 +423,7 @@ fn route(hops: &[(u32, Option<u8>)]) -> Route {
         .iter()
         .map(|(interface, gateway)| Hop {
             interface: *interface,
-            gateway: gateway.map(|last| Ipv4Addr::new(10, 1, 0, last)),
+            gateway: gateway.map(|last| IpAddr::from([10, 1, 0, last])),
             weight: 1,
             foreign: false,
             dead: false,
@@ -520,7 +529,7 @@ fn prefixes_without_numbers_left_are_the_kernels() {
 fn prefixes_without_next_hops_left_wait_for_one() {
     let mut host = Host::new();
     host.table = Table::new(GROUPS, FIRST_NEXT_HOP + 1);
-    for change in [up(2), add("10.7.0.0/16", route(&[(2, Some(5))]))] {
+    for change in [up(2), neighbour(7, 2, REACHABLE), add("10.7.0.0/16", route(&[(2, Some(5))]))] {
         host.apply(change);
     }
     host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
@@ -553,16 +562,17 @@ fn a_starved_net_is_not_claimed_until_there_is_room() {
     };
     let (low, high) = (starved.network().octets(), starved.broadcast().octets());
     assert!(!host.claims(low) && !host.claims(high), "not even the default route's part");
-    assert!(host.claims([20, 0, 0, 200]) && host.claims([20, 0, 0, 1]));
+    assert!(!host.claims([20, 0, 0, 200]) && host.claims([20, 0, 0, 1]), "one has no neighbour");
     // Claims around it change; it stays the kernel's.
     host.apply(Change::RemoveRoute(prefix("0.0.0.0/0"), route(&[(2, Some(5))])));
     assert!(!host.claims(low) && !host.claims(high));
     host.apply(add("0.0.0.0/0", route(&[(2, Some(5))])));
     assert!(!host.claims(low) && !host.claims(high));
 
+    // A neighbour of another link than the one it is known on: the longer route has no way yet.
     host.apply(Change::RemoveRoute(prefix("20.0.0.128/25"), route(&[(3, Some(7))])));
     assert_eq!(host.table.unrepresented(), 0);
-    assert!(host.claims(low) && host.claims(high));
+    assert!(host.claims(low) && !host.claims(high));
     let unresolved = NextHop::without_way(Action::Kernel(Reason::Unresolved));
     assert_eq!(host.outcomes(1, high.into()), [unresolved], "the longer route");
     assert_eq!(host.outcomes(1, low.into())[0].action, Action::Forward);
@@ -571,6 +581,8 @@ fn a_starved_net_is_not_claimed_until_there_is_room() {
 #[test]
 fn a_multipath_route_is_claimed_only_if_all_its_hops_are_ours() {
     let mut host = with_default_route();
+    let known = Neighbour { mac: Some([6, 0, 0, 0, 0, 7]), state: REACHABLE };
+    host.apply(Change::Neighbour([10, 1, 0, 7].into(), 3, Some(known)));
     for (name, hops, ours) in [
         ("both ours", [(2, Some(5)), (3, Some(7))], true),
         ("one elsewhere", [(2, Some(5)), (4, Some(7))], false),
@@ -588,6 +600,76 @@ fn a_multipath_route_is_claimed_only_if_all_its_hops_are_ours() {
     host.apply(add("10.7.0.0/16", dying));
     assert!(host.claims([10, 7, 0, 1]));
     host.check();
+}
+
+#[test]
+fn what_would_be_left_to_the_kernel_packet_after_packet_is_not_claimed_until_it_changes() {
+    use crate::netlink::state::nud::{FAILED, INCOMPLETE, STALE};
+    let mut host = with_default_route();
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(5)), (2, Some(7))])));
+    host.apply(add("10.8.0.0/16", route(&[(2, Some(7))])));
+    for minds in [false, true] {
+        host.state.sysctls.multipath_minds_neighbours = minds;
+        host.follow(&Dirty { conf: true, ..Dirty::default() });
+        // The neighbour's state, whether the route over it alone is ours, and the one over another as well.
+        for (state, one, both) in [
+            (REACHABLE, true, true),
+            (FAILED, false, minds),
+            (INCOMPLETE, false, minds),
+            (STALE, true, true),
+        ] {
+            host.apply(neighbour(7, 2, state));
+            let ours = [host.claims([10, 8, 0, 1]), host.claims([10, 7, 0, 1])];
+            assert_eq!(ours, [one, both], "state {state:#x}, {minds}");
+            host.check();
+        }
+        // Of one that is not known at all the kernel thinks well, and asks it.
+        host.apply(Change::Neighbour([10, 1, 0, 7].into(), 2, None));
+        assert!(!host.claims([10, 8, 0, 1]) && !host.claims([10, 7, 0, 1]), "{minds}");
+        host.check();
+    }
+}
+
+#[test]
+fn packets_are_not_ours_from_the_interface_by_which_they_would_leave() {
+    let mut host = with_default_route();
+    let known = Neighbour { mac: Some([6, 0, 0, 0, 0, 7]), state: REACHABLE };
+    host.apply(Change::Neighbour([10, 1, 0, 7].into(), 3, Some(known)));
+    host.apply(add("10.7.0.0/16", route(&[(2, Some(5)), (3, Some(7))])));
+    host.apply(add("10.8.0.0/16", Route { kind: RouteKind::Blackhole, ..route(&[]) }));
+    for (net, ours) in [
+        ("0.0.0.0/0", [false, true]),
+        ("10.7.0.0/16", [false, false]),
+        ("10.8.0.0/16", [true, true]),
+    ] {
+        let entry = host.table.painted().get(&prefix(net)).expect("painted");
+        assert_eq!(OURS.map(|ingress| entry.ours_from(ingress)), ours, "{net}");
+    }
+}
+
+#[test]
+fn more_prefixes_than_are_worth_it_are_not_withdrawn_together() {
+    let mut host = with_default_route();
+    host.apply(Change::RemoveRoute(prefix("0.0.0.0/0"), route(&[(2, Some(5))])));
+    let mut dirty = Dirty::default();
+    for number in 0..=WITHDRAWN {
+        let net = prefix(&format!("20.{}.{}.0/24", number / 256, number % 256));
+        let change = Change::AddRoute(net, route(&[(2, Some(7))]), Placement::Replace);
+        host.state.apply(change, &mut dirty);
+    }
+    host.follow(&dirty);
+    let lost = neighbour(7, 2, crate::netlink::state::nud::FAILED);
+    host.apply(lost.clone());
+    assert!(host.claims([20, 0, 7, 1]), "the detour is cheaper");
+    // Two less: the neighbour's own address leads over a next hop of its own.
+    for third in [0, 1] {
+        let net = prefix(&format!("20.0.{third}.0/24"));
+        host.apply(Change::RemoveRoute(net, route(&[(2, Some(7))])));
+    }
+    host.apply(neighbour(7, 2, REACHABLE));
+    assert!(host.claims([20, 0, 7, 1]));
+    host.apply(lost);
+    assert!(!host.claims([20, 0, 7, 1]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The mirror against a real kernel, in a network namespace.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use super::support::{in_namespace, run};
@@ -66,7 +66,15 @@ fn every_change_arrives_and_leaves_the_mirror_equal_to_a_new_snapshot() {
             ("ip route add 10.6.0.0/16 via 10.99.0.1 dev spa onlink", true),
             ("ip route add 10.6.1.0/24 via inet6 fe80::1 dev spa", true),
             ("ip route add 10.5.0.0/16 via 10.1.1.2 table 253", true),
-            ("ip route add 10.5.0.0/16 via 10.1.1.2 table 77", false),
+            ("ip route add 10.5.0.0/16 via 10.1.1.2 table 77", true),
+            ("ip rule add from 10.0.0.0/8 lookup 77", false),
+            ("ip rule add pref 5 not fwmark 7 lookup main suppress_prefixlength 0", false),
+            ("ip rule add pref 5 to 10.5.0.0/16 tos 8 goto 32766", false),
+            ("ip rule add pref 5 iif spa ipproto tcp dport 25-26 prohibit", false),
+            ("ip rule del pref 5", false),
+            ("ip rule del lookup local", false),
+            ("ip rule add pref 100 lookup local", false),
+            ("ip neigh add fe80::9 lladdr 02:00:00:00:00:09 dev spa", false),
             ("ip nexthop add id 1 via 10.1.1.2 dev spa", false),
             ("ip nexthop add id 2 via 10.1.1.3 dev spa", false),
             ("ip nexthop add id 3 group 1,3/2,1", false),
@@ -206,7 +214,7 @@ fn what_is_read_is_what_was_configured() {
 
         let hop = |last, weight| Hop {
             interface: spa,
-            gateway: Some(Ipv4Addr::new(10, 1, 1, last)),
+            gateway: Some(IpAddr::from([10, 1, 1, last])),
             weight,
             foreign: false,
             dead: false,
@@ -220,7 +228,8 @@ fn what_is_read_is_what_was_configured() {
         assert_eq!((seven.metric, seven.mtu), (7, Some(1400)));
         assert_eq!(only("10.6.0.0/16").kind, RouteKind::Blackhole);
         let Via::Hops(six) = only("10.5.0.0/16").via else { panic!("no hops") };
-        assert!(six[0].foreign);
+        let over_ipv6 = (six[0].gateway, six[0].foreign);
+        assert_eq!(over_ipv6, (Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into()), false));
         assert_eq!(only("10.4.0.0/16").via, Via::Object(10));
         assert_eq!(only("10.4.0.0/16").table, TABLE_DEFAULT);
         assert_eq!(state.nexthops.get(&9), Some(&NextHopObject::Single(hop(4, 1))));
@@ -228,7 +237,7 @@ fn what_is_read_is_what_was_configured() {
         let local = only("10.1.1.1/32");
         assert_eq!((local.kind, local.table), (RouteKind::Local, TABLE_LOCAL));
         assert_eq!(only("10.1.1.255/32").kind, RouteKind::Broadcast);
-        let neighbour = &state.neighbours[&(Ipv4Addr::new(10, 1, 1, 2), spa)];
+        let neighbour = &state.neighbours[&(IpAddr::from([10, 1, 1, 2]), spa)];
         assert_eq!(neighbour.usable(), Some([2, 0, 0, 0, 0, 2]));
     });
 }

@@ -9,7 +9,7 @@ fn prefix(text: &str) -> Ipv4Net {
 fn via(gateway: u8, metric: u32) -> Route {
     let hop = Hop {
         interface: 2,
-        gateway: Some(Ipv4Addr::new(10, 0, 0, gateway)),
+        gateway: Some([10, 0, 0, gateway].into()),
         weight: 1,
         foreign: false,
         dead: false,
@@ -27,7 +27,10 @@ fn via(gateway: u8, metric: u32) -> Route {
 
 fn gateways(state: &KernelState, at: Ipv4Net) -> Vec<u8> {
     let last_octet = |route: &Route| match &route.via {
-        Via::Hops(hops) => hops[0].gateway.expect("a gateway").octets()[3],
+        Via::Hops(hops) => match hops[0].gateway {
+            Some(IpAddr::V4(gateway)) => gateway.octets()[3],
+            other => panic!("a gateway: {other:?}"),
+        },
         Via::Object(_) => 0,
     };
     state.routes.get(&at).map_or_else(Vec::new, |routes| routes.iter().map(last_octet).collect())
@@ -65,7 +68,7 @@ fn old_news_changes_nothing() {
         Change::AddRoute(at, via(2, 100), Placement::First),
         Change::AddRoute(at, via(1, 100), Placement::Replace),
         Change::RemoveRoute(prefix("10.8.0.0/16"), via(1, 100)),
-        Change::Neighbour(Ipv4Addr::new(10, 0, 0, 9), 2, None),
+        Change::Neighbour([10, 0, 0, 9].into(), 2, None),
         Change::Link(77, None),
     ] {
         state.apply(change, &mut dirty);
@@ -77,7 +80,7 @@ fn old_news_changes_nothing() {
 #[test]
 fn routes_that_differ_only_in_their_origin_are_two() {
     let at = prefix("10.9.0.0/16");
-    let source = Some(Ipv4Addr::new(10, 0, 0, 1));
+    let source = Some([10, 0, 0, 1].into());
     for (name, origin) in [
         ("protocol", Origin { protocol: 12, ..Origin::default() }),
         ("scope", Origin { scope: 253, ..Origin::default() }),
