@@ -16,6 +16,7 @@ mod open;
 mod packet;
 mod policy;
 mod rootless;
+mod routing;
 mod rules;
 mod spined;
 mod spined_claims;

@@ -68,8 +68,11 @@ const POLICIES: &[(&str, &[&str], &str)] = &[
         ],
         "tc",
     ),
-    ("a rule for the choice of table", &["ip rule add from 10.9.1.0/24 table 100"], "rule"),
-    ("a strict reverse-path filter", &["sysctl -q net.ipv4.conf.client.rp_filter=1"], "rp_filter"),
+    (
+        "a rule for the choice of table",
+        &["ip rule add from 10.9.1.0/24 table 100", "ip route add unreachable default table 100"],
+        "rule",
+    ),
 ];
 
 #[test]

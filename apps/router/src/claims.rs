@@ -126,13 +126,17 @@ pub struct Whose<'a> {
 impl Whose<'_> {
     /// The interfaces from which packets to a prefix are ours that is painted so.
     fn from(&self, entry: &Entry) -> Ingresses {
-        if !entry.is_ours() {
-            return Ingresses::NONE;
-        }
-        let Target::Forward(hops) = &entry.target else { return self.ownership.from([]) };
-        let out = |interface| self.ours.indices().iter().position(|ours| *ours == interface);
+        let indices = self.ours.indices();
+        let position = |interface| indices.iter().position(|ours| *ours == interface);
+        let by_target = |at: &usize| indices.get(*at).is_some_and(|from| entry.ours_from(*from));
+        let from: u64 = (0..indices.len().min(64)).filter(by_target).map(|at| 1 << at).sum();
+        let hops = match entry.target() {
+            Target::Forward(hops) => hops.as_slice(),
+            _ => &[],
+        };
         // A way out that is not one of ours would not be here; its packets would be the kernel's.
-        self.ownership.from(hops.iter().map(|(hop, _)| out(hop.interface).unwrap_or(usize::MAX)))
+        let out = hops.iter().map(|(hop, _)| position(hop.interface).unwrap_or(usize::MAX));
+        Ingresses(from & self.ownership.from(out).0)
     }
 
     /// The same of the prefix around one; without one, everything is the kernel's.
