@@ -21,11 +21,11 @@ use std::collections::BTreeSet;
 
 pub use watch::Watch;
 
-use spine_rules::{Family, Kept, Link, Packets, Rules};
+use spine_rules::Kept;
 
 use crate::interfaces::Interfaces;
+use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
-use crate::netlink::{self, KernelState};
 
 /// Packets that something in the kernel could treat otherwise than to let them pass.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,42 +48,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// As it is now.
-    pub fn read(state: &KernelState, ours: &Interfaces) -> Self {
+    /// As it is now, by the rules as they were last read.
+    pub fn of(watch: &mut Watch, state: &KernelState, ours: &Interfaces) -> Self {
         let mut policy = Self::default();
-        policy.add_rules(state, ours);
+        watch.add_to(&mut policy, state, ours);
         for (ingress, kept) in kept(state, ours) {
             let position = |index| ours.indices().iter().position(|ours| *ours == index);
             let ingress = ingress.and_then(position);
             policy.found.push(Found { ingress, egress: None, kept });
         }
         policy
-    }
-
-    /// What rules keep on each way between two interfaces of ours.
-    fn add_rules(&mut self, state: &KernelState, ours: &Interfaces) {
-        let rules = match Rules::read() {
-            Ok(rules) => rules,
-            Err(error) => {
-                let kept = Kept { packets: Packets::all(Family::V4), why: error.to_string() };
-                return self.found.push(Found { ingress: None, egress: None, kept });
-            }
-        };
-        // One that is gone receives nothing.
-        let links: Vec<(usize, Link)> = ours
-            .indices()
-            .iter()
-            .enumerate()
-            .filter_map(|(at, index)| Some((at, link(state, *index, state.links.get(index)?))))
-            .collect();
-        for (ingress, into) in &links {
-            for (egress, out) in links.iter().filter(|(egress, _)| egress != ingress) {
-                let kept = rules.forwarded(Family::V4, into, out);
-                self.notes.extend(rules.notes(Family::V4, into, out));
-                let way = |kept| Found { ingress: Some(*ingress), egress: Some(*egress), kept };
-                self.found.extend(kept.into_iter().map(way));
-            }
-        }
     }
 }
 
@@ -101,17 +75,6 @@ fn kept(state: &KernelState, ours: &Interfaces) -> Vec<(Option<IfIndex>, Kept)> 
 
 /// An interface of ours, by number and name.
 type Named<'a> = (IfIndex, &'a str);
-
-/// An interface as rules ask for it.
-fn link(state: &KernelState, index: IfIndex, link: &netlink::state::Link) -> Link {
-    let master = link.master.and_then(|master| state.links.get(&master));
-    Link {
-        group: link.group,
-        kind: link.kind.clone().unwrap_or_default(),
-        master: master.map(|master| master.name.clone()),
-        ..Link::ethernet(index, &link.name)
-    }
-}
 
 /// Whether packets received on an interface may be forwarded.
 pub fn forwards(state: &KernelState, interface: IfIndex) -> bool {

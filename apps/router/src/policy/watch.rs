@@ -1,82 +1,89 @@
-//! Says when policy may have changed.
+//! The kernel's rules as they were last read, and when they are to be read again.
 //!
-//! Rules, filters and settings are announced on the mirror's socket; nftables and IPsec policies on
-//! their own. The old iptables announces nothing and is looked at every [`IPTABLES_INTERVAL`].
+//! Reading thousands of rules takes a moment, so it is done when one has changed that can concern packets between our
+//! interfaces, and not for every set that somebody updates ([`spine_rules::Watch`]).
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_XFRM};
-use spine_nic::netlink::socket::{NetlinkSocket, Received};
+use spine_rules::{Family, Kept, Link, Packets, Purpose, Rules, RulesError};
 
-/// The group that announces changes of nftables (linux/netfilter/nfnetlink.h).
-const NFNLGRP_NFTABLES: u32 = 7;
-/// The group that announces changes of IPsec policies (linux/xfrm.h).
-const XFRMNLGRP_POLICY: u32 = 4;
-/// Where the old iptables names its tables.
-const NAMES: &str = "/proc/thread-self/net/ip_tables_names";
-/// How often the old iptables is looked at.
-pub(super) const IPTABLES_INTERVAL: Duration = Duration::from_secs(1);
+use super::{Found, Policy};
+use crate::interfaces::Interfaces;
+use crate::netlink::state::IfIndex;
+use crate::netlink::{self, KernelState};
 
-/// The subscriptions.
+/// Rules, and the subscriptions to what changes them.
 pub struct Watch {
-    sockets: Vec<NetlinkSocket>,
-    next_look: Instant,
+    watch: spine_rules::Watch,
+    rules: Result<Rules, RulesError>,
+    /// Our interfaces as rules ask for them, by their position. One that is gone receives nothing.
+    links: Vec<(usize, Link)>,
 }
 
 impl Watch {
-    /// Subscribes to what the kernel has of this.
+    /// Subscribes, and reads the rules.
     pub fn open(now: Instant) -> Self {
-        let subscribe = |(protocol, group): (isize, u32)| {
-            let subscribed = NetlinkSocket::open(protocol).and_then(|socket| {
-                socket.join(group)?;
-                Ok(socket)
-            });
-            subscribed.inspect_err(|error| tracing::debug!(protocol, %error, "not watched")).ok()
-        };
-        let sources = [(NETLINK_NETFILTER, NFNLGRP_NFTABLES), (NETLINK_XFRM, XFRMNLGRP_POLICY)];
-        let sockets = sources.into_iter().filter_map(subscribe).collect();
-        Self { sockets, next_look: now + IPTABLES_INTERVAL }
+        // In this order: no change is missed in between.
+        let watch = spine_rules::Watch::open(Purpose::Forwarding, now);
+        Self { watch, rules: Rules::read(), links: Vec::new() }
     }
 
     /// The descriptors to wait on.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sockets.iter().map(NetlinkSocket::as_fd)
+        self.watch.fds()
     }
 
     /// When to ask although nothing was announced.
     pub fn deadline(&self) -> Instant {
-        self.next_look
+        self.watch.deadline()
     }
 
-    /// Reads what was announced; whether a check is due.
+    /// Reads what was announced, and the rules again if it concerns us; whether it did.
     pub fn due(&mut self, now: Instant) -> bool {
-        let mut due = false;
-        for socket in &mut self.sockets {
-            loop {
-                match socket.receive(|_| ()) {
-                    Ok(Received::Nothing) => break,
-                    Ok(Received::Datagram | Received::Overrun) => due = true,
-                    Err(error) => {
-                        tracing::warn!(%error, "policy is not watched any more");
-                        due = true;
-                        break;
-                    }
-                }
-            }
-        }
-        if now >= self.next_look {
-            self.next_look = now + IPTABLES_INTERVAL;
-            due |= legacy_tables_may_be_there();
+        let links: Vec<Link> = self.links.iter().map(|(_, link)| link.clone()).collect();
+        let due = match &self.rules {
+            Ok(rules) => self.watch.due(now, rules, &links),
+            // What could not be read then may be readable now.
+            Err(_) => self.watch.due(now, &Rules::default(), &links) || now >= self.deadline(),
+        };
+        if due {
+            self.rules = Rules::read();
         }
         due
     }
+
+    /// What the rules keep on each way between two interfaces of ours, and what they would have counted.
+    pub(super) fn add_to(&mut self, policy: &mut Policy, state: &KernelState, ours: &Interfaces) {
+        let present = |(at, index): (usize, &IfIndex)| {
+            Some((at, link(state, *index, state.links.get(index)?)))
+        };
+        self.links = ours.indices().iter().enumerate().filter_map(present).collect();
+        let rules = match &self.rules {
+            Ok(rules) => rules,
+            Err(error) => {
+                let kept = Kept { packets: Packets::all(Family::V4), why: error.to_string() };
+                return policy.found.push(Found { ingress: None, egress: None, kept });
+            }
+        };
+        for (ingress, into) in &self.links {
+            for (egress, out) in self.links.iter().filter(|(egress, _)| egress != ingress) {
+                let kept = rules.forwarded(Family::V4, into, out);
+                policy.notes.extend(rules.notes(Family::V4, into, out));
+                let way = |kept| Found { ingress: Some(*ingress), egress: Some(*egress), kept };
+                policy.found.extend(kept.into_iter().map(way));
+            }
+        }
+    }
 }
 
-/// Whether the old iptables has tables, as far as can be known: a change of them is not announced.
-fn legacy_tables_may_be_there() -> bool {
-    match std::fs::read_to_string(NAMES) {
-        Ok(names) => !names.trim().is_empty(),
-        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+/// An interface as rules ask for it.
+fn link(state: &KernelState, index: IfIndex, link: &netlink::state::Link) -> Link {
+    let master = link.master.and_then(|master| state.links.get(&master));
+    Link {
+        group: link.group,
+        kind: link.kind.clone().unwrap_or_default(),
+        master: master.map(|master| master.name.clone()),
+        ..Link::ethernet(index, &link.name)
     }
 }

@@ -25,7 +25,10 @@ impl Bench {
         let mirror = Mirror::open().expect("a mirror");
         let index = |name: &&str| mirror.state().link_named(name).expect("the veth").0;
         let ours = Interfaces::new(names.iter().map(index).collect());
-        Self { mirror, watch: Watch::open(Instant::now()), ours }
+        let mut watch = Watch::open(Instant::now());
+        // Which interfaces are ours the watch knows from then on.
+        Policy::of(&mut watch, mirror.state(), &ours);
+        Self { mirror, watch, ours }
     }
 
     /// Whether a change of policy was announced since the last call.
@@ -36,7 +39,7 @@ impl Bench {
 
     fn obstacles(&mut self) -> Vec<String> {
         let state = self.mirror.state().clone();
-        let found = Policy::read(&state, &self.ours).found;
+        let found = Policy::of(&mut self.watch, &state, &self.ours).found;
         let why: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
         why.into_iter().collect()
     }
@@ -78,7 +81,7 @@ fn what_rules_keep_is_found_on_each_way_with_its_name() {
             run(&format!("nft '{rules}'"));
             assert!(bench.announced(), "{rules}");
             let state = bench.mirror.state().clone();
-            let mut found = Policy::read(&state, &bench.ours).found;
+            let mut found = Policy::of(&mut bench.watch, &state, &bench.ours).found;
             found.sort();
             let said: Vec<String> = found
                 .iter()
