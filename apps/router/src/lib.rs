@@ -5,6 +5,9 @@
 //! classifier which packets are ours ([`claims`]), and stands aside where the kernel has rules that
 //! the adapters cannot honour ([`policy`]). Everything runs in one thread and sleeps in one poll.
 
+// What is said goes by `spine_client::voice`, which nobody's absence ends.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod adapters;
 pub mod buckets;
 pub mod claims;

@@ -1,9 +1,12 @@
 //! `spine-router`: turns this machine's kernel router into a SPINE router.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use spine_client::voice;
 use spine_router::cli::Options;
 use spine_router::start::{self, Ended, Failure};
 use tracing_subscriber::EnvFilter;
@@ -19,7 +22,7 @@ fn main() -> ExitCode {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| voice::Log).init();
     match start::run(&options) {
         Ok(Ended { report, failure }) => {
             let text = if options.json { report.to_json() } else { report.to_string() };
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
 
 /// Says why, and how to exit.
 fn refused(failure: &Failure) -> ExitCode {
-    eprintln!("spine-router: {failure}");
+    voice::say(format_args!("spine-router: {failure}"));
     match failure {
         Failure::Misuse(_) => ExitCode::from(MISUSE),
         _ => ExitCode::FAILURE,

@@ -8,6 +8,7 @@ mod failure;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -15,6 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_abi::Reason;
 use spine_client::memory::Region;
 use spine_client::signature::{PublicKey, SecretKey};
+use spine_client::voice;
 use spine_fib::protocol::FORWARD;
 use spine_io::TrustedKey;
 use spine_io::lanai::Speed;
@@ -60,7 +62,7 @@ pub struct Ended {
 pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
-    serve(options, Guest::none(&linker, || eprintln!("ready"), signals.as_fd()), true)
+    serve(options, Guest::none(&linker, || voice::say("ready"), signals.as_fd()), true)
 }
 
 /// The same in a thread of one's own, with a guest that shares the adapters and says when it ends.
@@ -101,7 +103,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         Opened::Owned(interface, owner) => {
             may_attach(options, alone, interface)?;
             ours = ours.on_adapters(owner.numbers(&options.interfaces)?);
-            eprintln!("spine-router: spined owns the interfaces: its adapters are used");
+            say("spined owns the interfaces: its adapters are used");
             let table = table(expected)?;
             let spined = owner.load(&options.interfaces, &module, table.region())?;
             (Path::Spined(spined), expected, table)
@@ -120,7 +122,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         classifier,
         complete_checksums,
         bypass_kernel_policy: options.bypass_kernel_policy,
-        say: Box::new(|sentence| eprintln!("spine-router: {sentence}")),
+        say: Box::new(|sentence| say(sentence)),
     };
     let start = Instant::now();
     let mut router = Router::start(parts, start)?;
@@ -135,6 +137,11 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     std::thread::sleep(DRAIN);
     let (report, unheard) = report(&router, &data_path, duration);
     Ok(Ended { report, failure: ended.err().or(unheard) })
+}
+
+/// Says a sentence for people.
+fn say(sentence: impl Display) {
+    voice::say(format_args!("spine-router: {sentence}"));
 }
 
 /// SIGINT and SIGTERM as something to wait for, here and in all threads made from now on.
@@ -216,15 +223,15 @@ fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Fai
             None => "",
             Some(_) => ", under the model of the paper's card",
         };
-        eprintln!("spine-router: AF_PACKET is used, since there is no AF_XDP here{model}: {why}");
+        say(format_args!("AF_PACKET is used, since there is no AF_XDP here{model}: {why}"));
     }
     for note in data_path.notes() {
-        eprintln!("spine-router: {note}");
+        say(note);
     }
     match data_path.time_budgets(probe) {
-        Ok(Some(times)) => eprintln!("spine-router: {times}"),
+        Ok(Some(times)) => say(times),
         Ok(None) => {}
-        Err(error) => eprintln!("spine-router: cannot time what one budget takes: {error}"),
+        Err(error) => say(format_args!("cannot time what one budget takes: {error}")),
     }
     for claim in guest(data_path.machine())? {
         data_path.claim_port(claim)?;

@@ -5,6 +5,9 @@
 //! ([`frames`]), and the display server shows it from where it is ([`present`]). Nothing here touches a pixel
 //! on that way. [`receive`] puts it together; [`send`] stands where the paper's video server stood.
 
+// What is said goes by `spine_client::voice`, which nobody's absence ends.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod backend;
 pub mod cli;
 pub mod colour;

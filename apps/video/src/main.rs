@@ -1,10 +1,13 @@
 //! `spine-video`: network video straight into windows, and a sender for it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use spine_client::voice;
 use spine_video::cli::{Cli, Command, Misuse, Move, Receive, Send};
 use spine_video::signals::Signals;
 use spine_video::{control, receive, send};
@@ -36,11 +39,11 @@ fn main() -> ExitCode {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| voice::Log).init();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(sentence, code)) => {
-            eprintln!("spine-video: {sentence}");
+            voice::say(format_args!("spine-video: {sentence}"));
             code
         }
     }

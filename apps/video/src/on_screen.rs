@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use spine_client::voice;
 
 use crate::backend::Backend;
 use crate::control::{Control, ControlError, Request};
@@ -162,7 +163,7 @@ impl OnScreen {
                     self.screenshots += 1;
                     let name = format!("spine-video-screen-{}.png", self.screenshots);
                     self.screenshot(Path::new(&name))?;
-                    eprintln!("spine-video: screenshot in {name}");
+                    voice::say(format_args!("spine-video: screenshot in {name}"));
                 }
             }
         }

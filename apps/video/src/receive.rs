@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spine_client::signature::SecretKey;
+use spine_client::voice;
 use spine_io::TrustedKey;
 use spine_nic::open::OpenError;
 use spine_os::domain::Policy;
@@ -191,13 +192,13 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         time,
     };
     receiver.watches = (0..streams.len()).map(|index| receiver.watch(index)).collect();
-    eprintln!("ready");
+    voice::say("ready");
     receiver.run(signals)?;
     receiver.finish()
 }
 
 fn say(sentence: &str) {
-    eprintln!("spine-video: {sentence}");
+    voice::say(format_args!("spine-video: {sentence}"));
 }
 
 fn open_views(options: &Receive, streams: &[Stream]) -> Result<Vec<View>, Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use spine_client::voice;
 
 use crate::frames::{FrameBuffer, FrameBufferError, WindowCounters};
 use crate::present::Picture as _;
@@ -201,7 +202,7 @@ impl View {
                     let name = format!("spine-video-{}-{}.png", self.stream.port, self.screenshots);
                     let file = PathBuf::from(name);
                     self.screenshot(&file)?;
-                    eprintln!("spine-video: screenshot in {}", file.display());
+                    voice::say(format_args!("spine-video: screenshot in {}", file.display()));
                 }
             }
         }

@@ -5,7 +5,8 @@
 //! ([`daemon`]), the application's end of its [`fifo`] to each adapter, and the [`memory`] that it
 //! shares with its extensions. Beside it is what is said about code and machines: an author's
 //! [`signature`], the [`extension`] in a file that it is for, the [`pair_key`] of two machines. An
-//! application that has its adapter in its own process uses these as well.
+//! application that has its adapter in its own process uses these as well, and the [`voice`] with which
+//! none of them ends because nobody listens.
 //!
 //! Why a crate of its own? The linker compiles, so `spine-os` holds wasmtime and Cranelift. An
 //! application hands its .wasm to the daemon, which has it linked: it needs none of that, and is
@@ -57,6 +58,7 @@ mod requests;
 mod secret;
 pub mod signature;
 mod sys;
+pub mod voice;
 mod wait;
 
 use std::collections::{HashMap, VecDeque};

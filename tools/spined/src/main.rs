@@ -8,6 +8,8 @@
 //! Privileges: root's capabilities are needed to attach to interfaces; after that only those are left
 //! that claims and the linker's process need (`confine`).
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod asks;
 mod budget;
 mod claim_requests;
@@ -33,6 +35,7 @@ mod wires;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use spine_client::voice;
 use tracing_subscriber::EnvFilter;
 
 /// Of a command line or configuration that cannot be followed, as the parser has it, too.
@@ -50,11 +53,11 @@ fn main() -> ExitCode {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| voice::Log).init();
     match start::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("spined: {failure}");
+            voice::say(format_args!("spined: {failure}"));
             if failure.is_misuse() { ExitCode::from(MISUSE) } else { ExitCode::FAILURE }
         }
     }

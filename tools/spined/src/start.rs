@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use spine_client::voice;
 use spine_io::TrustedKey;
 use spine_policy::Policy;
 
@@ -92,9 +93,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let machine = Arc::clone(&wires.machine);
     let tools = Tools { key: secret, compatibility, machine, bell: bell.clone() };
     match budget::time(&tools) {
-        Ok(Some(times)) => eprintln!("spined: {times}"),
+        Ok(Some(times)) => voice::say(format_args!("spined: {times}")),
         Ok(None) => {}
-        Err(why) => eprintln!("spined: cannot time what one budget takes: {why}"),
+        Err(why) => voice::say(format_args!("spined: cannot time what one budget takes: {why}")),
     }
     let mut server = Server {
         place,
@@ -115,7 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     confine::refuse_system_calls()?;
     server.notify.say("READY=1");
-    eprintln!("ready");
+    voice::say("ready");
     let served = server.run();
     server.notify.say("STOPPING=1");
     server.wires.disable();
