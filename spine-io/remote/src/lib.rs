@@ -8,6 +8,7 @@
 //! Left out: bulk messages (the data of a packet does not follow its message to another machine), and
 //! finding each other: addresses and keys are configured.
 
+mod limits;
 mod packet;
 mod peering;
 mod seal;
@@ -19,6 +20,7 @@ pub use self::packet::{ETHERTYPE, RemoteAddress};
 pub use self::peering::{PeeringStatistics, Role};
 pub use self::seal::PairKey;
 
+use self::limits::Limits;
 use self::peering::Peering;
 use spine_abi::Nanos;
 
@@ -38,7 +40,11 @@ struct Remote {
 
 /// All remote endpoints of one adapter.
 #[derive(Default)]
-pub struct Remotes(Vec<Remote>);
+pub struct Remotes {
+    all: Vec<Remote>,
+    /// What they may have us do together.
+    limits: Limits,
+}
 
 impl Remotes {
     /// The endpoints in `setups`, numbered in this order.
@@ -47,40 +53,40 @@ impl Remotes {
             peering: Peering::new(setup.address.role(), setup.key),
             address: setup.address,
         };
-        Self(setups.into_iter().map(remote).collect())
+        Self { all: setups.into_iter().map(remote).collect(), limits: Limits::default() }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// How many messages wait for one of them, and how many can.
     pub fn queue(&self, index: usize) -> Option<(usize, usize)> {
-        Some((self.0.get(index)?.peering.unacknowledged(), stream::QUEUE))
+        Some((self.all.get(index)?.peering.unacknowledged(), stream::QUEUE))
     }
 
     /// Whether messages are ready to be handed over.
     pub fn has_arrived(&self) -> bool {
-        self.0.iter().any(|remote| remote.peering.has_arrived())
+        self.all.iter().any(|remote| remote.peering.has_arrived())
     }
 
     /// Takes a message for one of them; false if there is no such endpoint, or too many are on their
     /// way to it.
     pub fn send(&mut self, index: usize, message: Message) -> bool {
-        self.0.get_mut(index).is_some_and(|remote| remote.peering.send(message))
+        self.all.get_mut(index).is_some_and(|remote| remote.peering.send(message))
     }
 
     /// Takes a packet from the wire; false if it is from none of them, and is somebody else's.
     pub fn receive(&mut self, packet: &[u8], now: Nanos) -> bool {
-        for remote in &mut self.0 {
+        for remote in &mut self.all {
             if let Some(frame) = remote.address.payload(packet) {
-                remote.peering.receive(frame, now);
+                remote.peering.receive(frame, now, &mut self.limits);
                 return true;
             }
         }
@@ -89,14 +95,14 @@ impl Remotes {
 
     /// Whether a packet that none of them [sent](Self::receive) is of the kind that only they send here.
     pub fn is_stray(&self, packet: &[u8]) -> bool {
-        self.0.iter().any(|remote| remote.address.is_alike(packet))
+        self.all.iter().any(|remote| remote.address.is_alike(packet))
     }
 
     /// Hands over what has arrived: the endpoint's number and the message, in order for each, until
     /// `deliver` answers that it can take no more of that one. Says whether anything was.
     pub fn deliver(&mut self, mut deliver: impl FnMut(usize, &Message) -> bool) -> bool {
         let mut moved = false;
-        for (index, remote) in self.0.iter_mut().enumerate() {
+        for (index, remote) in self.all.iter_mut().enumerate() {
             moved |= remote.peering.deliver(|message| deliver(index, message));
         }
         moved
@@ -106,7 +112,7 @@ impl Remotes {
     /// Says whether there was one.
     pub fn poll(&mut self, now: Nanos, mut emit: impl FnMut(&[u8]) -> bool) -> bool {
         let mut moved = false;
-        for Remote { address, peering } in &mut self.0 {
+        for Remote { address, peering } in &mut self.all {
             moved |= peering.poll(now, |frame| address.packet(frame, &mut emit));
         }
         moved
@@ -114,12 +120,12 @@ impl Remotes {
 
     /// When [`poll`](Self::poll) has something to do next, if nothing arrives before.
     pub fn deadline(&self, now: Nanos) -> Option<Nanos> {
-        self.0.iter().filter_map(|remote| remote.peering.deadline(now)).min()
+        self.all.iter().filter_map(|remote| remote.peering.deadline(now)).min()
     }
 
     /// What was counted, endpoint by endpoint.
     pub fn statistics(&self) -> impl Iterator<Item = PeeringStatistics> {
-        self.0.iter().map(|remote| remote.peering.statistics())
+        self.all.iter().map(|remote| remote.peering.statistics())
     }
 }
 

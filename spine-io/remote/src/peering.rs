@@ -6,14 +6,25 @@
 //!
 //! | byte | field |
 //! |---|---|
-//! | 0 | 1 first handshake message, 2 second, 3 sealed, 4 "I have no session with you" |
+//! | 0 | 2 second handshake message, 3 sealed, 4 "I have no session with you", 5 asking for a challenge, 6 a challenge, 7 first handshake message (1: that of version 1) |
 //! | 1..4 | zero |
-//! | 4..12 | counter (sealed), little-endian |
-//! | then | handshake message, or sealed segment; for 4 nothing |
+//! | 4..12 | counter (sealed), nonce (5) or challenge (2, 6, 7), little-endian |
+//! | then | handshake message, or sealed segment; the tag of 5 and 6; for 4 nothing |
+//!
+//! **Before an agreement on the curve is paid for** the other side has shown that it can receive, that it has the
+//! key, and that it means this moment. It asks, with a nonce; it is given a challenge, no longer than what it sent; its
+//! first message carries that challenge, in the clear and sealed; and the challenge is another one from then on. What
+//! is played again, however often, meets another challenge or another nonce and costs a comparison. Which nonces were
+//! answered a moment ago is remembered, so that copies of one take no time from others; all else is limited
+//! ([`super::limits`]).
+//!
+//! Why no clock, as others use to see what is fresh? A machine whose clock was set back would be refused by all
+//! others for as long. And why no keyed hash in place of memory? Peers are configured: each has its place.
 //!
 //! If the other side has started anew, it is another endpoint: what it did not acknowledge may or may not
 //! have arrived, so it is not sent again but counted as lost.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
@@ -21,15 +32,22 @@ use spine_abi::bytes::u64_at;
 use spine_abi::{Message, Nanos};
 use spine_headers::{ipv4, udp};
 
-use super::seal::{HANDSHAKE_BYTES, Instance, Opening, PairKey, Session, TAG, answer};
+use super::limits::{Limits, Work};
+use super::seal::{
+    Challenge, FIRST_BYTES, Instance, Nonce, Opened, Opening, PairKey, SECOND_BYTES, Session, TAG,
+};
 use super::stream::{SEGMENT_BYTES, Stream};
 
-const FIRST: u8 = 1;
+/// The first handshake message of version 1 of this language, which had no challenge, and its bytes.
+const FIRST_OF_OLD: u8 = 1;
+const BYTES_OF_OLD: usize = SECOND_BYTES;
 const SECOND: u8 = 2;
 const SEALED: u8 = 3;
 const NO_SESSION: u8 = 4;
+const ASKING: u8 = 5;
+const CHALLENGE: u8 = 6;
+const FIRST: u8 = 7;
 
-const PLAIN_HEADER: usize = 4;
 const SEALED_HEADER: usize = 12;
 /// Bytes of a frame between two endpoints, at most.
 pub(super) const FRAME_BYTES: usize = SEALED_HEADER + SEGMENT_BYTES + TAG;
@@ -40,6 +58,10 @@ const _: () = assert!(
 
 /// Between two openings, and between two frames that ask for one.
 const OPEN_AGAIN: u64 = 100_000_000;
+/// Between two answers to one nonce, and between two challenges taken.
+const CHALLENGE_AGAIN: u64 = 10_000_000;
+/// Nonces that are remembered, and challenges that wait to be sent.
+const NONCES: usize = 16;
 
 /// Which side opens the handshake: agreed beforehand, so that there is one session, not two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +91,12 @@ pub struct PeeringStatistics {
     pub lost: u64,
     /// Sessions begun.
     pub sessions: u64,
+    /// Agreements on the curve: what a handshake costs.
+    pub agreements: u64,
+    /// Frames that were not looked at, because too many like them came.
+    pub limited: u64,
+    /// Handshakes of another version of this language.
+    pub other_version: u64,
 }
 
 /// One side of a pair.
@@ -80,8 +108,22 @@ pub(super) struct Peering {
     session: Option<Session>,
     /// A session that no sealed frame has confirmed yet.
     unconfirmed: Option<(Session, Instance)>,
+    /// The nonce that we ask for a challenge with, while we do, and how many there were before.
+    asking: Option<Nonce>,
+    nonces: u64,
     opening: Option<Opening>,
+    /// Whether its first message is to be sent at once.
+    send_first: bool,
     open_at: Nanos,
+    /// When the next challenge may be taken.
+    challenge_at: Nanos,
+    /// The challenge that the next first message must carry, and how many there were before.
+    challenge: Challenge,
+    challenges: u64,
+    /// Whom it is to be sent to, and who was answered a moment ago, and until when.
+    give_to: Vec<Nonce>,
+    answered: VecDeque<(Nonce, Nanos)>,
+    limits: Limits,
     /// Frames that answer one of theirs.
     reply: Option<Reply>,
     answer_at: Nanos,
@@ -92,7 +134,8 @@ pub(super) struct Peering {
 }
 
 enum Reply {
-    Second([u8; HANDSHAKE_BYTES]),
+    /// With the challenge that the first message carried.
+    Second(Challenge, [u8; SECOND_BYTES]),
     NoSession,
 }
 
@@ -102,9 +145,19 @@ impl Peering {
         // The instance need only differ from earlier ones: the standard library's hasher is seeded from
         // the system's randomness. It is no secret.
         let ours = Instance(RandomState::new().build_hasher().finish());
+        let challenge = Challenge::new(&key, ours, 0);
         Self {
             role,
             key,
+            asking: None,
+            nonces: 0,
+            send_first: false,
+            challenge_at: Nanos(0),
+            challenge,
+            challenges: 0,
+            give_to: Vec::new(),
+            answered: VecDeque::new(),
+            limits: Limits::of_peer(),
             ours,
             theirs: None,
             session: None,
@@ -136,11 +189,17 @@ impl Peering {
         self.stream.has_arrived()
     }
 
-    /// Takes a frame from the wire.
-    pub(super) fn receive(&mut self, frame: &[u8], now: Nanos) {
+    /// Takes a frame from the wire; `all` is what all peers together may have us do.
+    pub(super) fn receive(&mut self, frame: &[u8], now: Nanos, all: &mut Limits) {
         let taken = match frame {
-            [FIRST, 0, 0, 0, first @ ..] => self.first(first, now),
-            [SECOND, 0, 0, 0, second @ ..] => self.second(second),
+            [ASKING, 0, 0, 0, rest @ ..] => self.asked_for_challenge(rest, now, all),
+            [CHALLENGE, 0, 0, 0, rest @ ..] => self.challenged(rest, now, all),
+            [FIRST, 0, 0, 0, rest @ ..] => self.first(rest, now, all),
+            [FIRST_OF_OLD, 0, 0, 0, first @ ..] if first.len() == BYTES_OF_OLD => {
+                self.counted.other_version += 1;
+                false
+            }
+            [SECOND, 0, 0, 0, rest @ ..] => self.second(rest, now, all),
             [SEALED, 0, 0, 0, rest @ ..] => self.sealed(rest, now),
             [NO_SESSION, 0, 0, 0] => self.asked(now),
             _ => false,
@@ -148,25 +207,106 @@ impl Peering {
         self.counted.refused += u64::from(!taken);
     }
 
-    fn first(&mut self, first: &[u8], now: Nanos) -> bool {
-        if self.role != Role::Responder || first.len() != HANDSHAKE_BYTES {
+    /// Whether there is time for this; counted if not.
+    fn affords(&mut self, work: Work, now: Nanos, all: &mut Limits) -> bool {
+        let affords = self.limits.take(all, work, now);
+        self.counted.limited += u64::from(!affords);
+        affords
+    }
+
+    fn asked_for_challenge(&mut self, rest: &[u8], now: Nanos, all: &mut Limits) -> bool {
+        let (Some(nonce), Some(tag)) = (u64_at(rest, 0), rest.get(8..)) else { return false };
+        let nonce = Nonce(nonce);
+        if self.role != Role::Responder || tag.len() != TAG {
             return false;
         }
-        let Ok((session, theirs, second)) = answer(&self.key, self.ours, first) else {
+        let was_answered = self.answered.iter().any(|(of, until)| *of == nonce && now < *until);
+        let is_full = self.give_to.len() >= NONCES;
+        if was_answered || is_full || !self.affords(Work::Look, now, all) {
+            return true;
+        }
+        if tag != nonce.tag(&self.key) {
+            return false;
+        }
+        self.answered.retain(|(of, _)| *of != nonce);
+        if self.answered.len() >= NONCES {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((nonce, Nanos(now.0.saturating_add(CHALLENGE_AGAIN))));
+        self.give_to.push(nonce);
+        true
+    }
+
+    fn challenged(&mut self, rest: &[u8], now: Nanos, all: &mut Limits) -> bool {
+        let (Some(challenge), Some(tag)) = (u64_at(rest, 0), rest.get(8..)) else { return false };
+        let challenge = Challenge(challenge);
+        if self.role != Role::Initiator || tag.len() != TAG {
+            return false;
+        }
+        // What was not asked for, or comes too soon after the one before.
+        let Some(nonce) = self.asking.filter(|_| now >= self.challenge_at) else { return true };
+        if !self.affords(Work::Look, now, all) {
+            return true;
+        }
+        if tag != challenge.tag(&self.key, nonce) {
+            return false;
+        }
+        let is_same = self.opening.as_ref().is_some_and(|opening| opening.challenge == challenge);
+        if !is_same {
+            if !self.affords(Work::Agreement, now, all) {
+                return true;
+            }
+            self.opening = Opening::new(&self.key, self.ours, challenge).ok();
+            self.counted.agreements += 1;
+        }
+        self.challenge_at = Nanos(now.0.saturating_add(CHALLENGE_AGAIN));
+        self.send_first = true;
+        true
+    }
+
+    fn first(&mut self, rest: &[u8], now: Nanos, all: &mut Limits) -> bool {
+        let (Some(challenge), Some(first)) = (u64_at(rest, 0), rest.get(8..)) else { return false };
+        if self.role != Role::Responder || first.len() != FIRST_BYTES {
+            return false;
+        }
+        if Challenge(challenge) != self.challenge {
+            // Of old, or one that we have not given. Whoever means it asks again.
+            return false;
+        }
+        if !self.affords(Work::Look, now, all) {
+            return true;
+        }
+        let opened = Opened::new(&self.key, first);
+        let Some(opened) = opened.ok().filter(|opened| opened.challenge == self.challenge) else {
             return false;
         };
+        if !self.affords(Work::Agreement, now, all) {
+            return true;
+        }
+        self.counted.agreements += 1;
+        self.challenges += 1;
+        self.challenge = Challenge::new(&self.key, self.ours, self.challenges);
+        let (theirs, opened_for) = (opened.theirs, opened.challenge);
+        let Ok((session, second)) = opened.answer(self.ours) else { return false };
         self.unconfirmed = Some((session, theirs));
-        self.reply = Some(Reply::Second(second));
+        self.reply = Some(Reply::Second(opened_for, second));
         self.answer_at = now;
         true
     }
 
-    fn second(&mut self, second: &[u8]) -> bool {
-        let Some(opening) = self.opening.take() else { return false };
-        if second.len() != HANDSHAKE_BYTES {
-            self.opening = Some(opening);
+    fn second(&mut self, rest: &[u8], now: Nanos, all: &mut Limits) -> bool {
+        let (Some(challenge), Some(second)) = (u64_at(rest, 0), rest.get(8..)) else {
+            return false;
+        };
+        let answers = |opening: &Opening| opening.challenge == Challenge(challenge);
+        if !self.opening.as_ref().is_some_and(answers) || second.len() != SECOND_BYTES {
             return false;
         }
+        if !self.affords(Work::Agreement, now, all) {
+            return true;
+        }
+        let Some(opening) = self.opening.take() else { return false };
+        self.counted.agreements += 1;
         match opening.finish(second) {
             Ok((session, theirs)) => {
                 self.begin(session, theirs);
@@ -224,7 +364,10 @@ impl Peering {
     /// The other side has no session. Nobody signs that, so all it does is to have us ask, once in a
     /// while; what session there is stays in use until there is an answer.
     fn asked(&mut self, now: Nanos) -> bool {
-        self.role == Role::Initiator && (now < self.open_at || self.begin_opening())
+        if self.role == Role::Initiator && now >= self.open_at {
+            self.begin_opening();
+        }
+        self.role == Role::Initiator
     }
 
     /// A session whose other side has shown that it has the key.
@@ -237,6 +380,7 @@ impl Peering {
         }
         self.theirs = Some(theirs);
         self.session = Some(session);
+        (self.asking, self.opening, self.send_first) = (None, None, false);
         self.counted.sessions += 1;
     }
 
@@ -267,11 +411,20 @@ impl Peering {
             self.answer_at = Nanos(now.0.saturating_add(OPEN_AGAIN));
             moved |= emit_reply(&Reply::NoSession, &mut emit);
         }
+        for nonce in std::mem::take(&mut self.give_to) {
+            let (challenge, tag) = (self.challenge.0, self.challenge.tag(&self.key, nonce));
+            moved |= emit_parts(CHALLENGE, challenge, &tag, &mut emit);
+        }
         if let Some(opening) = &self.opening
+            && std::mem::take(&mut self.send_first)
+        {
+            moved |= emit_parts(FIRST, opening.challenge.0, &opening.first, &mut emit);
+        }
+        if let Some(nonce) = self.asking
             && now >= self.open_at
         {
             self.open_at = Nanos(now.0.saturating_add(OPEN_AGAIN));
-            moved |= emit_handshake(FIRST, &opening.first, &mut emit);
+            moved |= emit_parts(ASKING, nonce.0, &nonce.tag(&self.key), &mut emit);
         }
         while let Some(length) = self.next_frame(now) {
             let (frame, length) = length;
@@ -306,20 +459,22 @@ impl Peering {
         self.role == Role::Responder && self.session.is_none() && self.stream.unacknowledged() > 0
     }
 
-    /// Makes an opening, to be sent by a poll at its time. What session there is stays in use meanwhile.
-    fn begin_opening(&mut self) -> bool {
-        if self.opening.is_none() {
-            self.opening = Opening::new(&self.key, self.ours).ok();
+    /// Asks for a challenge, by polls at their time, until there is a session. What session there is stays in use
+    /// meanwhile.
+    fn begin_opening(&mut self) {
+        if self.asking.is_none() {
+            self.asking = Some(Nonce::new(&self.key, self.ours, self.nonces));
+            self.nonces += 1;
         }
-        self.opening.is_some()
     }
 
     /// When [`poll`](Self::poll) has something to do next, if nothing arrives before.
     pub(super) fn deadline(&self, now: Nanos) -> Option<Nanos> {
-        if self.reply.is_some() || self.confirm || self.session.is_some() && self.stream.is_due() {
+        let sends = self.reply.is_some() || self.send_first || !self.give_to.is_empty();
+        if sends || self.confirm || self.session.is_some() && self.stream.is_due() {
             return Some(now);
         }
-        let opens = self.opening.is_some() || self.session.is_none() && self.wants_session();
+        let opens = self.asking.is_some() || self.session.is_none() && self.wants_session();
         let resend = self.session.as_ref().and_then(|_| self.stream.deadline());
         let asks = self.wants_to_be_asked().then_some(self.answer_at);
         opens.then_some(self.open_at).into_iter().chain(asks).chain(resend).min()
@@ -338,7 +493,7 @@ impl Peering {
 
 fn emit_reply(reply: &Reply, emit: &mut impl FnMut(&[u8]) -> bool) -> bool {
     match reply {
-        Reply::Second(second) => emit_handshake(SECOND, second, emit),
+        Reply::Second(challenge, second) => emit_parts(SECOND, challenge.0, second, emit),
         Reply::NoSession => {
             emit(&[NO_SESSION, 0, 0, 0]);
             true
@@ -346,14 +501,7 @@ fn emit_reply(reply: &Reply, emit: &mut impl FnMut(&[u8]) -> bool) -> bool {
     }
 }
 
-fn emit_handshake(
-    kind: u8,
-    message: &[u8; HANDSHAKE_BYTES],
-    emit: &mut impl FnMut(&[u8]) -> bool,
-) -> bool {
-    let mut frame = [0; PLAIN_HEADER + HANDSHAKE_BYTES];
-    frame[0] = kind;
-    frame[PLAIN_HEADER..].copy_from_slice(message);
-    emit(&frame);
+fn emit_parts(kind: u8, number: u64, rest: &[u8], emit: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    emit(&[&[kind, 0, 0, 0][..], &number.to_le_bytes(), rest].concat());
     true
 }

@@ -2,18 +2,24 @@
 //!
 //! The pair's 32-byte key opens a Noise handshake (`NNpsk0`, Curve25519, ChaCha20-Poly1305, BLAKE2s; the
 //! crate `snow`), whose two messages each carry the sender's *instance*: a random number it took when it
-//! started. From it come fresh keys for each session, so no counter is ever used twice with one key,
-//! also after a restart. Each sealed frame carries its counter in the clear; one that was seen before,
+//! started. The first one also carries the *challenge* that the other side gave for it: whoever opens it sees,
+//! before any agreement on the curve, that it was made for this moment. From the handshake come fresh keys for each
+//! session, so no counter is ever used twice with one key, also after a restart. Each sealed frame carries its counter in the clear; one that was seen before,
 //! or is too old to tell, is refused.
 
+use snow::params::HashChoice;
+use snow::resolvers::{CryptoResolver as _, DefaultResolver};
 use snow::{Builder, HandshakeState, StatelessTransportState};
+use spine_abi::bytes::u64_at;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
-const PROLOGUE: &[u8] = b"SPINE messages between hosts, 1";
+const PROLOGUE: &[u8] = b"SPINE messages between hosts, 2";
 /// Bytes that sealing adds.
 pub(super) const TAG: usize = 16;
-/// Bytes of either handshake message: an ephemeral key, the sender's instance, a tag.
-pub(super) const HANDSHAKE_BYTES: usize = 32 + 8 + TAG;
+/// Bytes of the second handshake message: an ephemeral key, the sender's instance, a tag.
+pub(super) const SECOND_BYTES: usize = 32 + 8 + TAG;
+/// Bytes of the first: the challenge, too.
+pub(super) const FIRST_BYTES: usize = SECOND_BYTES + 8;
 
 /// The key that two endpoints share.
 #[derive(Clone)]
@@ -29,24 +35,79 @@ impl std::fmt::Debug for PairKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instance(pub(super) u64);
 
+/// A number that the other side of a handshake is to send back: nobody can know it who does not receive what is sent to
+/// that side, and it is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Challenge(pub(super) u64);
+
+impl Challenge {
+    /// The one of this number that an instance gives out.
+    pub(super) fn new(key: &PairKey, instance: Instance, number: u64) -> Self {
+        let drawn = mac(key, b"challenge", &[instance.0, number]);
+        Self(u64_at(&drawn, 0).unwrap_or(0))
+    }
+
+    /// What says that who has the key gives it to whoever asked with this nonce.
+    pub(super) fn tag(self, key: &PairKey, nonce: Nonce) -> [u8; TAG] {
+        mac(key, b"given", &[self.0, nonce.0])
+    }
+}
+
+/// What one who asks for a challenge knows the answer by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nonce(pub(super) u64);
+
+impl Nonce {
+    /// The one of this number that an instance asks with.
+    pub(super) fn new(key: &PairKey, instance: Instance, number: u64) -> Self {
+        let drawn = mac(key, b"nonce", &[instance.0, number]);
+        Self(u64_at(&drawn, 0).unwrap_or(0))
+    }
+
+    /// What says that who asks has the key.
+    pub(super) fn tag(self, key: &PairKey) -> [u8; TAG] {
+        mac(key, b"asking", &[self.0])
+    }
+}
+
+/// A keyed hash of words, with what they are for.
+fn mac(key: &PairKey, what: &[u8], words: &[u64]) -> [u8; TAG] {
+    let mut data = [what, PROLOGUE].concat();
+    words.iter().for_each(|word| data.extend_from_slice(&word.to_le_bytes()));
+    let mut whole = [0; 64];
+    let Some(mut hash) = DefaultResolver.resolve_hash(&HashChoice::Blake2s) else {
+        unreachable!("the handshake has the same hash")
+    };
+    hash.hmac(&key.0, &data, &mut whole);
+    let mut tag = [0; TAG];
+    tag.copy_from_slice(&whole[..TAG]);
+    tag
+}
+
 /// The first half of a handshake, made by the initiator.
 pub(super) struct Opening {
     state: HandshakeState,
-    pub(super) first: [u8; HANDSHAKE_BYTES],
+    pub(super) challenge: Challenge,
+    pub(super) first: [u8; FIRST_BYTES],
 }
 
 impl Opening {
-    /// The initiator's first message.
-    pub(super) fn new(key: &PairKey, instance: Instance) -> Result<Self, snow::Error> {
+    /// The initiator's first message, for this challenge.
+    pub(super) fn new(
+        key: &PairKey,
+        instance: Instance,
+        challenge: Challenge,
+    ) -> Result<Self, snow::Error> {
         let mut state = builder(key)?.build_initiator()?;
-        let mut first = [0; HANDSHAKE_BYTES];
-        state.write_message(&instance.0.to_le_bytes(), &mut first)?;
-        Ok(Self { state, first })
+        let mut first = [0; FIRST_BYTES];
+        let payload = [instance.0.to_le_bytes(), challenge.0.to_le_bytes()].concat();
+        state.write_message(&payload, &mut first)?;
+        Ok(Self { state, challenge, first })
     }
 
     /// The responder's answer; if it is not one to this opening, that stands as before.
     pub(super) fn finish(mut self, second: &[u8]) -> Result<(Session, Instance), Box<Self>> {
-        let mut payload = [0; HANDSHAKE_BYTES];
+        let mut payload = [0; FIRST_BYTES];
         match self.state.read_message(second, &mut payload) {
             Ok(8) => match self.state.into_stateless_transport_mode() {
                 Ok(transport) => Ok((Session::new(transport), instance(&payload))),
@@ -57,23 +118,35 @@ impl Opening {
     }
 }
 
-/// Answers an initiator's first message: the session, who it is, and the second message.
-///
-/// A copy of an old first message is answered, too: what it starts is used only once a frame sealed
-/// with it has come.
-pub(super) fn answer(
-    key: &PairKey,
-    ours: Instance,
-    first: &[u8],
-) -> Result<(Session, Instance, [u8; HANDSHAKE_BYTES]), snow::Error> {
-    let mut state = builder(key)?.build_responder()?;
-    let mut payload = [0; HANDSHAKE_BYTES];
-    if state.read_message(first, &mut payload)? != 8 {
-        return Err(snow::Error::Input);
+/// An initiator's first message that was opened: nothing was computed on the curve yet.
+pub(super) struct Opened {
+    state: HandshakeState,
+    pub(super) theirs: Instance,
+    /// The challenge it was made for.
+    pub(super) challenge: Challenge,
+}
+
+impl Opened {
+    /// Opens a first message that was made with this key.
+    pub(super) fn new(key: &PairKey, first: &[u8]) -> Result<Self, snow::Error> {
+        let mut state = builder(key)?.build_responder()?;
+        let mut payload = [0; FIRST_BYTES];
+        if state.read_message(first, &mut payload)? != 16 {
+            return Err(snow::Error::Input);
+        }
+        let challenge = Challenge(u64_at(&payload, 8).unwrap_or(0));
+        Ok(Self { state, theirs: instance(&payload), challenge })
     }
-    let mut second = [0; HANDSHAKE_BYTES];
-    state.write_message(&ours.0.to_le_bytes(), &mut second)?;
-    Ok((Session::new(state.into_stateless_transport_mode()?), instance(&payload), second))
+
+    /// Answers it: the session, and the second message. This is what an agreement costs.
+    pub(super) fn answer(
+        mut self,
+        ours: Instance,
+    ) -> Result<(Session, [u8; SECOND_BYTES]), snow::Error> {
+        let mut second = [0; SECOND_BYTES];
+        self.state.write_message(&ours.0.to_le_bytes(), &mut second)?;
+        Ok((Session::new(self.state.into_stateless_transport_mode()?), second))
+    }
 }
 
 fn builder(key: &PairKey) -> Result<Builder<'_>, snow::Error> {
@@ -81,8 +154,8 @@ fn builder(key: &PairKey) -> Result<Builder<'_>, snow::Error> {
     Builder::new(parameters).psk(0, &key.0)?.prologue(PROLOGUE)
 }
 
-fn instance(payload: &[u8; HANDSHAKE_BYTES]) -> Instance {
-    Instance(spine_abi::bytes::u64_at(payload, 0).unwrap_or(0))
+fn instance(payload: &[u8; FIRST_BYTES]) -> Instance {
+    Instance(u64_at(payload, 0).unwrap_or(0))
 }
 
 /// Keys of one session, and the counters used with them.

@@ -277,7 +277,7 @@ fn nonsense_from_the_wire_does_no_harm() {
         let mut packet: Vec<u8> = (0..random.usize(0..200)).map(|_| random.u8(..)).collect();
         // Often enough it looks like one of ours.
         let header =
-            [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, 0, 60, random.u8(0..5), 0, 0, 0];
+            [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, 0, 60, random.u8(0..9), 0, 0, 0];
         for (to, from) in packet.iter_mut().zip(header) {
             *to = from;
         }
@@ -316,4 +316,101 @@ fn a_strangers_packets_look_like_a_peers_and_are_told_from_other_peoples() {
         assert!(!receiver.is_stray(&elsewhere));
         assert!(!receiver.is_stray(&elsewhere[..20]));
     }
+}
+
+fn ethernet_least() -> usize {
+    spine_headers::ethernet::LEAST_BYTES
+}
+
+/// What the frames in packets on the link are: their first byte.
+fn kind(packet: &[u8]) -> u8 {
+    packet[16]
+}
+
+#[test]
+fn frames_played_again_cost_no_agreement_and_are_answered_rarely_and_briefly() {
+    const FIRST: u8 = 7;
+    let mut world = World::new(link(KEY), Faults::default(), 10);
+    world.exchange(10);
+    let of_handshake = |(_, packet): &&(usize, Vec<u8>)| matches!(kind(packet), 1 | 2 | 5 | 6 | 7);
+    let old: Vec<_> = world.heard.iter().filter(of_handshake).cloned().collect();
+    assert!(old.iter().any(|(_, packet)| kind(packet) == FIRST), "the handshake was heard");
+    let played = 20_000;
+    // Once to those who know the session, and once to a responder that was started anew and knows nothing.
+    for anew in [false, true] {
+        if anew {
+            world.sides[1] = Remotes::new(vec![link(KEY)[1].clone()]);
+        }
+        let before = [0, 1].map(|side| world.statistics(side).agreements);
+        let heard = world.heard.len();
+        for _ in 0..played {
+            // 20,000 of each in a second, with nothing of the honest side's between them.
+            world.now += MILLISECOND / 20;
+            for (to, packet) in &old {
+                world.sides[*to].receive(packet, Nanos(world.now));
+            }
+            let now = Nanos(world.now);
+            for side in 0..2 {
+                world.sides[side].poll(now, |packet| {
+                    world.heard.push((1 - side, packet.to_vec()));
+                    true
+                });
+            }
+        }
+        let after = [0, 1].map(|side| world.statistics(side).agreements);
+        assert_eq!(after, before, "anew: {anew}");
+        let answers = &world.heard[heard..];
+        // A second, in which each nonce is answered a hundred times at most.
+        assert!(answers.len() <= 100 + 20, "{} answers to {played} of each kind", answers.len());
+        let longest = answers.iter().map(|(_, packet)| packet.len()).max().unwrap_or(0);
+        assert!(longest <= ethernet_least().max(16 + 4 + 8 + 16), "{longest}");
+    }
+    // To somebody who is gone.
+    world.sides[0].send(0, numbered(1));
+    (0..50_000).for_each(|_| world.step());
+    world.exchange(10);
+}
+
+#[test]
+fn a_session_begins_while_old_frames_are_played() {
+    let mut world = World::new(link(KEY), Faults::default(), 11);
+    world.exchange(10);
+    let old: Vec<_> = world.heard.iter().filter(|(_, packet)| kind(packet) != 3).cloned().collect();
+    for restarted in 0..2 {
+        world.sides[restarted] = Remotes::new(vec![link(KEY)[restarted].clone()]);
+        let before = [0, 1].map(|side| world.statistics(side).sessions);
+        world.sides[0].send(0, numbered(1));
+        let steps = (0..100_000).take_while(|_| {
+            for (to, packet) in &old {
+                world.sides[*to].receive(packet, Nanos(world.now));
+            }
+            world.step();
+            (0..2).any(|side| world.statistics(side).sessions == before[side])
+        });
+        // A second of 20 us steps, in simulated time.
+        assert!(steps.count() < 50_000, "{restarted}: {:?}", world.statistics(1));
+        world.received.iter_mut().for_each(Vec::clear);
+    }
+}
+
+#[test]
+fn an_answer_is_no_longer_than_what_asked_for_it() {
+    let mut world = World::new(udp(KEY), Faults::default(), 12);
+    world.exchange(1);
+    let length = |wanted: u8| {
+        let found = world.heard.iter().find(|(_, packet)| packet[42] == wanted);
+        found.map(|(_, packet)| packet.len()).expect("it was sent")
+    };
+    let (asking, challenge, first, second) = (length(5), length(6), length(7), length(2));
+    assert!(challenge <= asking && second <= first, "{challenge} {asking} {second} {first}");
+}
+
+#[test]
+fn a_handshake_of_the_version_before_is_counted_as_one() {
+    let mut world = World::new(link(KEY), Faults::default(), 13);
+    let mut old = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, 0, 60, 1, 0, 0, 0];
+    old.resize(old.len() + 56, 7);
+    world.sides[1].receive(&old, Nanos(0));
+    let counted = world.statistics(1);
+    assert_eq!((counted.other_version, counted.refused, counted.agreements), (1, 1, 0));
 }
