@@ -1,4 +1,11 @@
 //! Why a packet was dropped, or given to the kernel: the names under which it is counted.
+//!
+//! Those below [`RUNTIME`] are an extension's to give. The others are the runtime's own, and a verdict that
+//! gives one of them is a bad one: an extension that could say "lost in the driver" would write false blame into
+//! its adapter's statistics.
+
+/// The first of the runtime's own reasons.
+pub const RUNTIME: u8 = 64;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
@@ -19,6 +26,12 @@ macro_rules! reasons {
             /// The reason with this number; `None` where there is none.
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// Whether it is one that an extension gives, and not the runtime.
+            #[inline]
+            pub const fn is_an_extensions(self) -> bool {
+                (self as u8) < RUNTIME
             }
         }
     };
@@ -59,6 +72,8 @@ reasons! {
     Paused = 15, "paused";
     /// The way back to the source does not lead where the packet came from: the kernel's filter decides.
     ReversePath = 16, "reverse_path";
+    /// The extension's answer could not be sent.
+    Unanswered = 17, "unanswered";
     /// A handler ran out of fuel, trapped, or returned before its burst was done.
     Stopped = 64, "handler_stopped";
     /// A verdict that the extension may not give, or that makes no sense.
@@ -104,5 +119,14 @@ mod tests {
             assert_eq!(Reason::from_number(*reason as u8), Some(*reason));
         }
         assert_eq!(Reason::from_number(255), None);
+    }
+
+    #[test]
+    fn the_runtimes_own_begin_where_handlers_are_stopped() {
+        let mut reasons = Reason::ALL.iter().copied();
+        let first = reasons.find(|reason| !reason.is_an_extensions());
+        assert_eq!(first, Some(Reason::Stopped));
+        assert!(reasons.all(|reason| !reason.is_an_extensions()));
+        assert!(Reason::Unanswered.is_an_extensions());
     }
 }

@@ -49,11 +49,18 @@ impl Judge<'_> {
         let Ok(verdict) = Verdict::from_bits(bits) else { return Outcome::Refused };
         let bulk = matches!(pending.body, Body::Bulk(..));
         let (allowed, goes_on) = match verdict {
-            Verdict::Done | Verdict::Drop(_) => return Outcome::Returned(verdict),
+            Verdict::Done => return Outcome::Returned(verdict),
+            Verdict::Drop(reason) if reason.is_an_extensions() => {
+                return Outcome::Returned(verdict);
+            }
+            // What the runtime counts is the runtime's to say: else who reads it looks for a fault that is not there.
+            Verdict::Drop(_) => return Outcome::Refused,
             Verdict::Forward { finish, .. } => (bulk && self.may(Domain::Peer, finish), true),
             Verdict::Transmit { finish } => (bulk && self.may(Domain::Net, finish), true),
             Verdict::Keep => (bulk && self.domains.contains(Domain::Buffer), true),
-            Verdict::Kernel { finish, .. } => (bulk && self.may(Domain::Kernel, finish), false),
+            Verdict::Kernel { reason, finish } => {
+                (bulk && reason.is_an_extensions() && self.may(Domain::Kernel, finish), false)
+            }
             Verdict::Next(_) => (pending.hops < MAX_HOPS, bulk),
             // Done already, when it was handed in (`State::next`), if it was allowed.
             Verdict::Dma(_) | Verdict::Publish { .. } => return Outcome::Returned(verdict),

@@ -59,7 +59,7 @@ fn packet(_context: Context, message: &mut Message<'_>) -> Verdict {
 fn ready(_context: Context, _message: &mut Message<'_>) -> Verdict {
     match send_to_host(COUNTING, &[]) {
         Ok(()) => Verdict::Done,
-        Err(_) => Verdict::Drop(Reason::HostFull),
+        Err(_) => Verdict::Drop(Reason::Unanswered),
     }
 }
 

@@ -63,7 +63,7 @@ fn swap(_context: Context, message: &mut Message<'_>) -> Verdict {
     match send_to_host(SWAPPED, &bytes) {
         Ok(()) => Verdict::Done,
         // The host misses the acknowledgement and says it again: the same swap is the same twice.
-        Err(_) => Verdict::Drop(Reason::HostFull),
+        Err(_) => Verdict::Drop(Reason::Unanswered),
     }
 }
 

@@ -77,7 +77,7 @@ fn configure(_context: Context, message: &mut Message<'_>) -> Verdict {
     match send_to_host(CONFIGURED, &bytes) {
         Ok(()) => Verdict::Done,
         // The application misses the answer and says it again.
-        Err(_) => Verdict::Drop(Reason::HostFull),
+        Err(_) => Verdict::Drop(Reason::Unanswered),
     }
 }
 

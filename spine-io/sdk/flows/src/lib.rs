@@ -66,7 +66,7 @@ fn counter(key: u64, row: usize) -> usize {
 fn how_many(_context: Context, _message: &mut Message<'_>) -> Verdict {
     match send_to_host(SO_MANY, &packets().to_le_bytes()) {
         Ok(()) => Verdict::Done,
-        Err(_) => Verdict::Drop(Reason::HostFull),
+        Err(_) => Verdict::Drop(Reason::Unanswered),
     }
 }
 

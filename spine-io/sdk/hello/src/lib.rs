@@ -73,7 +73,7 @@ fn ping(_context: Context, message: &mut Message<'_>) -> Verdict {
     // The FIFO may be full: then the application asks again. A handler never waits.
     match answer.get(..length).map(|answer| send_to_host(PONG, answer)) {
         Some(Ok(())) => Verdict::Done,
-        _ => Verdict::Drop(Reason::HostFull),
+        _ => Verdict::Drop(Reason::Unanswered),
     }
 }
 
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn an_unknown_number_is_nobodys() {
         let outcome = Call::small(b"").handler(77).dispatch(extension::dispatch);
-        assert_eq!(outcome.verdict, Verdict::Drop(Reason::NoHandler));
+        assert_eq!(outcome.verdict, Verdict::Drop(Reason::Unhandled));
     }
 }

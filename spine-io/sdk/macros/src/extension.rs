@@ -122,7 +122,7 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
                     #(#numbers => {
                         #functions(context, &mut Message::in_slot(slot, #declarations.prefix))
                     })*
-                    _ => Verdict::Drop(::spine_sdk::Reason::NoHandler),
+                    _ => Verdict::Drop(::spine_sdk::Reason::Unhandled),
                 }
             }
 
