@@ -35,7 +35,7 @@ pub const TIMER_MICROSECONDS: u32 = 100;
 /// own on the adapter's.
 pub const NESTING: usize = 4;
 /// Extensions loaded on one adapter at one time.
-pub const EXTENSIONS: usize = 64;
+pub const EXTENSIONS: usize = 128;
 /// Regions one extension may be given.
 pub const REGIONS: usize = 4;
 /// Windows (places in frame buffers) that one extension may fill.
@@ -87,6 +87,9 @@ pub const HOST_FIFO: usize = 256;
 /// Fuel one message may use unless configured otherwise: about ten times what the router's handler
 /// uses (734 units; `spine-bench dispatch` prints it).
 pub const FUEL_PER_MESSAGE: u64 = 8_000;
+/// Nanoseconds of an adapter's time that one entry is meant to take, and one user's extensions together in one
+/// round: about ten bursts of the router's.
+pub const ENTRY_NANOS: u64 = 50_000;
 /// Strikes (stopped or trapped handlers) after which an extension is unloaded.
 pub const STRIKES: u32 = 100;
 

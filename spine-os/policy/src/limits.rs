@@ -34,7 +34,7 @@ impl Limits {
 
     /// As much as the adapters can hold: root's.
     pub const MOST: Self = Self {
-        extensions: 64 * 64,
+        extensions: 64 * 128,
         memory: (ADAPTERS * EXTENSIONS) as u64 * MEMORY_BYTES as u64,
         region_bytes: (ADAPTERS * EXTENSIONS * REGIONS) as u64 * REGION_BYTES as u64,
         messages_per_second: 1_000_000,
@@ -44,4 +44,4 @@ impl Limits {
     };
 }
 
-const _: () = assert!(ADAPTERS * EXTENSIONS == 64 * 64);
+const _: () = assert!(ADAPTERS * EXTENSIONS == 64 * 128);

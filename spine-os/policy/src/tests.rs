@@ -257,9 +257,9 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         ),
         (
             "too much",
-            "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nextensions = 5000\n",
+            "[[grant]]\nuser = 5\ninterfaces = [\"a\"]\ndomains = []\nextensions = 9000\n",
             5,
-            "extensions = 5000 is more than the 4096",
+            "extensions = 9000 is more than the 8192",
         ),
         (
             "negative",
