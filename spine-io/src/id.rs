@@ -15,3 +15,8 @@ impl FifoId {
     /// That of the process the adapter runs in.
     pub const OWN: Self = Self { place: 0, generation: 0 };
 }
+
+/// Whose an extension is: a number that whoever runs the adapter gives, such as a user's. All of a process's own
+/// have the same, unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
+pub struct Owner(pub u32);

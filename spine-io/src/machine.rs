@@ -12,7 +12,7 @@ use std::time::Duration;
 use spine_abi::HandlerNumber;
 use spine_nic::Nic;
 use spine_nic::buffer::{Frame, FrameMemory, Pool};
-use spine_nic::clock::Monotonic;
+use spine_nic::clock::{Monotonic, ThreadTime};
 use spine_nic::punt::KernelPort;
 use spine_remote::{RemoteSetup, Remotes};
 use wasmtime::Engine;
@@ -142,6 +142,10 @@ impl Machine {
         core: Option<usize>,
     ) -> Result<(), MachineError> {
         let shared = Arc::clone(&self.shared[number]);
+        let mut adapters = adapters;
+        for adapter in &mut adapters {
+            adapter.measure(Box::new(Monotonic::default()), Box::new(ThreadTime));
+        }
         let processor = Processor::new(adapters, shared, Monotonic::default())?;
         let (report, pinned) = std::sync::mpsc::sync_channel(1);
         let body = move || {

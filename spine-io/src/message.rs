@@ -74,6 +74,11 @@ pub enum Ending {
     Finished,
     /// It was stopped for using up the fuel of one message.
     OutOfFuel,
+    /// It was stopped for using up the fuel that its price left of a message's: it takes longer than it may, or did
+    /// before.
+    TooDear,
+    /// The same, and this time it did not take so long: it was stopped too soon, which is no strike.
+    Spared,
     /// It trapped: out of bounds, unreachable, division by zero, stack overflow.
     Trapped,
     /// It returned before it had asked for every message.
@@ -98,8 +103,8 @@ impl Ending {
     /// What the application is told if this was the last strike.
     pub fn offence(self) -> Option<Offence> {
         match self {
-            Self::Finished | Self::CalleeTrapped => None,
-            Self::OutOfFuel => Some(Offence::OutOfFuel),
+            Self::Finished | Self::Spared | Self::CalleeTrapped => None,
+            Self::OutOfFuel | Self::TooDear => Some(Offence::OutOfFuel),
             Self::Trapped => Some(Offence::Trapped),
             Self::ReturnedEarly => Some(Offence::ReturnedEarly),
             Self::Faulted => Some(Offence::Faulted),

@@ -6,7 +6,7 @@
 use spine_abi::{Endpoint, Message};
 use spine_nic::clock::Clock;
 
-use crate::extension::Instance;
+use crate::extension::instance::{Fuel, Instance};
 use crate::message::{Body, Outcome, Pending, Settle};
 use crate::reference::Kept;
 
@@ -26,6 +26,7 @@ impl Settle for Forget {
 /// handlers, how many nanoseconds it took until it had returned or was stopped: the medians.
 pub(crate) fn time(instance: &mut Instance, clock: &dyn Clock) -> Vec<u64> {
     let handlers: Vec<_> = instance.handlers().collect();
+    let fuel = Fuel { message: instance.budget().message, entry: u64::MAX };
     let (mut burst, mut passed) = (Vec::with_capacity(1), Vec::new());
     let mut medians = Vec::with_capacity(handlers.len());
     for (handler, number) in (0..).zip(handlers) {
@@ -35,7 +36,7 @@ pub(crate) fn time(instance: &mut Instance, clock: &dyn Clock) -> Vec<u64> {
             let (source, body) = (Endpoint::Runtime, Body::Small(message));
             burst.push(Pending { handler, hops: 0, touched: false, source, sender: 0, body });
             let start = clock.now();
-            instance.enter(&mut burst, &mut passed, u64::MAX, &mut Forget);
+            instance.enter(&mut burst, &mut passed, fuel, &mut Forget);
             *time = clock.now().since(start);
             burst.clear();
             passed.clear();

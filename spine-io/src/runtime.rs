@@ -11,14 +11,15 @@
 //! them and are noticed when an event ends; with nothing ready the processor polls; and a turn ends when
 //! the adapter's clock has come to the time given. Nothing else differs.
 //!
-//! An extension that has more to do than its share waits for the next turn. Nothing here blocks,
-//! allocates in steady state, or reads a clock.
+//! An extension that has more to do than its share waits for the next turn. Nothing here blocks or allocates in
+//! steady state; a clock is looked at before and after an entry, if there is one ([`meter`]).
 
 mod control;
 mod entry;
 mod install;
 mod linked;
 mod messages;
+mod meter;
 mod modelled;
 mod replace;
 pub(crate) mod request;
@@ -34,15 +35,18 @@ use std::sync::mpsc::Receiver;
 use spine_abi::event::{Cost, EventPlan, KINDS, STAGES, Stage, TraceRecord};
 use spine_abi::{HandlerNumber, Message};
 
-use crate::dispatcher::share::{FrameShares, Share};
+use crate::dispatcher::price::{Price, Took};
+use crate::dispatcher::share::{FrameShares, Owners, Share};
 use crate::dispatcher::waiting::Waiting;
 use crate::dispatcher::{Event, EventQueue, HandlerTable};
 use crate::endpoint::Outlets;
 use crate::extension::Loaded;
 use crate::id::FifoId;
-use crate::message::Pending;
+use crate::message::{Ending, Pending};
 use crate::reference::Generations;
+use crate::runtime::meter::Meter;
 use crate::runtime::request::Control;
+use crate::stats::Bill;
 use crate::trace::Trace;
 use crate::watchdog::Strikes;
 use spine_abi::Nanos;
@@ -53,7 +57,11 @@ struct Installed {
     instance: Loaded,
     waiting: Waiting,
     share: Share,
+    price: Price,
     strikes: Strikes,
+    bill: Bill,
+    /// Its owner's place among those who have extensions here.
+    owner: usize,
     /// Whether a handle event for it is posted.
     posted: bool,
 }
@@ -63,6 +71,27 @@ impl Installed {
     #[inline]
     fn frames(&self) -> usize {
         self.waiting.packets() + self.instance.keeps()
+    }
+}
+
+impl Installed {
+    /// Learns from an entry that used so much fuel and ended so. What is charged for it, and how it counts: stopped
+    /// for its price, it is to blame only if the processor's time went with it.
+    #[inline]
+    fn learn(
+        &mut self,
+        used: u64,
+        ending: Ending,
+        took: Option<Took>,
+        entry: u64,
+    ) -> (u64, Ending) {
+        let Some(took) = took else { return (used, ending) };
+        let message = self.instance.budget().message;
+        self.price.learn(used, took, message);
+        let blamed =
+            took.processor.is_some_and(|nanos| 2 * nanos >= self.price.message_nanos(message));
+        let spared = ending == Ending::TooDear && !blamed;
+        (took.charged(entry), if spared { Ending::Spared } else { ending })
     }
 }
 
@@ -106,6 +135,8 @@ pub struct Adapter {
     longest: u64,
     /// Rounds of shares so far: turns, or events in a model's time.
     rounds: u64,
+    owners: Owners,
+    meter: Meter,
     now: Nanos,
     plan: EventPlan,
     /// What the loop needs of each kind.
@@ -143,6 +174,7 @@ impl Adapter {
         } else {
             self.watch_time(now);
             self.now = now;
+            self.meter.begin_turn(now);
         }
         self.out.hosts.turn(self.now);
         self.poll_sources();
@@ -155,6 +187,9 @@ impl Adapter {
         }
         self.worked = worked;
         self.out.hosts.ring();
+        if worked {
+            self.meter.end_turn();
+        }
         worked
     }
 
@@ -294,8 +329,11 @@ impl Adapter {
     #[inline(always)]
     fn work(&mut self, stage: Stage, extension: u16) -> bool {
         self.posted[stage as usize] = self.posted[stage as usize].saturating_sub(1);
+        if stage != Stage::Handle {
+            self.meter.stir();
+        }
         match stage {
-            Stage::Control => self.control(),
+            Stage::Control => self.control_in_time(),
             Stage::Complete => {
                 let most = if self.singly { 1 } else { usize::MAX };
                 if self.modelled {

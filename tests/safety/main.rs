@@ -9,6 +9,7 @@ mod probe;
 mod regions;
 mod scene;
 mod screen;
+mod strangers;
 mod suite;
 mod taken;
 mod video;

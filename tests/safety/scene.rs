@@ -86,7 +86,7 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let kernel = SlowKernel::default();
         let waiting = Arc::clone(&kernel.waiting);
-        let (setups, memory, wires) = setups(Some(kernel));
+        let (setups, memory, wires) = setups(Some(Box::new(kernel)));
         let (adapters, handles) =
             Machine::by_hand(setups, &memory, suite::key()).expect("adapters");
         let mut scene = Self {

@@ -54,6 +54,12 @@ impl Case {
         self
     }
 
+    /// One that is made, not read: its text says what it is given, as a file's does.
+    pub(crate) fn made(name: &str, text: String, handlers: [u16; 2]) -> Self {
+        let wasm = module(name, &text, handlers, &[]);
+        Self { name: name.to_owned(), fate: Fate::Slow, text, wasm }
+    }
+
     /// Its image.
     pub(crate) fn link(&self) -> Result<Vec<u8>, LinkError> {
         linker().link(&self.wasm).map(spine_os::linker::SignedImage::into_bytes)

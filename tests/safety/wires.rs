@@ -22,7 +22,7 @@ const KERNEL_QUEUE: usize = 64;
 /// Two adapters on one processor, the memory of their frames, and the far ends of their wires. The first
 /// has the kernel, if there is one.
 pub(crate) fn setups(
-    kernel: Option<SlowKernel>,
+    kernel: Option<Box<dyn KernelPort>>,
 ) -> (Vec<AdapterSetup>, Arc<FrameMemory>, Vec<Wire>) {
     let (memory, dealt) = FrameMemory::anonymous(2 * FRAMES, 2048, 2).expect("memory");
     let (mut setups, mut wires, mut kernel) = (Vec::new(), Vec::new(), kernel);
@@ -30,7 +30,7 @@ pub(crate) fn setups(
         let name = format!("wire{index}");
         let (inner, wire) = Loopback::wire(&name, Arc::clone(&memory), WIRE).expect("a wire");
         setups.push(AdapterSetup {
-            kernel: kernel.take().map(|kernel| Box::new(kernel) as Box<dyn KernelPort>),
+            kernel: kernel.take(),
             ..AdapterSetup::new(Box::new(Sorted { inner, memory: Arc::clone(&memory) }), frames)
         });
         wires.push(wire);

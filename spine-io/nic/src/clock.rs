@@ -45,6 +45,17 @@ impl Clock for Monotonic {
     }
 }
 
+/// CLOCK_THREAD_CPUTIME_ID: the processor's time that the calling thread had. It stands still while the machine
+/// runs something else, and each look at it is a system call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThreadTime;
+
+impl Clock for ThreadTime {
+    fn now(&self) -> Nanos {
+        Nanos(kernel_time(ClockId::CLOCK_THREAD_CPUTIME_ID))
+    }
+}
+
 /// Nanoseconds by a clock of the kernel's.
 #[inline]
 pub(crate) fn kernel_time(clock: ClockId) -> u64 {

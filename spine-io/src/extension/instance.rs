@@ -22,7 +22,7 @@ use super::link::{self, CalleeTrapped, Lent};
 use super::state::{Handler, State};
 use super::timer::Timers;
 use crate::dma::Windows;
-use crate::id::FifoId;
+use crate::id::{FifoId, Owner};
 use crate::message::{Body, Ending, Outcome, Pending, Settle};
 use crate::reference::Kept;
 use crate::stats::Mail;
@@ -49,6 +49,37 @@ impl Default for Budget {
     }
 }
 
+/// Fuel for one entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fuel {
+    /// For each message: what the budget says, or less where its price does.
+    pub(crate) message: u64,
+    /// After which no further message is given out.
+    pub(crate) entry: u64,
+}
+
+/// The last time that a handler was stopped: which one, and by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// Its number; of whichever was running.
+    pub(crate) handler: HandlerNumber,
+    /// What the processor or the watchdog found; `None`: it returned with messages left.
+    pub(crate) trap: Option<Trap>,
+}
+
+impl Stop {
+    /// What stopped it, in words.
+    pub(crate) fn text(self) -> String {
+        self.trap.map_or_else(
+            || {
+                "returned before its messages were done, or was given up by what it called"
+                    .to_owned()
+            },
+            |trap| trap.to_string(),
+        )
+    }
+}
+
 /// An extension ready to run on one adapter.
 pub struct Instance {
     name: String,
@@ -57,6 +88,10 @@ pub struct Instance {
     budget: Budget,
     /// Whose extension it is: where its messages to the host go, and who may send it some.
     applications: Vec<FifoId>,
+    /// Who owns it: with whose other extensions it shares an adapter's time.
+    owner: Owner,
+    /// The last time it was stopped.
+    stop: Option<Stop>,
     /// The endpoints on other machines it may send to, a bit each; `None`: all of them.
     remotes: Option<u64>,
     mail: Mail,
@@ -104,6 +139,29 @@ impl Instance {
         self.applications = vec![application];
     }
 
+    /// Says whose it is. All extensions of one owner on an adapter have one share of its time; unless this is said
+    /// they are the process's own, who are one.
+    pub fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// The last time it was stopped, if it ever was.
+    pub(crate) fn last_stop(&self) -> Option<Stop> {
+        self.stop
+    }
+
+    /// Bytes of its own memory and its regions, and frames that it keeps.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let state = self.store.data();
+        let regions: u64 = state.regions.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+        state.own.as_ref().map_or(0, |own| own.bytes().len() as u64) + regions
+    }
+
     /// Lets it send to these endpoints on other machines and to no others: bit `i` is the adapter's remote
     /// endpoint `i`. Unless this is said it may send to all.
     pub fn set_remotes(&mut self, remotes: u64) {
@@ -136,21 +194,21 @@ impl Instance {
         self.store.data_mut().number = number;
     }
 
-    /// Runs a burst (at most 64 messages), or as much of it as `share` fuel allows, and hands each
+    /// Runs a burst (at most 64 messages), or as much of it as `fuel` allows, and hands each
     /// message with its outcome to `settle`, in order. Messages for another handler of the same
-    /// extension go to `again`; what the share did not reach stays in `burst`.
+    /// extension go to `again`; what the fuel did not reach stays in `burst`.
     ///
     /// Returns the fuel used and how the entry ended.
     pub(crate) fn enter(
         &mut self,
         burst: &mut Vec<Pending>,
         again: &mut Vec<Pending>,
-        share: u64,
+        fuel: Fuel,
         settling: &mut impl Settle,
     ) -> (u64, Ending) {
         debug_assert!(burst.len() <= BURST);
         self.fill_slots(burst);
-        let ending = self.run_once(share);
+        let ending = self.run_once(fuel);
 
         let state = self.store.data_mut();
         std::mem::swap(&mut state.burst, burst);
@@ -160,9 +218,11 @@ impl Instance {
         let stopped = match ending {
             Ending::Finished | Ending::Faulted => 0,
             Ending::ReturnedEarly => burst.len() - answered,
-            Ending::OutOfFuel | Ending::Trapped | Ending::CalleeTrapped => {
-                usize::from(answered < burst.len())
-            }
+            Ending::OutOfFuel
+            | Ending::TooDear
+            | Ending::Spared
+            | Ending::Trapped
+            | Ending::CalleeTrapped => usize::from(answered < burst.len()),
         };
         let State { handlers, frames, own, domains, verdicts, kept, slots, stride, .. } = state;
         let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains };
@@ -191,8 +251,7 @@ impl Instance {
         (used, ending)
     }
 
-    fn run_once(&mut self, share: u64) -> Ending {
-        let fuel = self.budget.message;
+    fn run_once(&mut self, Fuel { message: fuel, entry: share }: Fuel) -> Ending {
         let state = self.store.data_mut();
         state.asked = 0;
         state.answered = 0;
@@ -216,18 +275,34 @@ impl Instance {
                 match all {
                     true if faulted => Ending::Faulted,
                     true => Ending::Finished,
-                    false => Ending::ReturnedEarly,
+                    false => {
+                        self.note_stop(None);
+                        Ending::ReturnedEarly
+                    }
                 }
             }
             Err(error) => {
                 link::restore_stack(&mut self.store);
-                match error.downcast_ref::<Trap>() {
+                let trap = error.downcast_ref::<Trap>().copied();
+                self.note_stop(trap);
+                match trap {
+                    Some(Trap::OutOfFuel) if fuel < self.budget.message => Ending::TooDear,
                     Some(Trap::OutOfFuel) => Ending::OutOfFuel,
                     None if error.is::<CalleeTrapped>() => Ending::CalleeTrapped,
                     _ => Ending::Trapped,
                 }
             }
         }
+    }
+
+    /// Notes which handler was stopped, and by what.
+    #[cold]
+    fn note_stop(&mut self, trap: Option<Trap>) {
+        let state = self.store.data();
+        let running = state.burst.get(state.answered).map_or(0, |pending| pending.handler);
+        let handler = state.handlers.get(usize::from(running));
+        let handler = HandlerNumber(handler.map_or(0, |handler| handler.number));
+        self.stop = Some(Stop { handler, trap });
     }
 
     /// Writes each message into its slot. Takes the burst into the state.
@@ -266,6 +341,7 @@ impl Instance {
     pub(crate) fn take_over(&mut self, before: &mut Self) {
         self.applications = std::mem::take(&mut before.applications);
         self.mail = before.mail;
+        self.owner = before.owner;
         let (ours, theirs) = (self.store.data_mut(), before.store.data_mut());
         std::mem::swap(&mut ours.kept, &mut theirs.kept);
         std::mem::swap(&mut ours.windows, &mut theirs.windows);

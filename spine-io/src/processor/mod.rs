@@ -17,7 +17,6 @@ use std::time::Duration;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use spine_abi::Nanos;
-use spine_nic::Nic;
 use spine_nic::clock::Clock;
 use spine_ring::Sleeper;
 use spine_ring::sleeper::Watch;
@@ -110,22 +109,25 @@ impl<C: Clock> Processor<C> {
     /// # Errors
     /// When it can no longer sleep; packets are never the reason.
     pub fn run(mut self) -> io::Result<()> {
-        let mut last_work = self.clock.now();
+        let mut now = self.clock.now();
+        let mut last_work = now;
         let mut idle = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
-            let now = self.clock.now();
             if self.turn(now) {
+                now = self.seen();
                 last_work = now;
                 idle = 0;
                 continue;
             }
+            now = self.clock.now();
             idle += 1;
             if idle < IDLE_TURNS || now.since(last_work) < self.patience() {
                 std::hint::spin_loop();
                 continue;
             }
             self.sleep()?;
-            last_work = self.clock.now();
+            now = self.clock.now();
+            last_work = now;
             idle = 0;
         }
         Ok(())
@@ -133,16 +135,26 @@ impl<C: Clock> Processor<C> {
 
     /// One turn of every adapter; says whether any message moved.
     fn turn(&mut self, now: Nanos) -> bool {
-        let mut worked = false;
+        let (mut worked, mut now) = (false, now);
         for (adapter, pace) in &mut self.adapters {
             worked |= adapter.turn(now);
-            let nic = adapter.nic();
-            if pace.is_due(nic.unflushed(), &self.purse, now) {
-                pace.flushed(nic.unflushed(), &mut self.purse);
-                flush(nic);
+            let unflushed = adapter.nic().unflushed();
+            if pace.is_due(unflushed, &self.purse, now) {
+                pace.flushed(unflushed, &mut self.purse);
+                adapter.flush();
             }
+            // What one adapter took is not the next one's.
+            now = adapter.seen().unwrap_or(now);
         }
         worked
+    }
+
+    /// The time after a turn: where every adapter measures, they have looked already.
+    fn seen(&self) -> Nanos {
+        let latest =
+            |latest: Nanos, (adapter, _): &(Adapter, Pace)| Some(latest.max(adapter.seen()?));
+        let seen = self.adapters.iter().try_fold(Nanos(0), latest);
+        seen.unwrap_or_else(|| self.clock.now())
     }
 
     /// How long to look for work before sleeping: long enough to bridge the gaps of a high rate.
@@ -160,7 +172,7 @@ impl<C: Clock> Processor<C> {
 
     fn sleep(&mut self) -> io::Result<()> {
         for (adapter, _) in &mut self.adapters {
-            flush(adapter.nic());
+            adapter.flush();
         }
         self.shared.doorbell.doze();
         self.adapters.iter_mut().for_each(|(adapter, _)| adapter.fifos().doze());
@@ -171,7 +183,7 @@ impl<C: Clock> Processor<C> {
             && !self.adapters.iter_mut().any(|(adapter, _)| adapter.has_work())
         {
             for (adapter, _) in &mut self.adapters {
-                flush(adapter.nic());
+                adapter.flush();
                 adapter.fifos().watch(&mut self.sleeper)?;
             }
             self.shared.sleeps.fetch_add(1, Ordering::Relaxed);
@@ -186,14 +198,5 @@ impl<C: Clock> Processor<C> {
         }
         self.shared.fifo_calls.store(calls, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-fn flush(nic: &mut dyn Nic) {
-    if nic.unflushed() > 0
-        && let Err(error) = nic.flush()
-    {
-        // The packets stay counted by the backend; an interface that is down says so each time.
-        tracing::debug!(interface = nic.name(), %error, "flush failed");
     }
 }

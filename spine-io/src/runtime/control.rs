@@ -6,6 +6,7 @@
 use std::sync::mpsc::SendError;
 
 use super::Adapter;
+use super::meter::Row;
 use crate::dma::{GrantError, Windows};
 use crate::extension::ended;
 use crate::id::ExtensionId;
@@ -13,8 +14,16 @@ use crate::probe;
 use crate::runtime::request::Control;
 
 impl Adapter {
+    /// The control event, in a row of its own.
+    pub(super) fn control_in_time(&mut self) -> bool {
+        self.meter.close_before();
+        let worked = self.control();
+        self.meter.close(Row::Control);
+        worked
+    }
+
     #[inline(never)]
-    pub(super) fn control(&mut self) -> bool {
+    fn control(&mut self) -> bool {
         let mut worked = self.receive_from_hosts(self.plan.burst);
         for _ in 0..self.plan.burst {
             let next = self.request.take().or_else(|| self.control.try_recv().ok());

@@ -81,8 +81,7 @@ impl Adapter {
         if idle && !installed.instance.is_repairing() {
             return;
         }
-        let entry = installed.instance.budget().entry;
-        let allowed = if idle { 0 } else { installed.share.begin(entry, self.rounds) };
+        let allowed = if idle { 0 } else { self.share_of(extension) };
         let struck_out = if allowed > 0 { self.enter(extension, allowed) } else { None };
         if let Some((offence, strikes)) = struck_out {
             self.retire(extension, offence, strikes);
@@ -96,36 +95,53 @@ impl Adapter {
         self.need(Stage::Send, sends, Some(self.message));
     }
 
-    /// Enters an extension with as much of its queue as a burst and so much fuel allow. If that was one
+    /// What an extension may spend in this round: nanoseconds with a clock, else fuel.
+    #[inline(always)]
+    fn share_of(&mut self, extension: u16) -> u64 {
+        let place = self.extensions.get_mut(usize::from(extension));
+        let Some(installed) = place.and_then(Option::as_mut) else { return 0 };
+        let fuel = installed.instance.budget().entry;
+        let round = if self.meter.is_on() { self.meter.entry_nanos() } else { fuel };
+        self.owners.begin(installed.owner, &mut installed.share, round, self.rounds)
+    }
+
+    /// Enters an extension with as much of its queue as a burst and its share allow. If that was one
     /// strike too many: what it did, and how many it has.
     #[inline(always)]
     fn enter(&mut self, extension: u16, allowed: u64) -> Option<(Offence, u32)> {
         let installed = self.extensions.get_mut(usize::from(extension))?.as_mut()?;
+        let (fuel, most) = self.meter.fuel(&installed.price, installed.instance.budget(), allowed);
         let frames = installed.frames();
         installed.instance.kept().set_limit(self.frames.may_keep(frames));
-        installed.waiting.take(&mut self.burst, self.burst_limit);
+        installed.waiting.take(&mut self.burst, self.burst_limit.min(most));
+        let given = self.burst.len();
+        let begun = self.meter.begin_entry(installed.price.is_suspected());
         let mut installed = linked::lend(&mut self.extensions, extension, self.now)?;
         let (used, ending) = installed.instance.enter(
             &mut self.burst,
             &mut self.passed,
-            allowed,
+            fuel,
             &mut self.out.settling(extension),
         );
         if installed.instance.is_linked() {
             self.take_back(extension);
             installed = self.extensions.get_mut(usize::from(extension))?.as_mut()?;
         }
+        let messages = given - self.burst.len();
         installed.waiting.put_back(&mut self.burst, &mut self.passed);
         self.frames.change(frames, installed.frames());
-        installed.share.end(used, ending);
-        self.used = used;
-        self.out.counters.entries += 1;
-        self.out.counters.fuel += used;
-        self.out.counters.strikes += u64::from(ending.is_strike());
         if installed.instance.has_sent() {
             self.out.collect(extension, &mut installed.instance);
             self.next_timer = self.next_timer.min(installed.instance.timers().next());
         }
+        let took = self.meter.end_entry(begun);
+        let (spent, ending) = installed.learn(used, ending, took, self.meter.entry_nanos());
+        self.owners.end(installed.owner, &mut installed.share, spent, ending);
+        installed.bill.add(used, messages, took.map_or(0, |took| took.clock), ending);
+        self.used = used;
+        self.out.counters.entries += 1;
+        self.out.counters.fuel += used;
+        self.out.counters.strikes += u64::from(ending.is_strike());
         let offence = ending.offence()?;
         let allowed = installed.instance.budget().strikes;
         let out = installed.strikes.note(ending, allowed, self.now);

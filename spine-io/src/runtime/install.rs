@@ -13,11 +13,13 @@ use spine_abi::limits::EXTENSIONS;
 use spine_abi::{Notice, Reason};
 
 use super::{Adapter, Installed};
+use crate::dispatcher::price::Price;
 use crate::dispatcher::share::Share;
 use crate::dispatcher::waiting::Waiting;
 use crate::extension::{Instance, LoadError, Loaded, ended};
 use crate::id::{ExtensionId, FifoId};
 use crate::message::{Body, Pending};
+use crate::stats::Bill;
 use crate::watchdog::Strikes;
 
 impl Adapter {
@@ -73,11 +75,16 @@ impl Adapter {
         instance.set_links(links);
         instance.timers().start(self.now);
         self.next_timer = self.next_timer.min(instance.timers().next());
+        let owner = self.owners.add(instance.owner());
+        let price = Price::unknown(instance.budget().message, self.meter.slowness());
         let installed = Some(Installed {
             instance,
             waiting: Waiting::new(),
             share: Share::default(),
+            price,
             strikes: Strikes::default(),
+            bill: Bill::default(),
+            owner,
             posted: false,
         });
         match self.extensions.get_mut(usize::from(number)) {
@@ -102,6 +109,8 @@ impl Adapter {
         let place = self.extensions.get_mut(usize::from(extension));
         let mut installed = place.and_then(Option::take)?;
         self.table.remove(extension);
+        self.owners.remove(installed.owner);
+        self.meter.forget(installed.bill.nanos);
         self.again.retain(|number| *number != extension);
         self.frames.change(installed.frames(), 0);
         for pending in installed.waiting.drain() {

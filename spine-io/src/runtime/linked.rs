@@ -96,9 +96,15 @@ impl Adapter {
     pub(super) fn retire(&mut self, extension: u16, offence: Offence, strikes: u32) {
         let place = self.extensions.get(usize::from(extension)).and_then(Option::as_ref);
         let Some(installed) = place else { return };
+        let last = installed.instance.last_stop();
         tracing::warn!(
             extension = installed.instance.name(),
+            number = extension,
+            owner = installed.instance.owner().0,
+            adapter = self.out.nic.name(),
             strikes,
+            handler = last.map(|stop| stop.handler.0),
+            last = last.map(|stop| stop.text()),
             "unloaded an extension: its handlers {}",
             offence.text()
         );

@@ -5,9 +5,11 @@ use std::sync::mpsc::Receiver;
 use spine_abi::event::{Cost, EventPlan, KINDS, Policy, STAGES, Stage};
 use spine_abi::limits::BURST;
 use spine_abi::{HandlerNumber, Nanos};
+use spine_nic::clock::Clock;
 
+use super::meter::Meter;
 use super::{Adapter, Step};
-use crate::dispatcher::share::FrameShares;
+use crate::dispatcher::share::{FrameShares, Owners};
 use crate::dispatcher::{Event, EventQueue, HandlerTable};
 use crate::endpoint::Outlets;
 use crate::reference::Generations;
@@ -49,6 +51,8 @@ impl Adapter {
             worked: false,
             longest: u64::MAX,
             rounds: 0,
+            owners: Owners::default(),
+            meter: Meter::default(),
             now: Nanos(0),
             entries: Stage::ALL.map(|stage| entry(stage).unwrap_or(0)),
             posted: [0; STAGES],
@@ -83,6 +87,14 @@ impl Adapter {
     /// Picks events by another policy from now on.
     pub fn set_policy(&mut self, policy: &Policy) {
         self.events.set_policy(&self.plan, policy);
+    }
+
+    /// Measures what entries take by `clock`, and by the `processor`'s time of the thread that turns the adapter, from now
+    /// on: shares are of time then, and not of fuel. In a model's time nothing is measured.
+    pub fn measure(&mut self, clock: Box<dyn Clock>, processor: Box<dyn Clock>) {
+        if !self.modelled {
+            self.meter.set(clock, processor);
+        }
     }
 
     /// Traces every event from now on.

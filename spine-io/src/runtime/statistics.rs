@@ -5,7 +5,7 @@ use spine_remote::PeeringStatistics;
 
 use crate::endpoint::fifo::FifoStatistics;
 use crate::id::ExtensionId;
-use crate::stats::{Counters, Mail};
+use crate::stats::{Counters, ExtensionStatistics, Mail, Times};
 
 /// A copy of everything an adapter knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +26,10 @@ pub struct Statistics {
     pub fifos: Vec<FifoStatistics>,
     /// Its extensions' small messages, by the extensions' numbers.
     pub mail: Vec<(ExtensionId, Mail)>,
+    /// Its extensions, by their numbers.
+    pub extensions: Vec<ExtensionStatistics>,
+    /// Where its time went, if it is measured.
+    pub times: Times,
     /// Frames at home, and how many belong there.
     pub frames: (usize, usize),
 }

@@ -5,7 +5,8 @@ use spine_abi::limits::BURST;
 
 use super::{Adapter, Statistics};
 use crate::endpoint::Fifos;
-use crate::stats::Counters;
+use crate::id::ExtensionId;
+use crate::stats::{Counters, ExtensionStatistics};
 
 impl Adapter {
     /// Counts the last turn if it took longer than it can by its extensions' work.
@@ -30,7 +31,44 @@ impl Adapter {
             remotes: self.out.remotes.statistics().collect(),
             fifos: self.out.hosts.statistics(),
             mail: self.mail(),
+            extensions: self.extension_statistics(),
+            times: self.meter.times(),
             frames: (self.out.pool.free(), self.out.pool.total()),
+        }
+    }
+
+    fn extension_statistics(&self) -> Vec<ExtensionStatistics> {
+        let places = (0..).zip(&self.extensions);
+        let known = places.filter_map(|(number, installed)| {
+            let installed = installed.as_ref()?;
+            Some(ExtensionStatistics {
+                id: ExtensionId(number),
+                name: installed.instance.name().to_owned(),
+                owner: installed.instance.owner(),
+                bill: installed.bill,
+                picos_per_unit: installed.price.picos(),
+                strikes: installed.strikes.count(),
+                frames: installed.frames(),
+                memory: installed.instance.memory_bytes(),
+                last_stop: installed.instance.last_stop().map(|stop| (stop.handler, stop.text())),
+            })
+        });
+        known.collect()
+    }
+
+    /// The time at which the adapter last looked at a clock; `None` if it never does.
+    pub(crate) fn seen(&self) -> Option<Nanos> {
+        self.meter.is_on().then(|| self.meter.seen())
+    }
+
+    /// Hands what waits for the wire's next call to it now. The packets stay counted by the backend if that fails.
+    pub(crate) fn flush(&mut self) {
+        let nic = &mut self.out.nic;
+        if nic.unflushed() > 0
+            && let Err(error) = self.meter.flush(|| nic.flush())
+        {
+            // An interface that is down says so each time.
+            tracing::debug!(interface = self.out.nic.name(), %error, "flush failed");
         }
     }
 

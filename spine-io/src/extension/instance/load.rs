@@ -17,7 +17,7 @@ use crate::extension::imports;
 use crate::extension::link::{self, Link};
 use crate::extension::state::{Handler, Phase, State};
 use crate::extension::sys;
-use crate::id::FifoId;
+use crate::id::{FifoId, Owner};
 use crate::region::{CheckedRegion, RegionSource};
 use crate::stats::Mail;
 /// Fuel for `init`: it runs before any packet, so it may take longer than a handler.
@@ -88,6 +88,8 @@ impl Instance {
             run,
             budget,
             applications,
+            owner: Owner::default(),
+            stop: None,
             remotes: None,
             mail,
             card_bytes,

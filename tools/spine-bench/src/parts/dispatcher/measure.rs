@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
+use super::rig::Rig;
+
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Part {
@@ -18,11 +20,11 @@ pub(crate) enum Part {
 /// Something that handles a burst.
 pub(crate) type Turn = Box<dyn FnMut()>;
 
-/// One part, ready to handle bursts of so many messages.
-pub(crate) fn part(part: Part, burst: usize) -> Turn {
+/// One part, ready to handle bursts of so many messages; the router is in a rig that is made so.
+pub(crate) fn part(part: Part, burst: usize, rig: fn(usize) -> Rig) -> Turn {
     match part {
         Part::Router => {
-            let mut rig = super::rig::Rig::new(burst);
+            let mut rig = rig(burst);
             Box::new(move || rig.turns(1))
         }
         Part::Native => {
@@ -44,7 +46,7 @@ pub(crate) fn part(part: Part, burst: usize) -> Turn {
 /// of `runs` alternating runs of `turns` bursts.
 pub(crate) fn measure(burst: usize, turns: u64, runs: usize) -> [f64; 4] {
     let mut parts = [Part::Router, Part::Native, Part::WithWatchdog, Part::WithoutWatchdog]
-        .map(|which| (part(which, burst), Vec::new()));
+        .map(|which| (part(which, burst, Rig::new), Vec::new()));
     for _ in 0..runs {
         for (turn, times) in &mut parts {
             let start = Instant::now();

@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 /// Measures and prints.
 pub(crate) fn main(arguments: &Arguments) {
     if let Some(only) = arguments.only {
-        let mut turn = part(only, arguments.burst.unwrap_or(32));
+        let mut turn = part(only, arguments.burst.unwrap_or(32), rig::Rig::standing_still);
         (0..arguments.turns).for_each(|_| turn());
         return;
     }
