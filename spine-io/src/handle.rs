@@ -9,8 +9,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use spine_abi::Message;
 use spine_abi::limits::HOST_FIFO;
+use spine_abi::{HandlerNumber, Message};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::clock::Monotonic;
 use spine_ring::{Counts, End, Fds, OpenError, SendError, Side};
@@ -209,6 +209,11 @@ impl AdapterHandle {
             return Err(self.stopped());
         }
         answer.recv_timeout(self.patience).map_err(|_| self.stopped())?
+    }
+
+    /// Says which handler claimed packets are for whose driver does not pass on which one it is. Nothing is waited for.
+    pub fn set_unstamped(&self, handler: HandlerNumber) {
+        self.ask(Control::Unstamped(handler));
     }
 
     /// Closes an application's FIFO; false if it is not there. Its extensions stay, and what they send to it is

@@ -17,7 +17,7 @@ use spine_nic::punt::KernelPort;
 use spine_remote::Remotes;
 
 use super::Fifos;
-use super::peer::{PEER_MESSAGES, Peer, Peers};
+use super::peer::{PEER_MESSAGES, Peer, PeerMessage, Peers};
 use crate::dispatcher::share::Ledger;
 use crate::extension::Instance;
 use crate::id::FifoId;
@@ -277,12 +277,12 @@ impl Outlets {
     }
 
     /// The arrivals event: what peers forwarded (`most` packets of each) goes to the wire, what they
-    /// return goes home, and their messages to `deliver`, with the adapter and the extension that sent
+    /// return goes home, and their messages to `deliver`, with the adapter that sent
     /// them. Says whether anything moved.
     pub(crate) fn arrivals(
         &mut self,
         most: usize,
-        mut deliver: impl FnMut(u16, u16, Message),
+        mut deliver: impl FnMut(u16, PeerMessage),
     ) -> bool {
         let mut moved = self.homecoming();
         for index in 0..self.peers.len() {
@@ -296,11 +296,11 @@ impl Outlets {
             }
             // No more than were there: a peer that keeps sending does not keep us here.
             for _ in 0..peer.received.slots() {
-                let Ok((sender, message)) = peer.received.pop() else { break };
+                let Ok(message) = peer.received.pop() else { break };
                 let from = u16::try_from(index).unwrap_or(u16::MAX);
                 self.counters.from_peer += 1;
                 moved = true;
-                deliver(from, sender, message);
+                deliver(from, message);
             }
         }
         moved | self.transmit()
@@ -360,10 +360,15 @@ impl Outlets {
         }
         for (peer, message) in to_peer {
             let remote = usize::from(peer).checked_sub(self.peers.len());
-            if remote.is_some_and(|remote| !instance.may_reach(remote)) {
-                self.counters.messages_dropped.add(Reason::NoPeer, 1);
+            let may = match remote {
+                Some(remote) => instance.may_reach(remote),
+                None => instance.may_cross(peer),
+            };
+            if may {
+                let owner = instance.owner().cloned();
+                self.message_to_peer(peer, PeerMessage { sender: extension, owner, message });
             } else {
-                self.message_to_peer(extension, peer, message);
+                self.counters.messages_dropped.add(Reason::NoPeer, 1);
             }
         }
         self.counters.messages_dropped.add(Reason::OverShare, instance.take_refused());
@@ -400,10 +405,11 @@ impl Outlets {
         instance.mail().lost += dropped;
     }
 
-    fn message_to_peer(&mut self, extension: u16, peer: u16, message: Message) {
+    fn message_to_peer(&mut self, peer: u16, message: PeerMessage) {
+        let extension = message.sender;
         let place = usize::from(peer);
         if let Some(remote) = place.checked_sub(self.peers.len()) {
-            return self.message_to_remote(extension, remote, message);
+            return self.message_to_remote(extension, remote, message.message);
         }
         let Some(Some(peer)) = self.peers.get_mut(place) else {
             self.counters.messages_dropped.add(Reason::NoPeer, 1);
@@ -414,7 +420,7 @@ impl Outlets {
             Reason::PeerFull
         } else if !self.in_peer[place].admits(extension, waiting, PEER_MESSAGES) {
             Reason::OverShare
-        } else if peer.messages.push((extension, message)).is_ok() {
+        } else if peer.messages.push(message).is_ok() {
             self.in_peer[place].note(extension);
             self.counters.to_peer += 1;
             peer.doorbell.ring();

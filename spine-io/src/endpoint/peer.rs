@@ -12,11 +12,21 @@ use spine_abi::Message;
 use spine_nic::buffer::Frame;
 
 use crate::doorbell::Doorbell;
+use crate::extension::Owner;
 
 /// Packets that wait between two adapters at most.
 pub const PEER_PACKETS: usize = 2048;
 /// Small messages that wait between two adapters at most.
 pub const PEER_MESSAGES: usize = 64;
+
+/// A small message of an extension on another adapter.
+pub(crate) struct PeerMessage {
+    /// The number of that extension.
+    pub(crate) sender: u16,
+    /// Whose it is.
+    pub(crate) owner: Option<Arc<Owner>>,
+    pub(crate) message: Message,
+}
 
 /// One adapter's side of the rings to and from one other.
 pub struct Peer {
@@ -24,16 +34,16 @@ pub struct Peer {
     pub(crate) packets: Producer<Frame>,
     /// Its frames, going home.
     pub(crate) home: Producer<Frame>,
-    /// Messages for its handlers, each with the number of our extension that sent it.
-    pub(crate) messages: Producer<(u16, Message)>,
+    /// Messages for its handlers.
+    pub(crate) messages: Producer<PeerMessage>,
     /// Wakes its processor.
     pub(crate) doorbell: Arc<Doorbell>,
     /// Packets from it for our wire.
     pub(crate) from: Consumer<Frame>,
     /// Our frames, coming home from it.
     pub(crate) returned: Consumer<Frame>,
-    /// Messages from it, each with the number of its extension that sent it.
-    pub(crate) received: Consumer<(u16, Message)>,
+    /// Messages from it.
+    pub(crate) received: Consumer<PeerMessage>,
 }
 
 /// What an adapter knows of the others: its own place is empty.
@@ -42,13 +52,13 @@ pub type Peers = Vec<Option<Peer>>;
 struct Sending {
     packets: Producer<Frame>,
     home: Producer<Frame>,
-    messages: Producer<(u16, Message)>,
+    messages: Producer<PeerMessage>,
 }
 
 struct Receiving {
     from: Consumer<Frame>,
     returned: Consumer<Frame>,
-    received: Consumer<(u16, Message)>,
+    received: Consumer<PeerMessage>,
 }
 
 /// Connects adapters with each other: `bells[i]` wakes the processor of adapter `i`; `frames` is how

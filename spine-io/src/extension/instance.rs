@@ -12,13 +12,16 @@ mod error;
 mod linked;
 mod load;
 
+use std::sync::Arc;
+
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::limits::{BURST, HEADER_BYTES, MESSAGE_BYTES};
 use spine_abi::{HandlerNumber, Header, Kind, Message};
 use wasmtime::{Store, Trap, TypedFunc};
 
-use super::judge::Judge;
+use super::judge::{Judge, reaches};
 use super::link::{self, CalleeTrapped, Lent};
+use super::owner::Owner;
 use super::state::{Handler, State};
 use super::timer::Timers;
 use crate::dma::Windows;
@@ -94,6 +97,9 @@ pub struct Instance {
     stop: Option<Stop>,
     /// The endpoints on other machines it may send to, a bit each; `None`: all of them.
     remotes: Option<u64>,
+    /// Whose it is, and the numbers of its handlers on its adapter, if these are not its own.
+    owner: Option<Arc<Owner>>,
+    numbers: Option<Vec<HandlerNumber>>,
     mail: Mail,
     card_bytes: usize,
     /// The declaration of the domain it exports.
@@ -168,6 +174,35 @@ impl Instance {
         self.remotes = Some(remotes);
     }
 
+    /// Lets its packets and messages go to these adapters and to no others: bit `i` is adapter `i`. Unless this is
+    /// said they may go to all.
+    pub fn set_egress(&mut self, adapters: u64) {
+        self.store.data_mut().egress = adapters;
+    }
+
+    /// Whether its messages may go to this adapter.
+    pub(crate) fn may_cross(&self, adapter: u16) -> bool {
+        reaches(self.store.data().egress, adapter)
+    }
+
+    /// Says whose it is, and which number each of its handlers has on its adapter, in the order of its manifest.
+    pub fn set_owner(&mut self, owner: Owner, numbers: Vec<HandlerNumber>) {
+        debug_assert_eq!(numbers.len(), self.store.data().handlers.len());
+        (self.owner, self.numbers) = (Some(Arc::new(owner)), Some(numbers));
+    }
+
+    /// Whose it is, if it is not the adapter's own process's.
+    pub(crate) fn owner(&self) -> Option<&Arc<Owner>> {
+        self.owner.as_ref()
+    }
+
+    /// The place among its handlers of the one that it knows by this number.
+    pub(crate) fn position(&self, number: HandlerNumber) -> Option<u8> {
+        let mut handlers = self.store.data().handlers.iter();
+        let position = handlers.position(|handler| handler.number == number.0);
+        position.and_then(|position| u8::try_from(position).ok())
+    }
+
     /// Whether it may send to the adapter's remote endpoint of this number.
     pub(crate) fn may_reach(&self, remote: usize) -> bool {
         let bit = u32::try_from(remote).ok().and_then(|remote| 1_u64.checked_shl(remote));
@@ -184,9 +219,11 @@ impl Instance {
         &mut self.mail
     }
 
-    /// The numbers of its handlers, in the order of its table.
+    /// The numbers of its handlers on its adapter, in the order of its table.
     pub fn handlers(&self) -> impl Iterator<Item = HandlerNumber> {
-        self.store.data().handlers.iter().map(|handler| HandlerNumber(handler.number))
+        let own = self.store.data().handlers.iter().map(|handler| HandlerNumber(handler.number));
+        let given = |at: usize| self.numbers.as_ref().and_then(|numbers| numbers.get(at)).copied();
+        own.enumerate().map(move |(at, own)| given(at).unwrap_or(own))
     }
 
     /// Tells it under which number it was installed.
@@ -224,8 +261,9 @@ impl Instance {
             | Ending::Trapped
             | Ending::CalleeTrapped => usize::from(answered < burst.len()),
         };
+        let egress = state.egress;
         let State { handlers, frames, own, domains, verdicts, kept, slots, stride, .. } = state;
-        let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains };
+        let judge = Judge { handlers, frames, own: own.as_ref(), domains: *domains, egress };
         let mut slot = *slots;
         for (position, mut pending) in burst.drain(..answered + stopped).enumerate() {
             let at = slot;

@@ -30,6 +30,8 @@ pub(super) struct Judge<'a> {
     pub(super) frames: &'a FrameMemory,
     pub(super) own: Option<&'a OwnMemory>,
     pub(super) domains: Domains,
+    /// The adapters that packets may go to, a bit each.
+    pub(super) egress: u64,
 }
 
 impl Judge<'_> {
@@ -38,7 +40,9 @@ impl Judge<'_> {
     #[inline(always)]
     pub(super) fn forwards(&self, bits: u64, pending: &mut Pending, slot: u32) -> Option<u16> {
         let peer = Verdict::plain_forward(bits)?;
-        let may = matches!(pending.body, Body::Bulk(..)) && self.domains.contains(Domain::Peer);
+        let may = matches!(pending.body, Body::Bulk(..))
+            && self.domains.contains(Domain::Peer)
+            && reaches(self.egress, peer);
         (may && self.write_back(pending, slot)).then_some(peer)
     }
 
@@ -55,7 +59,9 @@ impl Judge<'_> {
             }
             // What the runtime counts is the runtime's to say: else who reads it looks for a fault that is not there.
             Verdict::Drop(_) => return Outcome::Refused,
-            Verdict::Forward { finish, .. } => (bulk && self.may(Domain::Peer, finish), true),
+            Verdict::Forward { peer, finish } => {
+                (bulk && reaches(self.egress, peer) && self.may(Domain::Peer, finish), true)
+            }
             Verdict::Transmit { finish } => (bulk && self.may(Domain::Net, finish), true),
             Verdict::Keep => (bulk && self.domains.contains(Domain::Buffer), true),
             Verdict::Kernel { reason, finish } => {
@@ -118,4 +124,10 @@ impl Judge<'_> {
         let packet = &mut self.frames.packet_mut(frame)[..usize::from(bytes)];
         self.own.is_some_and(|own| own.copy_out(slot + HEADER, packet).is_ok())
     }
+}
+
+/// Whether an adapter is among these, a bit each.
+#[inline(always)]
+pub(super) fn reaches(adapters: u64, adapter: u16) -> bool {
+    adapters.checked_shr(u32::from(adapter)).is_some_and(|bits| bits & 1 != 0)
 }

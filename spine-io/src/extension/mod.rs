@@ -12,6 +12,7 @@ mod imports;
 pub mod instance;
 mod judge;
 mod link;
+pub mod owner;
 mod paging;
 mod state;
 mod sys;
@@ -19,3 +20,4 @@ mod timer;
 
 pub use image::{ImageError, TrustedKey};
 pub use instance::{Budget, Instance, LoadError, Loaded};
+pub use owner::Owner;

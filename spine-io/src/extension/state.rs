@@ -67,6 +67,8 @@ pub(super) struct State {
     /// Fuel as of the last accounting.
     pub(super) renewed: u64,
 
+    /// The adapters that its packets and messages may go to, a bit each.
+    pub(super) egress: u64,
     /// Which adapter and which of its extensions this is: the source of what it sends.
     pub(super) adapter: u16,
     pub(super) number: u16,
@@ -117,6 +119,7 @@ impl State {
             share: 0,
             spent: 0,
             renewed: 0,
+            egress: u64::MAX,
             adapter,
             number: 0,
             windows: Windows::default(),

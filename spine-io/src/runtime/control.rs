@@ -55,6 +55,7 @@ impl Adapter {
                 Control::Detach(fifo, reply) => {
                     let _ = reply.send(self.out.hosts.remove(fifo));
                 }
+                Control::Unstamped(number) => self.unstamped = number,
                 Control::Statistics(reply) => {
                     let _ = reply.send(self.statistics());
                 }

@@ -5,8 +5,10 @@ use spine_abi::limits::BURST;
 use spine_abi::{Endpoint, HandlerNumber, Message, Reason};
 
 use super::{Adapter, Installed};
+use crate::dispatcher::Target;
 use crate::endpoint::fifo::APPLICATIONS;
-use crate::extension::LoadError;
+use crate::endpoint::peer::PeerMessage;
+use crate::extension::{Instance, LoadError};
 use crate::id::{ExtensionId, FifoId};
 use crate::message::Body;
 use crate::stats::Mail;
@@ -15,11 +17,14 @@ impl Adapter {
     pub(super) fn arrivals(&mut self) -> bool {
         let mut messages = Vec::new();
         let most = if self.singly { 1 } else { 4 * BURST };
-        let moved = self.out.arrivals(most, |from, sender, message| {
-            messages.push((from, sender, message));
-        });
-        for (from, sender, message) in messages {
-            self.deliver(message, Endpoint::Peer(from), sender);
+        let moved = self.out.arrivals(most, |from, message| messages.push((from, message)));
+        for (from, PeerMessage { sender, owner, message }) in messages {
+            let number = message.header().handler;
+            let target = match owner {
+                Some(owner) => self.nearest(number, |it| owner.nearness(it.owner()?)),
+                None => self.table.find(number),
+            };
+            self.deliver_to(target, message, Endpoint::Peer(from), sender);
         }
         moved | self.deliver_from_remotes()
     }
@@ -34,9 +39,10 @@ impl Adapter {
         let mut remotes = std::mem::take(&mut self.out.remotes);
         let moved = remotes.deliver(|index, message| {
             let from = u16::try_from(first + index).unwrap_or(u16::MAX);
-            self.has_room(message, Endpoint::Peer(from)) && {
+            let target = self.remotely(message.header().handler, index);
+            self.has_room(target, Endpoint::Peer(from)) && {
                 self.out.counters.from_peer += 1;
-                self.deliver(message.clone(), Endpoint::Peer(from), 0);
+                self.deliver_to(target, message.clone(), Endpoint::Peer(from), 0);
                 true
             }
         });
@@ -44,17 +50,52 @@ impl Adapter {
         moved
     }
 
-    /// Whether the handler that a small message names could take it now. One that names nobody can be
+    /// The handler of this number in the extension that is nearest to whoever names it.
+    fn nearest(
+        &self,
+        number: HandlerNumber,
+        nearness: impl Fn(&Instance) -> Option<u8>,
+    ) -> Option<Target> {
+        let places = (0..).zip(&self.extensions);
+        let found = places.filter_map(|(extension, installed)| {
+            let instance = &installed.as_ref()?.instance;
+            let near = nearness(instance)?;
+            Some((near, Target { extension, handler: instance.position(number)? }))
+        });
+        found.min_by_key(|(near, _)| *near).map(|(_, target)| target)
+    }
+
+    /// Who a message from an endpoint on another machine is for: of those who may send there root's first, who can
+    /// replace the daemon. Where extensions have no owners, numbers are the adapter's.
+    fn remotely(&self, number: HandlerNumber, remote: usize) -> Option<Target> {
+        let unowned = self.table.find(number).filter(|target| {
+            let installed = self.extensions.get(usize::from(target.extension));
+            installed.and_then(Option::as_ref).is_some_and(|it| it.instance.owner().is_none())
+        });
+        unowned.or_else(|| {
+            self.nearest(number, |it| {
+                it.may_reach(remote).then(|| u8::from(it.owner().is_some_and(|it| it.user != 0)))
+            })
+        })
+    }
+
+    /// Whether the handler that a small message is for could take it now. One that is for nobody can be
     /// dropped at once.
-    fn has_room(&self, message: &Message, source: Endpoint) -> bool {
-        let Some(target) = self.table.find(message.header().handler) else { return true };
+    fn has_room(&self, target: Option<Target>, source: Endpoint) -> bool {
+        let Some(target) = target else { return true };
         let installed = self.extensions.get(usize::from(target.extension));
         installed.and_then(Option::as_ref).is_none_or(|it| it.waiting.has_room_from(source, 0))
     }
 
-    /// Gives a small message to the handler it names; `sender` is the extension of a peer.
-    fn deliver(&mut self, message: Message, source: Endpoint, sender: u16) {
-        match self.table.find(message.header().handler) {
+    /// Gives a small message to the handler it is for; `sender` is the extension of a peer.
+    fn deliver_to(
+        &mut self,
+        target: Option<Target>,
+        message: Message,
+        source: Endpoint,
+        sender: u16,
+    ) {
+        match target {
             Some(target) => {
                 let mut message = Box::new(message);
                 message.set_source(source);
@@ -79,7 +120,8 @@ impl Adapter {
         for (application, message) in messages.drain(..) {
             self.out.counters.from_host += 1;
             if self.reaches(application, message.header().handler) {
-                self.deliver(message, Endpoint::Host, 0);
+                let target = self.table.find(message.header().handler);
+                self.deliver_to(target, message, Endpoint::Host, 0);
             } else {
                 self.out.counters.messages_dropped.add(Reason::NoHandler, 1);
             }

@@ -5,6 +5,7 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
+use spine_abi::HandlerNumber;
 use spine_nic::clock::Clock;
 use spine_ring::End;
 
@@ -31,6 +32,8 @@ pub(crate) enum Control {
     Share(ExtensionId, FifoId, SyncSender<Result<(), LoadError>>),
     /// Closes such a FIFO; answers whether it was there.
     Detach(FifoId, SyncSender<bool>),
+    /// Which handler claimed packets are for that come without a stamp.
+    Unstamped(HandlerNumber),
     /// A copy of its counters.
     Statistics(SyncSender<Statistics>),
     /// A window for an extension.

@@ -3,6 +3,7 @@
 use spine_abi::{Endpoint, Message, Nanos};
 
 use super::Adapter;
+use crate::dispatcher::Target;
 use crate::message::Body;
 
 impl Adapter {
@@ -19,10 +20,8 @@ impl Adapter {
                     break;
                 };
                 // It names a handler of its own: that was checked when it was armed.
-                let target = self.table.find(timer.handler);
-                let Some(target) = target.filter(|target| target.extension == extension) else {
-                    continue;
-                };
+                let Some(handler) = installed.instance.position(timer.handler) else { continue };
+                let target = Target { extension, handler };
                 let token = timer.token.to_le_bytes();
                 let message = Message::small(timer.handler, Endpoint::Runtime, &token);
                 self.message = self.number(None);

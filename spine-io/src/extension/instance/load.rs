@@ -91,6 +91,8 @@ impl Instance {
             owner: Owner::default(),
             stop: None,
             remotes: None,
+            owner: None,
+            numbers: None,
             mail,
             card_bytes,
             exports,
