@@ -124,6 +124,11 @@ pub struct Whose<'a> {
 }
 
 impl Whose<'_> {
+    /// Whether a prefix is the kernel's for want of room around it.
+    pub(crate) fn is_starved(&self, prefix: Ipv4Net) -> bool {
+        is_starved(self.table, prefix)
+    }
+
     /// The interfaces from which packets to a prefix are ours that is painted so.
     fn from(&self, entry: &Entry) -> Ingresses {
         let indices = self.ours.indices();
@@ -154,6 +159,11 @@ impl Claims {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The longest prefix with this address that the classifier knows, and from where packets to it are ours.
+    pub fn longest(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Ingresses)> {
+        self.told.get_lpm(&Ipv4Net::from(address)).map(|(prefix, from)| (prefix, *from))
     }
 
     /// How many prefixes the classifier knows.

@@ -1,8 +1,11 @@
 //! The command line, and everything that can be wrong with it before anything is touched.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -61,6 +64,36 @@ pub enum LanaiSpeed {
     Max,
 }
 
+/// Where metrics are read (`--metrics`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsPlace {
+    /// An address and a port.
+    Address(SocketAddr),
+    /// A Unix socket.
+    Path(PathBuf),
+}
+
+impl FromStr for MetricsPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(address) => Ok(Self::Address(address)),
+            Err(_) if text.contains('/') => Ok(Self::Path(text.into())),
+            Err(_) => Err("ADDRESS:PORT, such as 127.0.0.1:9464, or a path with a slash"),
+        }
+    }
+}
+
+impl fmt::Display for MetricsPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// Turns the kernel's router into a SPINE router: packets are forwarded by a safe extension, routes and
 /// neighbours are the kernel's, and so is everything out of the ordinary.
 #[derive(Debug, Clone, Parser)]
@@ -113,6 +146,12 @@ pub struct Options {
     /// Records the packets in pcap files, one for each interface: FILE `x.pcap` becomes `x.NAME.pcap`
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
+    /// Where `spine-router show` and `explain` are answered (default: /run/spine-router/NAME.sock, of the network namespace)
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Answers scrapers with OpenMetrics by HTTP: ADDRESS:PORT, or the path of a Unix socket
+    #[arg(long, value_name = "WHERE")]
+    pub metrics: Option<MetricsPlace>,
     /// Says more; twice: everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -18,6 +18,7 @@ use spine_io::{AdapterSetup, Budget, ExtensionId, Machine, RegionSource, Trusted
 use spine_nic::Nic;
 use spine_nic::buffer::FrameMemory;
 use spine_nic::layer::capture::{Capture, CaptureOptions, wall_clock};
+use spine_nic::layer::tap::{Tap, TapSwitch};
 use spine_nic::open::{self, Backend, OpenError, PortClaim, Ports, Steering, SteeringError};
 use spine_nic::punt::KernelPort;
 use spine_nic::punt::inject::{KernelCounts, KernelEndpoint};
@@ -80,7 +81,11 @@ pub struct DataPath {
     machine: Arc<Machine>,
     kernel: Option<KernelEndpoint>,
     count: usize,
-    unfinished_checksums: bool,
+    /// What shows the packets of each interface.
+    taps: Vec<TapSwitch>,
+    frame_bytes: u64,
+    /// By adapter.
+    unfinished_checksums: Vec<bool>,
     model: Option<Speed>,
     instead: Option<OpenError>,
     /// How ports were opened otherwise than they could have been.
@@ -100,11 +105,15 @@ impl DataPath {
         let Ports { memory, ports, punt: kernel, mut steering, instead, .. } = opened;
         let fallback = instead.as_ref().and(options.instead);
         let speed = options.model.or(fallback);
-        let unfinished_checksums = ports.iter().any(|port| port.unfinished_checksums);
-        let mut setups = Vec::new();
+        let unfinished_checksums = ports.iter().map(|port| port.unfinished_checksums).collect();
+        let frame_bytes = u64::from(memory.frames()) * memory.frame_bytes() as u64;
+        let (mut setups, mut taps) = (Vec::new(), Vec::new());
         for (index, port) in ports.into_iter().enumerate() {
+            let nic = model(capture(port.nic, &memory, options.capture)?, speed);
+            let (nic, tap) = Tap::new(nic, Arc::clone(&memory), wall_clock);
+            taps.push(tap);
             setups.push(AdapterSetup {
-                nic: model(capture(port.nic, &memory, options.capture)?, speed),
+                nic: Box::new(nic),
                 frames: port.frames,
                 kernel: kernel.as_ref().map(|kernel| punt(kernel, port.interface.index)),
                 unstamped: FORWARD,
@@ -121,6 +130,8 @@ impl DataPath {
             machine: Arc::new(machine),
             kernel,
             count,
+            taps,
+            frame_bytes,
             unfinished_checksums,
             model: speed,
             instead,
@@ -210,7 +221,22 @@ impl DataPath {
 
     /// Whether packets come with checksums that their senders left to a card.
     pub fn unfinished_checksums(&self) -> bool {
-        self.unfinished_checksums
+        self.unfinished_checksums.contains(&true)
+    }
+
+    /// Whether those of an adapter's interface do.
+    pub fn leaves_checksums_undone(&self, adapter: usize) -> bool {
+        self.unfinished_checksums.get(adapter).copied().unwrap_or_default()
+    }
+
+    /// What shows the packets of the interfaces, in the order of the adapters.
+    pub fn taps(&self) -> &[TapSwitch] {
+        &self.taps
+    }
+
+    /// Bytes of all frames.
+    pub fn frame_bytes(&self) -> u64 {
+        self.frame_bytes
     }
 
     /// How fast the model on the wires runs; `None`: there is none.

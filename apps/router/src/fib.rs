@@ -10,6 +10,7 @@
 //! other, and from then on the adapter gives everything to the kernel.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -230,6 +231,23 @@ impl<R: Store> Fib<R> {
         match &self.halves[self.idle] {
             Half::Dir24(_) => used(&*self.region).take(next_hop),
             Half::LcTrie(_) => lc_trie::used(&*self.region).take(next_hop),
+        }
+    }
+
+    /// Where a packet to an address goes, as the adapters find it: in the half that they read, and of several ways
+    /// the one of this flow.
+    pub fn look_up(&self, address: Ipv4Addr, flow_hash: impl FnOnce() -> u32) -> NextHop {
+        let read = 1 - self.idle;
+        let which = u32::try_from(read).unwrap_or(0);
+        match &self.halves[read] {
+            Half::Dir24(_) => {
+                let half = spine_fib::Half::new(&*self.region, which);
+                half.next_hop(half.lookup(address.to_bits()), flow_hash).1
+            }
+            Half::LcTrie(_) => {
+                let half = lc_trie::Half::new(&*self.region, which);
+                half.next_hop(half.lookup(address.to_bits()), flow_hash).1
+            }
         }
     }
 

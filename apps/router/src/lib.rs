@@ -12,6 +12,7 @@ pub mod adapters;
 pub mod buckets;
 pub mod claims;
 pub mod cli;
+pub mod control;
 pub mod dataplane;
 pub mod extension;
 pub mod fib;

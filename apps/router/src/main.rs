@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use spine_client::voice;
-use spine_router::cli::Options;
+use spine_router::control::client;
+use spine_router::control::command::CommandLine;
 use spine_router::start::{self, Ended, Failure};
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +16,16 @@ use tracing_subscriber::EnvFilter;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let CommandLine { question, options } = CommandLine::parse();
+    if let Some(question) = question {
+        return client::run(&question).map_or_else(
+            |error| {
+                eprintln!("spine-router: {error}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let level = match options.verbose {
         0 => "warn",
         1 => "info",

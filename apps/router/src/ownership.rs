@@ -124,6 +124,12 @@ impl Ownership {
         (0..self.ways.len()).any(|ingress| self.has_ways(ingress))
     }
 
+    /// Why all packets of a way are the kernel's; nothing: they are not.
+    pub fn why(&self, ingress: usize, egress: usize) -> impl Iterator<Item = &str> {
+        let way = self.ways.get(ingress).and_then(|row| row.get(egress));
+        way.into_iter().flat_map(|way| way.whole.iter().map(String::as_str))
+    }
+
     /// The sets of packets that are the kernel's of what comes in there.
     pub fn parts(&self, ingress: usize) -> &[Kept] {
         &self.parts[ingress]

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::adapters::AdapterStatistics;
 
 /// What one interface's adapter did. Packets, unless it says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceReport {
     /// How packets came in.
     pub mode: String,
@@ -32,7 +32,7 @@ pub struct InterfaceReport {
 }
 
 /// The report: the JSON object's fields, in its order. Packets, unless it says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// How packets came in, by interface.
     pub mode: BTreeMap<String, String>,

@@ -11,6 +11,7 @@
 //! interface, and the extension gives what it already has to the kernel. If anything fails that
 //! cannot be mended here, the loop ends, everything is detached, and the kernel forwards alone.
 
+mod asked;
 mod standing;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use spine_nic::netlink::socket::NetlinkError;
 
 use crate::adapters::{Adapter, AdapterError, AdapterStatistics};
 use crate::claims::{Claims, Classifier, Whose};
+use crate::control::Control;
 use crate::fib::{Fib, FibError, Layout};
 use crate::freshness;
 use crate::interfaces::Interfaces;
@@ -180,7 +182,7 @@ impl<R: Store> Router<R> {
         adapters.map(|adapter| (adapter.name().to_owned(), adapter.statistics())).collect()
     }
 
-    /// Follows the kernel until `until`, or until `interrupted` is readable.
+    /// Follows the kernel until `until`, or until `interrupted` is readable, and answers whoever asks in between.
     ///
     /// # Errors
     /// [`RouterError`]; the caller should drop what is attached.
@@ -188,16 +190,18 @@ impl<R: Store> Router<R> {
         &mut self,
         until: Option<Instant>,
         interrupted: BorrowedFd<'_>,
+        control: &mut Control<'_>,
     ) -> Result<(), RouterError> {
         loop {
             let now = Instant::now();
             if until.is_some_and(|until| until <= now) {
                 return Ok(());
             }
-            if self.wait(now, until, interrupted)? {
+            if self.wait(now, until, interrupted, control)? {
                 return Ok(());
             }
             self.step(Instant::now())?;
+            self.attend(control);
         }
     }
 
@@ -216,9 +220,15 @@ impl<R: Store> Router<R> {
         now: Instant,
         until: Option<Instant>,
         interrupted: BorrowedFd<'_>,
+        control: &Control<'_>,
     ) -> Result<bool, RouterError> {
-        let deadlines =
-            [Some(self.next_round), until, self.mirror.deadline(), Some(self.watch.deadline())];
+        let deadlines = [
+            Some(self.next_round),
+            until,
+            self.mirror.deadline(),
+            Some(self.watch.deadline()),
+            control.deadline(now),
+        ];
         let next = deadlines.into_iter().flatten().min().unwrap_or(now);
         // Rounded up, or the last millisecond would be spent spinning.
         let sleep = next.saturating_duration_since(now) + Duration::from_millis(1);
@@ -227,6 +237,7 @@ impl<R: Store> Router<R> {
             PollFd::new(self.mirror.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(self.watch.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(control.fds());
         match poll(&mut fds, PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX)) {
             Ok(_) => Ok(fds[0].any().unwrap_or(true)),
             Err(nix::Error::EINTR) => Ok(false),

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use spine_abi::Reason;
 use spine_client::memory::Region;
 use spine_client::signature::{PublicKey, SecretKey};
 use spine_client::voice;
@@ -28,6 +27,7 @@ use std::os::fd::AsFd;
 
 pub use self::failure::Failure;
 use crate::cli::{NicKind, Options};
+use crate::control::{self, Control, Unheard};
 use crate::dataplane::{self, DataPath, DataPathError};
 use crate::extension;
 use crate::fib::Layout;
@@ -85,6 +85,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         refuse_what_is_kept(&mirror, &ours)?;
     }
 
+    let sockets = control::open(options)?;
     let expected = layout(options.backend().1);
     let interfaces = Interface::find(&options.interfaces).map_err(DataPathError::from)?;
     let module = module(options, expected)?;
@@ -126,9 +127,11 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     };
     let start = Instant::now();
     let mut router = Router::start(parts, start)?;
+    let mut control = Control::new(sockets, &data_path, start);
+    router.open_to(&control);
     (guest.ready)();
     let until = options.duration.and_then(|duration| start.checked_add(duration));
-    let ran = router.run(until, guest.end);
+    let ran = router.run(until, guest.end, &mut control);
     let duration = start.elapsed();
     let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
     // Whatever came before.
@@ -302,29 +305,13 @@ fn report(
     data_path: &Path,
     duration: Duration,
 ) -> (Report, Option<Failure>) {
-    let mut unheard = None;
-    let mut adapters = Vec::new();
-    for (name, counted) in router.statistics() {
-        match counted {
-            Ok(counted) => adapters.push((name, counted)),
-            Err(error) => unheard = Some(RouterError::from(error).into()),
-        }
-    }
-    let mut kept: BTreeMap<String, u64> =
-        router.reasons().iter().map(|why| (why.clone(), 0)).collect();
-    match data_path.kept() {
-        Ok(counted) => kept.extend(counted),
-        Err(error) => unheard = Some(error.into()),
-    }
-    let mut report = Report::new(&adapters, data_path.syscalls(), duration, kept);
-    report.unrepresented = router.most_unrepresented();
-    match data_path.classified() {
-        Ok(classified) => report.classifier = classified,
-        Err(error) => unheard = Some(error.into()),
-    }
-    let refused = data_path.refused();
-    if refused > 0 {
-        *report.dropped.entry(Reason::KernelRefused.name().to_owned()).or_default() += refused;
-    }
-    (report, unheard)
+    let (statistics, reasons) = (router.statistics(), router.reasons());
+    let unrepresented = router.most_unrepresented();
+    let (report, unheard) =
+        control::report(statistics, data_path, reasons, unrepresented, duration);
+    let failure = unheard.map(|unheard| match unheard {
+        Unheard::Adapter(error) => RouterError::from(error).into(),
+        Unheard::Path(error) => error.into(),
+    });
+    (report, failure)
 }

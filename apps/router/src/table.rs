@@ -75,7 +75,7 @@ impl Entry {
     }
 
     /// Whether the table has what it means, and does not leave it to the kernel.
-    fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.group != GROUP_KERNEL || matches!(self.target(), Target::Kernel(_))
     }
 }

@@ -23,8 +23,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use spine_abi::Nanos;
 use spine_abi::event::{Class, EventKind, EventPlan, Stage};
+use spine_abi::{Nanos, Reason};
 
 use crate::buffer::Frame;
 
@@ -64,6 +64,15 @@ impl NicStatistics {
             left_out: self.left_out + other.left_out,
         }
     }
+}
+
+/// Where a packet ended that no wire gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was dropped.
+    Dropped(Reason),
+    /// The kernel's own stack has it.
+    ToKernel(Reason),
 }
 
 /// A network interface as an adapter sees it.
@@ -130,6 +139,11 @@ pub trait Nic: Send {
 
     /// Takes empty frames from the end of `from` to receive into, as many as it can use.
     fn refill(&mut self, from: &mut Vec<Frame>);
+
+    /// Told of each packet that its adapter drops or gives to the kernel: for a layer that shows packets.
+    fn ended(&mut self, packet: &[u8], end: End) {
+        let _ = (packet, end);
+    }
 
     /// Becomes readable when a packet has arrived; `None` when only polling helps.
     fn poll_fd(&self) -> Option<RawFd> {
@@ -250,6 +264,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn refill(&mut self, from: &mut Vec<Frame>) {
         (**self).refill(from);
+    }
+
+    fn ended(&mut self, packet: &[u8], end: End) {
+        (**self).ended(packet, end);
     }
 
     fn poll_fd(&self) -> Option<RawFd> {

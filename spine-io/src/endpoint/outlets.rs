@@ -10,10 +10,10 @@ use rtrb::Producer;
 use spine_abi::limits::{BURST, EXTENSIONS};
 use spine_abi::verdict::Finish;
 use spine_abi::{Message, Nanos, Reason, Verdict};
-use spine_nic::Nic;
 use spine_nic::buffer::{Frame, FrameMemory, Pool};
 use spine_nic::checksum::complete_checksum;
 use spine_nic::punt::KernelPort;
+use spine_nic::{End, Nic};
 use spine_remote::Remotes;
 
 use super::Fifos;
@@ -105,6 +105,7 @@ impl Outlets {
     #[inline]
     pub(crate) fn drop(&mut self, frame: Frame, reason: Reason) {
         self.counters.dropped.add(reason, 1);
+        self.nic.ended(self.memory.packet(&frame), End::Dropped(reason));
         self.ended += 1;
         self.free(frame);
     }
@@ -147,6 +148,7 @@ impl Outlets {
         let packet = self.memory.packet(&frame);
         if self.kernel.as_mut().is_some_and(|kernel| kernel.hand_over(packet)) {
             self.counters.to_kernel.add(reason, 1);
+            self.nic.ended(packet, End::ToKernel(reason));
             self.ended += 1;
             if queue.is_some() {
                 self.in_kernel.note(extension);

@@ -4,6 +4,7 @@ use spine_client::memory::RegionError;
 use spine_nic::netlink::socket::NetlinkError;
 
 use crate::cli::Misuse;
+use crate::control::ControlError;
 use crate::dataplane::DataPathError;
 use crate::guest::GuestError;
 use crate::path::PathError;
@@ -60,6 +61,9 @@ pub enum Failure {
     /// The adapters, while it runs.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A socket for questions.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The control loop.
     #[error(transparent)]
     Router(#[from] RouterError),
