@@ -19,4 +19,4 @@ impl FifoId {
 /// Whose an extension is: a number that whoever runs the adapter gives, such as a user's. All of a process's own
 /// have the same, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
-pub struct Owner(pub u32);
+pub struct User(pub u32);

@@ -32,6 +32,6 @@ pub use endpoint::allowance::Allowance;
 pub use endpoint::fifo::FifoError;
 pub use extension::{Budget, LoadError, TrustedKey};
 pub use handle::AdapterHandle;
-pub use id::{ExtensionId, FifoId, Owner};
+pub use id::{ExtensionId, FifoId, User};
 pub use machine::{AdapterSetup, Machine, MachineError};
 pub use region::RegionSource;

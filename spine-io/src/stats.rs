@@ -7,7 +7,7 @@
 use spine_abi::event::STAGES;
 use spine_abi::{HandlerNumber, Reason};
 
-use crate::id::{ExtensionId, Owner};
+use crate::id::{ExtensionId, User};
 use crate::message::Ending;
 
 /// Counts by reason.
@@ -143,7 +143,7 @@ pub struct ExtensionStatistics {
     /// Its name.
     pub name: String,
     /// Whose it is.
-    pub owner: Owner,
+    pub user: User,
     /// What it has cost.
     pub bill: Bill,
     /// Picoseconds that a unit of its fuel takes, as far as is known.

@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 
 use spine_abi::limits::BURST;
 
-use crate::id::Owner;
+use crate::id::User;
 use crate::message::Ending;
 
 /// What one extension may still spend in this round.
@@ -77,7 +77,7 @@ impl Share {
 /// What one user's extensions on an adapter may still spend in this round, together.
 #[derive(Debug, Clone, Copy, Default)]
 struct Owned {
-    owner: Owner,
+    owner: User,
     extensions: usize,
     share: Share,
     /// The round in which an extension of his asked last, and the least that any that asked has spent: in it so far,
@@ -96,7 +96,7 @@ pub struct Owners {
 
 impl Owners {
     /// One more extension of this user's; his place.
-    pub fn add(&mut self, owner: Owner) -> usize {
+    pub fn add(&mut self, owner: User) -> usize {
         let known = self.owned.iter().position(|owned| owned.owner == owner);
         let gone = || self.owned.iter().position(|owned| owned.extensions == 0);
         let place = known.or_else(gone).unwrap_or(self.owned.len());
@@ -323,7 +323,7 @@ mod tests {
     /// Has all of these (an owner, what an entry takes) ask in each round; what each spends.
     fn spend(users: &[(u32, u64)], rounds: u64) -> Vec<u64> {
         let mut owners = Owners::default();
-        let places: Vec<_> = users.iter().map(|(owner, _)| owners.add(Owner(*owner))).collect();
+        let places: Vec<_> = users.iter().map(|(owner, _)| owners.add(User(*owner))).collect();
         let mut shares = vec![Share::default(); users.len()];
         let mut spent = vec![0; users.len()];
         for round in 1..=rounds {
@@ -356,19 +356,19 @@ mod tests {
     #[test]
     fn a_debt_outlives_the_extension_and_not_its_owners_place() {
         let mut owners = Owners::default();
-        let (one, other) = (owners.add(Owner(1)), owners.add(Owner(2)));
+        let (one, other) = (owners.add(User(1)), owners.add(User(2)));
         let mut share = Share::default();
         assert_eq!(owners.begin(one, &mut share, 100, 1), 100);
         owners.end(one, &mut share, 1000, Ending::Finished);
         owners.remove(one);
-        assert_eq!(owners.add(Owner(1)), one);
+        assert_eq!(owners.add(User(1)), one);
         assert_eq!(
             owners.begin(one, &mut Share::default(), 100, 2),
             0,
             "loading again pays nothing"
         );
         owners.remove(one);
-        assert_eq!(owners.add(Owner(3)), one, "his place is free");
+        assert_eq!(owners.add(User(3)), one, "his place is free");
         assert_eq!(owners.begin(one, &mut Share::default(), 100, 3), 100);
         assert_eq!(owners.begin(other, &mut Share::default(), 100, 3), 100);
     }

@@ -25,7 +25,7 @@ use super::owner::Owner;
 use super::state::{Handler, State};
 use super::timer::Timers;
 use crate::dma::Windows;
-use crate::id::{FifoId, Owner};
+use crate::id::{FifoId, User};
 use crate::message::{Body, Ending, Outcome, Pending, Settle};
 use crate::reference::Kept;
 use crate::stats::Mail;
@@ -91,8 +91,8 @@ pub struct Instance {
     budget: Budget,
     /// Whose extension it is: where its messages to the host go, and who may send it some.
     applications: Vec<FifoId>,
-    /// Who owns it: with whose other extensions it shares an adapter's time.
-    owner: Owner,
+    /// With whose other extensions it shares an adapter's time.
+    user: User,
     /// The last time it was stopped.
     stop: Option<Stop>,
     /// The endpoints on other machines it may send to, a bit each; `None`: all of them.
@@ -145,15 +145,15 @@ impl Instance {
         self.applications = vec![application];
     }
 
-    /// Says whose it is. All extensions of one owner on an adapter have one share of its time; unless this is said
+    /// Says with whose it shares: all extensions of one user on an adapter have one share of its time. Unless this is said
     /// they are the process's own, who are one.
-    pub fn set_owner(&mut self, owner: Owner) {
-        self.owner = owner;
+    pub fn set_user(&mut self, user: User) {
+        self.user = user;
     }
 
-    /// Whose it is.
-    pub(crate) fn owner(&self) -> Owner {
-        self.owner
+    /// With whose it shares.
+    pub(crate) fn user(&self) -> User {
+        self.user
     }
 
     /// The last time it was stopped, if it ever was.
@@ -188,6 +188,7 @@ impl Instance {
     /// Says whose it is, and which number each of its handlers has on its adapter, in the order of its manifest.
     pub fn set_owner(&mut self, owner: Owner, numbers: Vec<HandlerNumber>) {
         debug_assert_eq!(numbers.len(), self.store.data().handlers.len());
+        self.user = User(owner.user);
         (self.owner, self.numbers) = (Some(Arc::new(owner)), Some(numbers));
     }
 
@@ -379,7 +380,7 @@ impl Instance {
     pub(crate) fn take_over(&mut self, before: &mut Self) {
         self.applications = std::mem::take(&mut before.applications);
         self.mail = before.mail;
-        self.owner = before.owner;
+        self.user = before.user;
         let (ours, theirs) = (self.store.data_mut(), before.store.data_mut());
         std::mem::swap(&mut ours.kept, &mut theirs.kept);
         std::mem::swap(&mut ours.windows, &mut theirs.windows);

@@ -75,7 +75,7 @@ impl Adapter {
         instance.set_links(links);
         instance.timers().start(self.now);
         self.next_timer = self.next_timer.min(instance.timers().next());
-        let owner = self.owners.add(instance.owner());
+        let owner = self.owners.add(instance.user());
         let price = Price::unknown(instance.budget().message, self.meter.slowness());
         let installed = Some(Installed {
             instance,

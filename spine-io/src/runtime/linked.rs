@@ -100,7 +100,7 @@ impl Adapter {
         tracing::warn!(
             extension = installed.instance.name(),
             number = extension,
-            owner = installed.instance.owner().0,
+            user = installed.instance.user().0,
             adapter = self.out.nic.name(),
             strikes,
             handler = last.map(|stop| stop.handler.0),

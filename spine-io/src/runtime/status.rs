@@ -44,7 +44,7 @@ impl Adapter {
             Some(ExtensionStatistics {
                 id: ExtensionId(number),
                 name: installed.instance.name().to_owned(),
-                owner: installed.instance.owner(),
+                user: installed.instance.user(),
                 bill: installed.bill,
                 picos_per_unit: installed.price.picos(),
                 strikes: installed.strikes.count(),

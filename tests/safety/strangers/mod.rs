@@ -19,7 +19,7 @@ use fastrand::Rng;
 use spine_abi::{Endpoint, HandlerNumber, Message};
 use spine_io::runtime::Adapter;
 use spine_io::stats::Counters;
-use spine_io::{AdapterHandle, Budget, ExtensionId, Machine, Owner};
+use spine_io::{AdapterHandle, Budget, ExtensionId, Machine, User};
 use spine_nic::clock::{Clock, Manual};
 use spine_nic::loopback::Wire;
 use spine_nic::punt::KernelPort;
@@ -30,7 +30,7 @@ use crate::wires::setups;
 
 /// The handler of the good one's packets, and who owns it.
 const GOOD: u8 = 1;
-const GOOD_OWNER: Owner = Owner(1000);
+const GOOD_OWNER: User = User(1000);
 /// Hostile owners: with her they are a hundred.
 const HOSTILE: usize = 99;
 /// Rounds of traffic, and packets in each: the good one's, and everybody else's.
@@ -84,9 +84,9 @@ impl Street {
         Self { adapters, handles, wires, clock, next: 0, sent, came: 0, lost: 0, waited: 0 }
     }
 
-    fn load(&mut self, image: &[u8], owner: Owner, budget: Budget) -> Option<ExtensionId> {
+    fn load(&mut self, image: &[u8], owner: User, budget: Budget) -> Option<ExtensionId> {
         let mut loaded = self.handles[0].prepare(image, Vec::new(), budget).ok()?;
-        loaded.set_owner(owner);
+        loaded.set_user(owner);
         self.adapters[0].install(loaded).ok()
     }
 
@@ -144,7 +144,7 @@ impl Street {
 
 /// A hostile owner: what he loads, and whether it is there.
 struct Hostile {
-    owner: Owner,
+    owner: User,
     handler: u8,
     image: Arc<[u8]>,
     name: String,
@@ -194,7 +194,7 @@ fn live(seed: u64, cases: &[Case]) -> Outcome {
             let handler = u8::try_from(3 + 2 * place).expect("a byte");
             let numbers = [u16::from(handler), u16::from(handler) + 1];
             let (name, image) = offenders(&mut rng, numbers, cases);
-            let owner = Owner(u32::try_from(place).expect("few"));
+            let owner = User(u32::try_from(place).expect("few"));
             Hostile { owner, handler, image, name, loaded: None, loads: 0 }
         })
         .collect();
@@ -204,7 +204,7 @@ fn live(seed: u64, cases: &[Case]) -> Outcome {
             let there = street.adapters[0].statistics().extensions;
             let is_there = one
                 .loaded
-                .is_some_and(|id| there.iter().any(|it| it.id == id && it.owner == one.owner));
+                .is_some_and(|id| there.iter().any(|it| it.id == id && it.user == one.owner));
             if !is_there && one.loads <= RELOADS {
                 one.loaded = street.load(&one.image, one.owner, budget);
                 one.loads += 1;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use spine_abi::limits::{BURST, ENTRY_NANOS, FUEL_PER_MESSAGE};
 use spine_io::stats::ExtensionStatistics;
-use spine_io::{Budget, ExtensionId, Owner};
+use spine_io::{Budget, ExtensionId, User};
 use spine_nic::clock::Clock as _;
 
 use super::{GOOD_OWNER, Street};
@@ -14,7 +14,7 @@ use crate::suite::{self, Case};
 
 /// The handlers of four of one owner's, and that owner.
 const DEAR: [u8; 4] = [11, 13, 15, 17];
-const DEAR_OWNER: Owner = Owner(4001);
+const DEAR_OWNER: User = User(4001);
 /// What a message of theirs takes: a pointer chase through cold memory with a usual budget.
 const MESSAGE: u64 = 700_000;
 /// Uses most of a message's fuel and gives its packet to the kernel, which takes as long as cold memory would have.
@@ -94,7 +94,7 @@ fn rows_and_bills_are_all_of_the_time_in_which_the_adapter_was_busy() {
     assert_eq!(sum(|it| it.bill.fuel), statistics.counters.fuel);
     assert_eq!(sum(|it| it.bill.messages), statistics.counters.handled);
     let owner = statistics.extensions.iter().find(|it| it.name == "neighbour").expect("she is");
-    assert_eq!(owner.owner, GOOD_OWNER);
+    assert_eq!(owner.user, GOOD_OWNER);
 }
 
 /// On the real clock, and with memory that is really cold. That its fuel follows from its price is arithmetic on what the
@@ -104,9 +104,9 @@ fn cold_memory_is_given_less_fuel_and_struck_out_and_its_neighbour_loses_nothing
     const PACKETS: u32 = 3_000;
     let (machine, mut wires) = machine(1);
     let adapter = &machine.adapters()[0];
-    let load = |image: &[u8], owner: Owner| -> ExtensionId {
+    let load = |image: &[u8], owner: User| -> ExtensionId {
         let mut loaded = adapter.prepare(image, Vec::new(), Budget::default()).expect("it loads");
-        loaded.set_owner(owner);
+        loaded.set_user(owner);
         adapter.install(loaded).expect("its numbers are free")
     };
     load(&suite::good("neighbour"), GOOD_OWNER);
@@ -132,7 +132,7 @@ fn cold_memory_is_given_less_fuel_and_struck_out_and_its_neighbour_loses_nothing
         }
         if came % 16 == 0 {
             let there = adapter.statistics().expect("an answer").extensions;
-            let dear = there.into_iter().filter(|it| it.owner == DEAR_OWNER);
+            let dear = there.into_iter().filter(|it| it.user == DEAR_OWNER);
             known.extend(dear.map(|it| (it.id.0, it)));
         }
         std::thread::yield_now();

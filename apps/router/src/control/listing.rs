@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ pub(super) fn interfaces_text(rows: &[InterfaceRow]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourRow {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The interface.
     pub interface: String,
     /// Its link-layer address, once it is resolved.
@@ -148,7 +148,7 @@ pub struct Neighbours {
 
 /// The machines on the links of the router's interfaces.
 pub(super) fn neighbours(view: &View<'_>) -> Neighbours {
-    let used: BTreeSet<(IfIndex, Ipv4Addr)> = view
+    let used: BTreeSet<(IfIndex, IpAddr)> = view
         .table
         .neighbours_in_use()
         .map(|(_, interface, address)| (interface, address))

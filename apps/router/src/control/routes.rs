@@ -89,10 +89,10 @@ fn kernel(
         route.table != TABLE_LOCAL && !matches!(route.kind, RouteKind::Local | RouteKind::Broadcast)
     };
     let entry = entry?;
-    if !routes.iter().any(forwards) || entry.target == Target::Kernel(Reason::Local) {
+    if !routes.iter().any(forwards) || *entry.target() == Target::Kernel(Reason::Local) {
         return None;
     }
-    Some(match &entry.target {
+    Some(match entry.target() {
         Target::Kernel(reason) => Some(reason.name()),
         _ if !entry.has_room() || view.whose().is_starved(prefix) => Some("no_room"),
         Target::Drop(_) => None,
@@ -153,7 +153,7 @@ pub struct Hop {
     /// The interface.
     pub interface: String,
     /// The router there; nothing: the destination itself is on the link.
-    pub gateway: Option<std::net::Ipv4Addr>,
+    pub gateway: Option<std::net::IpAddr>,
     /// Its share, beside those of the others.
     pub weight: u32,
 }
@@ -199,7 +199,7 @@ impl Routes {
             return;
         }
         let best = met.routes.first();
-        let target = met.entry.map(|entry| &entry.target);
+        let target = met.entry.map(|entry| entry.target());
         let (action, hops) = match target {
             Some(Target::Forward(hops)) => ("forward", hops.as_slice()),
             Some(Target::Drop(_)) => ("drop", [].as_slice()),

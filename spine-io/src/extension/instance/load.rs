@@ -17,7 +17,7 @@ use crate::extension::imports;
 use crate::extension::link::{self, Link};
 use crate::extension::state::{Handler, Phase, State};
 use crate::extension::sys;
-use crate::id::{FifoId, Owner};
+use crate::id::{FifoId, User};
 use crate::region::{CheckedRegion, RegionSource};
 use crate::stats::Mail;
 /// Fuel for `init`: it runs before any packet, so it may take longer than a handler.
@@ -88,7 +88,7 @@ impl Instance {
             run,
             budget,
             applications,
-            owner: Owner::default(),
+            user: User::default(),
             stop: None,
             remotes: None,
             owner: None,

@@ -10,7 +10,7 @@ mod kernel;
 mod packet;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub struct RouteFound {
     /// The longest prefix that the adapters' table has.
     pub prefix: Ipv4Net,
     /// Whom the packet is sent to.
-    pub next_hop: Option<Ipv4Addr>,
+    pub next_hop: Option<IpAddr>,
     /// What the kernel knows of that machine.
     pub neighbour: Option<String>,
     /// How many ways out the route has.
@@ -204,7 +204,7 @@ fn classified(packet: &Packet, at: usize, view: &View<'_>, facts: &dyn Facts) ->
 /// An address of this machine, or a broadcast address of its links, as the classifier was told.
 fn local(view: &View<'_>, address: Ipv4Addr) -> bool {
     let entry = view.table.painted().get(&Ipv4Net::from(address));
-    entry.is_some_and(|entry| entry.target == Target::Kernel(Reason::Local))
+    entry.is_some_and(|entry| *entry.target() == Target::Kernel(Reason::Local))
 }
 
 /// Why nothing of an interface is claimed.
@@ -231,7 +231,7 @@ fn unclaimed(packet: &Packet, at: usize, view: &View<'_>) -> Found {
     if view.whose().is_starved(Ipv4Net::from(packet.destination)) || !entry.has_room() {
         return not_ours("fewer routes: the adapters' table is full");
     }
-    match &entry.target {
+    match entry.target() {
         Target::Kernel(Reason::NoRoute) => not_ours("a route that does not refuse it"),
         Target::Kernel(_) => not_ours("a route out by one of the router's interfaces (--iface)"),
         Target::Drop(_) => not_ours("nothing"),
@@ -338,12 +338,12 @@ fn handled(packet: &Packet, at: usize, view: &View<'_>, into: &mut Explanation) 
 /// The route that decides, as far as it is known before the adapters' table is asked.
 fn route(packet: &Packet, view: &View<'_>) -> Option<RouteFound> {
     let (prefix, entry) = view.table.painted().get_lpm(&Ipv4Net::from(packet.destination))?;
-    let Target::Forward(hops) = &entry.target else {
+    let Target::Forward(hops) = entry.target() else {
         return Some(RouteFound { prefix, next_hop: None, neighbour: None, ways: 0 });
     };
     let mut found = RouteFound { prefix, next_hop: None, neighbour: None, ways: hops.len() };
     if let [(only, _)] = hops.as_slice() {
-        let address = only.gateway.unwrap_or(packet.destination);
+        let address = only.gateway.unwrap_or(packet.destination.into());
         found.next_hop = Some(address);
         found.neighbour = Some(neighbour(view, only.interface, address));
     }
@@ -360,9 +360,9 @@ fn name_next_hop(
 ) {
     let out = peer.and_then(|peer| view.ours.indices().get(peer).copied());
     let entry = view.table.painted().get(&route.prefix);
-    let Some(Target::Forward(hops)) = entry.map(|entry| &entry.target) else { return };
+    let Some(Target::Forward(hops)) = entry.map(|entry| entry.target()) else { return };
     let taken = hops.iter().find_map(|(hop, _)| {
-        let address = hop.gateway.unwrap_or(packet.destination);
+        let address = hop.gateway.unwrap_or(packet.destination.into());
         let known = view.state.neighbours.get(&(address, hop.interface))?.mac.map(mac_text);
         (Some(hop.interface) == out && known.as_deref() == Some(mac)).then_some((hop, address))
     });
@@ -373,7 +373,7 @@ fn name_next_hop(
 }
 
 /// What the kernel knows of a machine.
-fn neighbour(view: &View<'_>, interface: IfIndex, address: Ipv4Addr) -> String {
+fn neighbour(view: &View<'_>, interface: IfIndex, address: IpAddr) -> String {
     let on = name_of(view, interface);
     match view.state.neighbours.get(&(address, interface)) {
         None => format!("on {on}, unknown"),
