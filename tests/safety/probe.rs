@@ -1,12 +1,12 @@
 //! What one budget takes, as an adapter measures it at start, and turns that take longer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spine_abi::{HandlerNumber, Nanos};
 use spine_io::{Budget, RegionSource};
 use spine_os::probe::{self, BudgetTimes, PROBES};
 
-use crate::scene::{Scene, machine};
+use crate::scene::{OFFENDER, Scene, machine, packet};
 use crate::suite;
 
 fn region() -> RegionSource {
@@ -32,6 +32,38 @@ fn an_adapter_times_its_worst_cases_and_they_are_worse_than_the_ordinary() {
     // The probe is gone: no message finds its handlers, and all of its memory is back.
     let counters = adapter.statistics().expect("an answer").counters;
     assert_eq!((counters.entries, counters.strikes), (0, 0));
+}
+
+/// What is printed at start is a promise to neighbours: somebody else's module that does its worst takes no longer. The
+/// best of a few tries on both sides, since the machine may take some of each.
+#[test]
+fn a_stranger_with_cold_memory_takes_no_longer_than_what_is_said_at_start() {
+    const TRIES: usize = 5;
+    let (machine, mut wires) = machine(1);
+    let image = suite::linker().link(&probe::module()).expect("the probe links").into_bytes();
+    let adapter = &machine.adapters()[0];
+    let nanos = adapter.probe(&image, vec![region()], Budget::default()).expect("it runs");
+    let said = BudgetTimes::from_nanos(&nanos).expect("figures").worst;
+    let image = suite::case("cold_chase").link().expect("it links");
+    let took = (0..TRIES).map(|_| {
+        let id = adapter.load(&image, Vec::new(), Budget::default()).expect("it loads");
+        assert!(wires[0].inject(&packet(OFFENDER, 0, 0)), "room on the wire");
+        let end = Instant::now() + Duration::from_secs(10);
+        let bill = loop {
+            let known = adapter.statistics().expect("an answer").extensions;
+            let bill = known.iter().find(|it| it.id == id).expect("it is there").bill;
+            if bill.messages == 1 {
+                break bill;
+            }
+            assert!(Instant::now() < end, "its message was not handled");
+            std::thread::yield_now();
+        };
+        assert!(adapter.unload(id).expect("an answer"));
+        Duration::from_nanos(bill.nanos)
+    });
+    let took = took.min().expect("a few tries");
+    println!("said {said:?}, took {took:?}");
+    assert!(took <= 2 * said, "{took:?} where {said:?} was said");
 }
 
 #[test]
