@@ -71,8 +71,8 @@ pub use self::error::ClientError;
 pub use self::wait::WaitBy;
 
 pub use crate::daemon::protocol::{
-    AdapterInfo, AdapterStatistics, ClaimChange, ExtensionInfo, ExtensionNumber, FifoInfo, Load,
-    PeerInfo,
+    AdapterInfo, AdapterStatistics, Bill, ClaimChange, ExtensionInfo, ExtensionNumber, FifoInfo,
+    Load, PeerInfo,
 };
 use crate::daemon::protocol::{Answer, FromDaemon, Request, VERSION};
 use crate::daemon::socket::Connection;

@@ -19,7 +19,7 @@ use crate::commands::Failure;
 use crate::print;
 
 /// Columns of a printed frame.
-const WIDTH: u16 = 120;
+const WIDTH: u16 = 132;
 
 /// What the daemon said at one time.
 struct Sample {
@@ -120,7 +120,7 @@ fn draw(frame: &mut Frame<'_>, before: &Sample, now: &Sample) {
     frame.render_widget(Line::from(summary).bold(), title);
     frame.render_widget(adapter_table(before, now), adapters);
     frame.render_widget(Line::from(""), gap);
-    frame.render_widget(extension_table(now), extensions);
+    frame.render_widget(extension_table(before, now), extensions);
 }
 
 fn adapter_table(before: &Sample, now: &Sample) -> Table<'static> {
@@ -164,25 +164,56 @@ fn adapter_table(before: &Sample, now: &Sample) -> Table<'static> {
         .header(Row::new(head).style(Style::new().underlined()))
 }
 
-fn extension_table(now: &Sample) -> Table<'static> {
+fn extension_table(before: &Sample, now: &Sample) -> Table<'static> {
+    let seconds = now.at.duration_since(before.at).as_secs_f64();
     let rows = now.extensions.iter().map(|extension| {
+        let earlier = before.extensions.iter().find(|it| it.number == extension.number);
+        let earlier = earlier.map(|it| it.bill.clone()).unwrap_or_default();
+        let bill = &extension.bill;
         Row::new([
             extension.number.to_string(),
             extension.name.clone(),
             extension.interface.clone(),
             print::user(extension.user),
-            extension.version.to_string(),
+            share(earlier.nanos, bill.nanos, seconds),
+            rate(earlier.messages, bill.messages, seconds),
+            rate(earlier.fuel, bill.fuel, seconds),
+            bill.picos_per_unit.to_string(),
+            bill.stops().to_string(),
+            bill.strikes.to_string(),
+            bill.last_stop
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |(handler, _)| handler.to_string()),
             extension.sent.to_string(),
             extension.received.to_string(),
             extension.lost.to_string(),
-            extension.domains.join(","),
         ])
     });
-    let widths = [8, 18, 14, 10, 8, 9, 9, 8, 24].map(Constraint::Length);
-    let head =
-        ["NUMBER", "EXTENSION", "ADAPTER", "USER", "VERSION", "TO", "FROM", "UNHEARD", "DOMAINS"];
+    let widths = [7, 16, 12, 10, 7, 9, 9, 8, 7, 8, 8, 8, 8, 7].map(Constraint::Length);
+    let head = [
+        "NUMBER",
+        "EXTENSION",
+        "ADAPTER",
+        "USER",
+        "TIME",
+        "HANDLED",
+        "FUEL",
+        "PS/UNIT",
+        "STOPS",
+        "STRIKES",
+        "STOPPED",
+        "TO",
+        "FROM",
+        "UNHEARD",
+    ];
     Table::new(rows.collect::<Vec<_>>(), widths)
         .header(Row::new(head).style(Style::new().underlined()))
+}
+
+/// How much of a processor's time so many nanoseconds were.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn share(before: u64, now: u64, seconds: f64) -> String {
+    format!("{:.1} %", now.saturating_sub(before) as f64 / (seconds.max(1e-3) * 1e7))
 }
 
 /// Events a second, short enough for a column.
@@ -200,6 +231,7 @@ fn rate(before: u64, now: u64, seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spine_client::daemon::protocol::Bill;
 
     fn sample(at: Instant, received: u64) -> Sample {
         let mut adapter = AdapterStatistics { interface: "eth1".to_owned(), ..Default::default() };
@@ -216,6 +248,31 @@ mod tests {
         assert!(frame.contains("1 adapters, 0 extensions"), "{frame}");
         let line = frame.lines().find(|line| line.starts_with("eth1")).expect("the adapter");
         assert!(line.contains("50.0 k") && line.contains("5000"), "{frame}");
+    }
+
+    #[test]
+    fn who_takes_the_time_is_seen_with_how_often_he_was_stopped_and_where() {
+        let start = Instant::now();
+        let with = |at, nanos| {
+            let bill = Bill {
+                nanos,
+                too_dear: 41,
+                last_stop: Some((7, "stopped".to_owned())),
+                ..Bill::default()
+            };
+            let extension = ExtensionInfo {
+                number: 3,
+                name: "cold".to_owned(),
+                bill,
+                ..ExtensionInfo::default()
+            };
+            Sample { at, adapters: Vec::new(), extensions: vec![extension] }
+        };
+        let (before, now) =
+            (with(start, 5_000_000), with(start + Duration::from_secs(2), 1_005_000_000));
+        let frame = printed(&before, &now).expect("drawn");
+        let line = frame.lines().find(|line| line.contains("cold")).expect("the extension");
+        assert!(line.contains("50.0 %") && line.contains("41") && line.contains('7'), "{frame}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use spine_abi::interface::{Domain, Domains};
 use spine_abi::{HandlerNumber, Notice};
-use spine_client::daemon::protocol::{ExtensionInfo, ExtensionNumber};
+use spine_client::daemon::protocol::{Bill, ExtensionInfo, ExtensionNumber};
 use spine_client::signature::PublicKey;
 use spine_io::ExtensionId;
 use spine_io::stats::Mail;
@@ -100,8 +100,13 @@ impl Extension {
         self.regions.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// What clients are told of it; its adapter says what it has sent and received.
-    pub(crate) fn describe(&self, number: ExtensionNumber, mail: Mail) -> ExtensionInfo {
+    /// What clients are told of it; its adapter says what it has sent and received, and what it costs.
+    pub(crate) fn describe(
+        &self,
+        number: ExtensionNumber,
+        mail: Mail,
+        bill: Bill,
+    ) -> ExtensionInfo {
         ExtensionInfo {
             number,
             name: self.name.clone(),
@@ -127,6 +132,7 @@ impl Extension {
             sent: mail.from_host,
             received: mail.to_host,
             lost: mail.lost,
+            bill,
         }
     }
 }

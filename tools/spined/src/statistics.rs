@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use spine_client::daemon::protocol::{AdapterStatistics, FifoInfo};
+use spine_client::daemon::protocol::{AdapterStatistics, Bill, FifoInfo};
 use spine_io::FifoId;
 use spine_io::endpoint::fifo::FifoStatistics;
 use spine_io::runtime::Statistics;
-use spine_io::stats::ByReason;
+use spine_io::stats::{ByReason, ExtensionStatistics};
 
 /// The same numbers by name.
 pub(crate) fn translate(
@@ -35,6 +35,11 @@ pub(crate) fn translate(
         ("strikes", counters.strikes),
         ("unloaded", counters.unloaded),
         ("checksums_completed", counters.checksums_completed),
+        ("receive_nanos", found.times.receive),
+        ("send_nanos", found.times.send),
+        ("control_nanos", found.times.control),
+        ("gone_nanos", found.times.gone),
+        ("busy_nanos", found.times.busy),
         ("frames_free", found.frames.0 as u64),
         ("frames", found.frames.1 as u64),
     ];
@@ -55,6 +60,28 @@ pub(crate) fn translate(
             .iter()
             .filter_map(|fifo| Some(describe(fifo, user_of(fifo.id)?)))
             .collect(),
+    }
+}
+
+/// What an extension has cost, in the words of the control protocol.
+pub(crate) fn bill(known: ExtensionStatistics) -> Bill {
+    let ExtensionStatistics { bill, picos_per_unit, strikes, frames, memory, last_stop, .. } =
+        known;
+    Bill {
+        entries: bill.entries,
+        messages: bill.messages,
+        fuel: bill.fuel,
+        nanos: bill.nanos,
+        picos_per_unit,
+        out_of_fuel: bill.out_of_fuel,
+        too_dear: bill.too_dear,
+        trapped: bill.trapped,
+        broken_off: bill.broken_off,
+        callee_trapped: bill.callee_trapped,
+        strikes,
+        frames: frames as u64,
+        memory,
+        last_stop: last_stop.map(|(handler, what)| (handler.0, what)),
     }
 }
 

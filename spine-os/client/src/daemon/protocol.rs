@@ -6,8 +6,8 @@
 //! so and hangs up.
 //!
 //! ```text
-//! -> {"id":1,"request":{"hello":{"version":3,"program":"spinectl"}}}
-//! <- {"answer":{"id":1,"answer":{"hello":{"version":3,"daemon":"spined 0.1.0"}}}}
+//! -> {"id":1,"request":{"hello":{"version":4,"program":"spinectl"}}}
+//! <- {"answer":{"id":1,"answer":{"hello":{"version":4,"daemon":"spined 0.1.0"}}}}
 //! -> {"id":2,"request":{"load":{"interface":"eth1"}}}            with the file descriptor of a .wasm
 //! <- {"refused":{"id":2,"why":"the policy grants alice nothing on eth1, ..."}}
 //! ```
@@ -34,7 +34,7 @@ use spine_abi::limits::REGIONS;
 use thiserror::Error;
 
 /// The version of this language.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Bytes of a packet, at most.
 pub const PACKET_BYTES: usize = 64 << 10;
 /// File descriptors beside one packet, at most: the extension and its regions.
@@ -42,7 +42,7 @@ pub const DESCRIPTORS: usize = 1 + REGIONS;
 /// File descriptors beside an answer that brings a FIFO: its memory, and its doorbell.
 pub const FIFO_DESCRIPTORS: usize = 2;
 /// Extensions named in one answer, at most.
-pub const PAGE: usize = 64;
+pub const PAGE: usize = 32;
 /// Bytes of any name in a request.
 const NAME_BYTES: usize = 255;
 /// Bytes of an author's signature, as the text of its file.
@@ -310,6 +310,50 @@ pub struct ExtensionInfo {
     pub received: u64,
     /// Messages to its applications that found no room, or that nobody heard.
     pub lost: u64,
+    /// What it has cost its adapter.
+    pub bill: Bill,
+}
+
+/// What an extension has cost its adapter since it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bill {
+    /// Entries into it.
+    pub entries: u64,
+    /// Messages it was given in them.
+    pub messages: u64,
+    /// Fuel it used.
+    pub fuel: u64,
+    /// Time it took, in nanoseconds.
+    pub nanos: u64,
+    /// Picoseconds that a unit of its fuel takes, by which its fuel is measured out.
+    pub picos_per_unit: u64,
+    /// Handlers stopped for using up their fuel.
+    pub out_of_fuel: u64,
+    /// Handlers stopped for what their fuel takes, before it was used up.
+    pub too_dear: u64,
+    /// Handlers that trapped.
+    pub trapped: u64,
+    /// Entries that it left with messages waiting, or in which its memory was taken away.
+    pub broken_off: u64,
+    /// Handlers stopped because an extension that they called trapped.
+    pub callee_trapped: u64,
+    /// Strikes of late.
+    pub strikes: u32,
+    /// Frames that wait for it or that it keeps.
+    pub frames: u64,
+    /// Bytes of its memory, regions included.
+    pub memory: u64,
+    /// The last time that it was stopped: the handler's number, and by what.
+    pub last_stop: Option<(u16, String)>,
+}
+
+impl Bill {
+    /// How often one of its handlers was stopped, by whatever.
+    pub fn stops(&self) -> u64 {
+        let own = self.out_of_fuel + self.too_dear + self.trapped + self.broken_off;
+        own + self.callee_trapped
+    }
 }
 
 /// What an adapter counted since the daemon started.

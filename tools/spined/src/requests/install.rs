@@ -6,9 +6,9 @@
 use std::os::fd::OwnedFd;
 
 use spine_abi::HandlerNumber;
-use spine_client::daemon::protocol::{Answer, ExtensionNumber};
+use spine_client::daemon::protocol::{Answer, Bill, ExtensionNumber};
 use spine_io::stats::Mail;
-use spine_io::{AdapterHandle, ExtensionId};
+use spine_io::{AdapterHandle, ExtensionId, Owner};
 
 use super::fifo::Opened;
 use crate::asks::Caller;
@@ -44,6 +44,8 @@ impl Server {
         self.may_arrive(&order, &made)?;
         let opening = self.open_fifo(caller.client, wire, made.limits.messages_per_second)?;
         let mut loaded = made.loaded.take().ok_or("there is no instance")?;
+        // Who loads ten extensions has the share of one.
+        loaded.set_owner(Owner(order.who.user));
         loaded.set_remotes(peers::places(&self.wires.peers, wire, &order.peers)?);
         let question = move |adapter: &AdapterHandle| {
             let opened = opening.open(adapter)?;
@@ -132,7 +134,10 @@ impl Server {
         beside: Vec<OwnedFd>,
     ) -> Result<(Answer, Vec<OwnedFd>), String> {
         let extension = self.extensions.get(number).ok_or("it is gone again")?;
-        Ok((Answer::Loaded(Box::new(extension.describe(number, Mail::default()))), beside))
+        Ok((
+            Answer::Loaded(Box::new(extension.describe(number, Mail::default(), Bill::default()))),
+            beside,
+        ))
     }
 
     /// Closes a FIFO that its client has not been given.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use spine_client::daemon::protocol::{AdapterInfo, Answer, ExtensionNumber, PAGE};
+use spine_client::daemon::protocol::{AdapterInfo, Answer, Bill, ExtensionNumber, PAGE};
 use spine_io::runtime::Statistics;
 use spine_io::stats::Mail;
 use spine_io::{ExtensionId, LoadError};
@@ -33,6 +33,8 @@ enum Wanted {
 pub(crate) struct Heard {
     /// What extensions and their applications have sent each other.
     mail: HashMap<(usize, ExtensionId), Mail>,
+    /// What extensions have cost their adapters.
+    bills: HashMap<(usize, ExtensionId), Bill>,
     /// What endpoints on other machines and we have sent each other, in their order on each adapter.
     peers: HashMap<usize, Vec<PeeringStatistics>>,
 }
@@ -121,9 +123,12 @@ impl Server {
 
     fn hear(&mut self, listing: u64, wire: usize, counted: Result<Statistics, LoadError>) {
         if let Ok(counted) = counted {
-            let Heard { mail, peers } = &mut self.heard;
+            let Heard { mail, bills, peers } = &mut self.heard;
             mail.retain(|(of, _), _| *of != wire);
             mail.extend(counted.mail.into_iter().map(|(place, mail)| ((wire, place), mail)));
+            bills.retain(|(of, _), _| *of != wire);
+            let known = counted.extensions.into_iter();
+            bills.extend(known.map(|it| ((wire, it.id), statistics::bill(it))));
             peers.insert(wire, counted.remotes);
         }
         let waits = self.listings.iter_mut().find(|waits| waits.number == listing);
@@ -156,8 +161,10 @@ impl Server {
     fn page(&self, after: ExtensionNumber) -> Answer {
         let mut all = self.extensions.after(after);
         let extensions = all.by_ref().take(PAGE).map(|(number, extension)| {
-            let known = self.heard.mail.get(&(extension.wire, extension.place));
-            extension.describe(number, known.copied().unwrap_or_default())
+            let place = (extension.wire, extension.place);
+            let mail = self.heard.mail.get(&place).copied().unwrap_or_default();
+            let bill = self.heard.bills.get(&place).cloned().unwrap_or_default();
+            extension.describe(number, mail, bill)
         });
         let extensions = extensions.collect();
         Answer::Extensions { extensions, more: all.next().is_some() }

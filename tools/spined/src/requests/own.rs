@@ -1,6 +1,6 @@
 //! Commanding an extension that is there: hearing it, and ending it.
 
-use spine_client::daemon::protocol::{Answer, ExtensionNumber};
+use spine_client::daemon::protocol::{Answer, Bill, ExtensionNumber};
 use spine_io::{ExtensionId, FifoId, LoadError};
 
 use super::fifo::Opened;
@@ -90,7 +90,7 @@ impl Server {
             if !extension.listeners.contains(&client) {
                 extension.listeners.push(client);
             }
-            let info = extension.describe(number, Mail::default());
+            let info = extension.describe(number, Mail::default(), Bill::default());
             self.answer_caller(caller, Ok((Answer::Attached(Box::new(info)), beside)));
         }
     }

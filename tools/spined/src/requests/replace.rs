@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use spine_client::daemon::protocol::{Answer, ExtensionNumber};
+use spine_client::daemon::protocol::{Answer, Bill, ExtensionNumber};
 use spine_io::stats::Mail;
 
 use super::load::first;
@@ -100,6 +100,6 @@ impl Server {
         (extension.name, extension.handlers) = (made.name, made.handlers);
         (extension.domains, extension.memory) = (made.domains, made.memory);
         (extension.linkage, extension.signer) = (made.linkage, made.signer);
-        Ok(Answer::Loaded(Box::new(extension.describe(number, Mail::default()))))
+        Ok(Answer::Loaded(Box::new(extension.describe(number, Mail::default(), Bill::default()))))
     }
 }

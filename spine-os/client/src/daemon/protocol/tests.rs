@@ -62,7 +62,7 @@ fn answers_survive_the_wire() {
 
 #[test]
 fn the_examples_in_the_documentation_are_understood() {
-    let hello = br#"{"id":1,"request":{"hello":{"version":3,"program":"spinectl"}}}"#;
+    let hello = br#"{"id":1,"request":{"hello":{"version":4,"program":"spinectl"}}}"#;
     assert!(matches!(parse(hello).unwrap().request, Request::Hello { version: VERSION, .. }));
     let load = br#"{"id":2,"request":{"load":{"interface":"eth1"}}}"#;
     let Request::Load(load) = parse(load).unwrap().request else { panic!("a load") };
