@@ -28,6 +28,8 @@ enum Command {
     Call(parts::call::Arguments),
     /// Messages between an application and its adapter.
     Fifo(parts::fifo::Arguments),
+    /// What a neighbour notices of somebody else's cold memory.
+    Strangers(parts::strangers::Arguments),
     /// Messages between two machines.
     Hosts(parts::hosts::Arguments),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Watchdog(arguments) => parts::watchdog::main(&arguments),
         Command::Call(arguments) => parts::call::main(&arguments),
         Command::Fifo(arguments) => parts::fifo::main(&arguments),
+        Command::Strangers(arguments) => parts::strangers::main(&arguments),
         Command::Hosts(arguments) => parts::hosts::main(&arguments),
     }
     ExitCode::SUCCESS

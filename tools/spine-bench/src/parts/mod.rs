@@ -6,4 +6,5 @@ pub(crate) mod call;
 pub(crate) mod dispatcher;
 pub(crate) mod fifo;
 pub(crate) mod hosts;
+pub(crate) mod strangers;
 pub(crate) mod watchdog;
