@@ -130,6 +130,96 @@ proptest! {
     }
 }
 
+/// The same, where each local really changes: every loop carries every local round.
+fn carrying(locals: usize, loops: usize) -> Vec<u8> {
+    let change =
+        |at| format!("(local.set {at} (i64.add (local.get {at}) (i64.load (i32.const {at}))))");
+    let changes: String = (0..locals).map(change).collect();
+    let again = "(br_if 0 (i32.load (i32.const 0))))".repeat(loops);
+    in_run(locals, &format!("{} {changes} {again}", "(loop ".repeat(loops)))
+}
+
+/// A module that runs this, with so many locals.
+fn in_run(locals: usize, body: &str) -> Vec<u8> {
+    let declared = "i64 ".repeat(locals);
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (func (export "run") (local {declared}) {body}))"#
+    );
+    common::module(&text, Domains::CORE)
+}
+
+/// A loop of so many branches back, each a way by which all locals come.
+fn branching(locals: usize, branches: usize) -> Vec<u8> {
+    let each = |at: usize| {
+        format!("(local.set {} (i64.const 1)) (br_if 0 (i32.load (i32.const 0)))", at % locals)
+    };
+    let body: String = (0..branches).map(each).collect();
+    in_run(locals, &format!("(loop {body})"))
+}
+
+/// The same by branch tables with so many targets each.
+fn switching(locals: usize, tables: usize, targets: usize) -> Vec<u8> {
+    let set: String = (0..locals).map(|at| format!("(local.set {at} (i64.const 1))")).collect();
+    let table = format!("(block (br_table {} 0 (i32.load (i32.const 0))))", "1 ".repeat(targets));
+    in_run(locals, &format!("(loop {set} {})", table.repeat(tables)))
+}
+
+/// Calls that return so many values each.
+fn calling(values: usize, calls: usize) -> Vec<u8> {
+    let (results, zeros) = ("i64 ".repeat(values), "(i64.const 0)".repeat(values));
+    let call = "(if (i32.load (i32.const 0)) (then (call $many) unreachable))".repeat(calls);
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (func $many (result {results}) {zeros})
+            (func (export "run") {call}))"#
+    );
+    common::module(&text, Domains::CORE)
+}
+
+/// Loops inside each other in a function that has nothing but parameters.
+fn parameters(parameters: usize, loops: usize) -> Vec<u8> {
+    let declared = "i64 ".repeat(parameters);
+    let again = "(br_if 0 (i32.load (i32.const 0))))".repeat(loops);
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (func (export "run"))
+            (func (param {declared}) {} {again}))"#,
+        "(loop ".repeat(loops)
+    );
+    common::module(&text, Domains::CORE)
+}
+
+#[test]
+fn a_few_kilobytes_that_would_keep_the_compiler_busy_are_refused_before_it_begins() {
+    for (wasm, what) in [
+        // More than a minute before what loops carry was counted.
+        (carrying(500, 200), "carried round by the loops of a function"),
+        (carrying(100, 400), "carried round by the loops of a function"),
+        (carrying(1, 1024), "carried round by the loops of a function"),
+        (branching(2000, 5000), "locals times branches"),
+        (switching(1000, 20, 1000), "locals times branches"),
+        (calling(1000, 9000), "locals times branches"),
+        (parameters(1000, 600), "locals times branches"),
+    ] {
+        assert!(wasm.len() < 200 << 10, "{what}: {} bytes", wasm.len());
+        let error = linker().link(&wasm).unwrap_err().to_string();
+        assert!(error.contains(what), "{what}: {error}");
+    }
+}
+
+#[test]
+fn what_is_just_within_the_limits_is_linked() {
+    for (what, wasm) in [
+        ("carrying", carrying(80, 80)),
+        ("branching", branching(100, 1000)),
+        ("switching", switching(100, 10, 500)),
+        ("calling", calling(100, 1000)),
+        ("parameters", parameters(500, 100)),
+    ] {
+        let start = std::time::Instant::now();
+        linker().link(&wasm).unwrap();
+        println!("{what}: {} bytes in {:?}", wasm.len(), start.elapsed());
+    }
+}
+
 /// A function with so many locals, and loops inside each other around a use of each: every loop needs a value
 /// of every local.
 fn nested(locals: usize, loops: usize) -> Vec<u8> {
@@ -159,14 +249,14 @@ fn a_function_that_would_take_the_compiler_for_ever_is_refused() {
         (nested(20_000, 1_000), "of a function"),
         (nested(1, BLOCKS + 1), "blocks inside each other"),
         // 52 s before there was a limit.
-        (nested(LOCALS, BLOCKS), "locals times blocks"),
+        (nested(LOCALS, BLOCKS), "locals times branches"),
         (common::module(&long, Domains::CORE), "bytes of a function"),
     ] {
         let error = linker.link(&wasm).unwrap_err().to_string();
         assert!(error.contains(what), "{what}: {error}");
     }
     println!("refused in {:?}", start.elapsed());
-    for (locals, loops) in [(LOCALS, 1), (1, BLOCKS), (LOCALS, 64)] {
+    for (locals, loops) in [(LOCALS, 1), (1, 128), (100, 64)] {
         let start = std::time::Instant::now();
         linker.link(&nested(locals, loops)).unwrap();
         println!("{locals} locals in {loops} loops: {:?}", start.elapsed());

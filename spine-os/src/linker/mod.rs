@@ -1,6 +1,6 @@
 //! The linker: from anybody's WebAssembly to an image an adapter may trust (SPINE 3.3.3).
 //!
-//! The steps, each in its file: `module` reads and validates, `validate` applies the rules for
+//! The steps, each in its file: `module` reads and validates, `carried` looks how long a compiler would take, `validate` applies the rules for
 //! extensions, `resolve` finds every import in the domains granted, `ephemeral` follows every call
 //! a handler can make, `checks` finds where straight code needs a look at the fuel, `export` puts these in and
 //! sees to the stack pointer, `compile` makes machine code. `interfaces` checks
@@ -10,6 +10,7 @@
 //! Invariants: limits come before work; nothing in a module makes the linker panic; an image that
 //! left here passed every step, because only [`Linker::link`] signs.
 
+mod carried;
 mod checks;
 mod compile;
 mod ephemeral;

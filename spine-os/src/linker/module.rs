@@ -11,18 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use spine_abi::limits::{
-    BLOCKS, CODE_BYTES, FUNCTION_BYTES, FUNCTIONS, ITEMS, LOCALS, LOCALS_TIMES_BLOCKS,
+    BLOCKS, CARRIED, CARRIED_BY_ALL, CODE_BYTES, FUNCTION_BYTES, FUNCTIONS, ITEMS, LOCALS, MERGES,
     MODULE_BYTES, SEGMENT_ELEMENTS,
 };
 use spine_abi::manifest::SECTION;
 use wasmparser::{
-    BinaryReader, BinaryReaderError, ConstExpr, ElementItems, Export, FuncType,
+    BinaryReader, BinaryReaderError, BlockType, ConstExpr, ElementItems, Export, FuncType,
     FuncValidatorAllocations, FunctionBody, GlobalType, Import, MemoryType, Name,
     NameSectionReader, Operator, Parser, Payload, TableInit, TableType, TypeRef, ValidPayload,
     Validator,
 };
 use wasmtime::OperatorCost;
 
+use crate::linker::carried::Carried;
 use crate::linker::checks;
 use crate::linker::error::LinkError;
 use crate::linker::name::printable;
@@ -55,14 +56,44 @@ pub(crate) struct Module<'a> {
     /// All sections but custom ones, in order: number and place in the file.
     pub sections: Vec<(u8, Range<usize>)>,
     costs: OperatorCost,
-    /// Locals times blocks so far.
+    /// Functions that have a body.
+    defined: usize,
+    /// What a compiler has to merge, so far: see [`Merges`].
     merges: usize,
+    /// What loops carry round, so far.
+    carried: usize,
     function_names: BTreeMap<u32, &'a str>,
     global_names: BTreeMap<u32, &'a str>,
 }
 
-/// How many blocks a loop is to a compiler.
+/// How many ways between blocks a loop is to a compiler.
 const LOOP: usize = 16;
+/// How many one of several results of a call is.
+const RESULT: usize = 64;
+
+/// What a compiler has to merge: on each way from one block to another, a value of each variable and of each
+/// operand that goes along.
+///
+/// Its time goes with this number, and a few bytes make it large: a branch of three bytes for each of a thousand
+/// locals, a branch table with a thousand targets, a call that returns a thousand values. So it is counted before
+/// anything is compiled.
+#[derive(Default)]
+struct Merges {
+    /// Ways between blocks: each block is one, a loop [`LOOP`], and each target of a branch.
+    ways: usize,
+    /// The most operands that go along one of them.
+    widest: usize,
+    /// Parameters and results of calls.
+    passed: usize,
+}
+
+impl Merges {
+    /// For a function with so many locals, parameters included.
+    fn count(&self, locals: usize) -> usize {
+        let each = locals.saturating_add(self.widest);
+        self.ways.saturating_mul(each).saturating_add(self.passed)
+    }
+}
 
 /// What a function does, as far as linking goes.
 #[derive(Default)]
@@ -73,9 +104,11 @@ pub(crate) struct Body {
     pub indirect: BTreeSet<u32>,
     /// The first instruction in it that extensions may not use, and why.
     pub refused: Option<(&'static str, &'static str)>,
-    /// The most blocks inside each other, and all of them; a loop counts as [`LOOP`].
+    /// The most blocks inside each other.
     deepest: usize,
-    blocks: usize,
+    merges: Merges,
+    /// What its loops carry round.
+    carried: usize,
     /// Where it is in the file, its locals included.
     pub place: Range<usize>,
     /// Before which instructions a look at the fuel is missing.
@@ -133,6 +166,7 @@ impl<'a> Module<'a> {
             Payload::CodeSectionStart { count, size, .. } => {
                 limit("bytes of code", *size as usize, CODE_BYTES)?;
                 limit("functions", self.functions.len().max(*count as usize), FUNCTIONS)?;
+                self.defined = *count as usize;
             }
             Payload::CustomSection(custom) if custom.name() == SECTION => {
                 self.manifests.push(custom.data());
@@ -149,8 +183,15 @@ impl<'a> Module<'a> {
                 let body = self.take_body(function.get_operators_reader().map_err(malformed)?);
                 let body = body.map_err(malformed)?;
                 limit("blocks inside each other", body.deepest, BLOCKS)?;
-                self.merges = self.merges.saturating_add(locals.saturating_mul(body.blocks));
-                limit("locals times blocks", self.merges, LOCALS_TIMES_BLOCKS)?;
+                let before = self.functions.len().saturating_sub(self.defined);
+                let index = u32::try_from(before + self.bodies.len()).unwrap_or(u32::MAX);
+                let parameters = self.function_type(index);
+                let locals = locals + parameters.map_or(0, |ty| ty.params().len());
+                self.merges = self.merges.saturating_add(body.merges.count(locals));
+                limit("locals times branches", self.merges, MERGES)?;
+                limit("locals carried round by the loops of a function", body.carried, CARRIED)?;
+                self.carried += body.carried;
+                limit("locals carried round by loops", self.carried, CARRIED_BY_ALL)?;
                 let looks = checks::missing(function, &self.costs).map_err(malformed)?;
                 self.bodies.push(Body { place, looks, ..body });
             }
@@ -248,14 +289,27 @@ impl<'a> Module<'a> {
         const MEMORY: &str = "an extension's memory is fixed when it is loaded";
         const TABLE: &str = "tables are fixed, so that the linker can see every call";
         let (mut body, mut open) = (Body::default(), 0_usize);
+        let mut carried = Carried::new(CARRIED);
         for operator in operators {
             let operator = operator?;
+            carried.step(&operator);
             let refused = match operator {
-                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                Operator::Block { blockty }
+                | Operator::Loop { blockty }
+                | Operator::If { blockty } => {
                     open += 1;
                     body.deepest = body.deepest.max(open);
                     let is_loop = matches!(operator, Operator::Loop { .. });
-                    body.blocks += if is_loop { LOOP } else { 1 };
+                    body.merges.ways += if is_loop { LOOP } else { 1 };
+                    body.merges.widest = body.merges.widest.max(self.operands(blockty));
+                    continue;
+                }
+                Operator::Br { .. } | Operator::BrIf { .. } => {
+                    body.merges.ways += 1;
+                    continue;
+                }
+                Operator::BrTable { ref targets } => {
+                    body.merges.ways = body.merges.ways.saturating_add(targets.len() as usize + 1);
                     continue;
                 }
                 Operator::End => {
@@ -264,11 +318,14 @@ impl<'a> Module<'a> {
                 }
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     body.calls.insert(function_index);
+                    let callee = self.function_type(function_index);
+                    body.merges.passed += callee.map_or(0, passed);
                     continue;
                 }
                 Operator::CallIndirect { type_index, .. }
                 | Operator::ReturnCallIndirect { type_index, .. } => {
                     body.indirect.insert(type_index);
+                    body.merges.passed += self.types.get(type_index as usize).map_or(0, passed);
                     continue;
                 }
                 Operator::RefFunc { function_index } => {
@@ -285,7 +342,17 @@ impl<'a> Module<'a> {
             };
             body.refused.get_or_insert(refused);
         }
+        body.carried = carried.count();
         Ok(body)
+    }
+
+    /// Operands that go into a block or out of it.
+    fn operands(&self, ty: BlockType) -> usize {
+        match ty {
+            BlockType::Empty => 0,
+            BlockType::Type(_) => 1,
+            BlockType::FuncType(index) => self.types.get(index as usize).map_or(0, operands),
+        }
     }
 
     /// Takes the names that can be read; the rest of a broken section is ignored.
@@ -366,6 +433,17 @@ fn count(payload: &Payload<'_>) -> Result<(), LinkError> {
         _ => return Ok(()),
     };
     limit(what, items as usize, ITEMS)
+}
+
+/// What the values of a call are to a compiler: each result beyond the one that a register holds is a place in memory.
+fn passed(ty: &FuncType) -> usize {
+    let results = ty.results().len();
+    ty.params().len() + if results > 1 { RESULT * results } else { results }
+}
+
+/// Parameters and results.
+fn operands(ty: &FuncType) -> usize {
+    ty.params().len() + ty.results().len()
 }
 
 fn locals(function: &FunctionBody<'_>) -> wasmparser::Result<usize> {
