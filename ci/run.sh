@@ -38,6 +38,7 @@ performance  the tests that measure (root)
 model        the paper's adapter: its tests, and the paper's experiments, twice
 bench-smoke  every measurement of spine-bench, for a moment, to see that it runs
 fuzz         every fuzz target for 60 seconds (SPINE_FUZZ_SECONDS)
+hostile-clients  a daemon among hostile clients for 30 minutes (SPINE_HOSTILE_MINUTES, SPINE_SEED; root)
 setup        install what is missing for all of these, nothing else
 selections   what the jobs have cargo build (`tests/features` compares)
 LIST
@@ -240,6 +241,14 @@ job_performance() {
     need_root performance
     build_programs
     run_tests cargo_for performance -- --nocapture
+}
+
+# What `netns` does for 20 seconds.
+job_hostile-clients() {
+    need_root hostile-clients
+    build_programs
+    export SPINE_HOSTILE_MINUTES=${SPINE_HOSTILE_MINUTES:-30}
+    run_tests cargo_for netns hostile_clients_by_seed -- --nocapture
 }
 
 # The experiments print the same bytes each time: the model has no clock and no chance but its seed.

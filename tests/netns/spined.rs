@@ -137,8 +137,11 @@ fn an_application_that_dies_takes_its_extensions_with_it_but_for_those_that_are_
     assert_eq!(ask(&mut client, owned.number).0, 1);
     let kept = Load { keep: true, ..load("server") };
     let kept = client.load(&kept, &wasm, &[]).expect("loaded").number;
-    let taken = watcher.load(&load("client"), &wasm, &[]).expect_err("its handlers are taken");
+    let taken = client.load(&load("client"), &wasm, &[]).expect_err("it has these handlers");
     assert!(taken.to_string().contains("handler 1 of extension echo is taken"), "{taken}");
+    let other = watcher.load(&load("client"), &echo(2, 0), &[]).expect("numbers of its own").number;
+    assert_eq!((ask(&mut watcher, other).0, ask(&mut client, owned.number).0), (2, 1));
+    watcher.unload(other).expect("unloaded");
 
     watcher.attach(owned.number).expect("attached");
     drop(client);

@@ -42,13 +42,13 @@ fn a_daemon_that_serves_keeps_five_capabilities_and_no_way_to_change_the_machine
 fn the_linkers_process_gives_everything_up_before_it_reads_and_does_not_run_as_root() {
     let _alone = need_namespaces!();
     let program = daemon::program("spined");
-    let root = Command::new(&program).args(["link", "63"]).stdin(Stdio::null()).output();
+    let root = Command::new(&program).args(["link", "63", ""]).stdin(Stdio::null()).output();
     let root = root.expect("it runs");
     assert_eq!(root.status.code(), Some(11), "{root:?}");
     assert!(String::from_utf8_lossy(&root.stdout).contains("still belongs to root"));
 
     let mut command = Command::new(&program);
-    command.args(["link", "63"]).env_clear().uid(65534).gid(65534);
+    command.args(["link", "63", ""]).env_clear().uid(65534).gid(65534);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs as nobody");
     let process = format!("/proc/{}", child.id());
@@ -65,7 +65,7 @@ fn the_linkers_process_gives_everything_up_before_it_reads_and_does_not_run_as_r
     assert_eq!(status(&text, "NoNewPrivs"), "1");
     assert_eq!(status(&text, "Groups"), "");
     let limits = std::fs::read_to_string(format!("{process}/limits")).expect("limits");
-    for (name, most) in [("Max open files", "0"), ("Max processes", "0"), ("Max cpu time", "20")] {
+    for (name, most) in [("Max open files", "0"), ("Max processes", "0"), ("Max cpu time", "10")] {
         let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect(name);
         assert_eq!(line.split_whitespace().next(), Some(most), "{name}");
     }

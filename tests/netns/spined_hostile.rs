@@ -6,9 +6,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use spine_client::Load;
 use spine_client::daemon::protocol::{Call, FromDaemon, Request, VERSION, encode, parse_answer};
 use spine_client::daemon::socket::{Connection, Received};
+use spine_client::{Client, Load};
 use spine_tests::daemon::{ANSWER, ASK, Daemon, echo};
 use spine_tests::{Topology, need_namespaces};
 
@@ -132,12 +132,14 @@ fn floods_of_descriptors_and_of_connections_leave_room_for_others() {
     let many: Vec<Connection> = (0..60).map(|_| connect(&daemon)).collect();
     let request = Request::Hello { version: VERSION, program: "x".to_owned() };
     let bytes = encode(&Call { id: 1, request }).expect("a packet");
-    // One that was sent away cannot be written to, or has hung up.
+    // One that was not let in was told so, and cannot be written to.
     let served = many.iter().filter(|connection| {
-        connection.send(&bytes, &[]).is_ok()
-            && matches!(connection.receive(Duration::from_secs(5)), Ok(Received::Packet(_)))
+        let _ = connection.send(&bytes, &[]);
+        matches!(hear(connection), Some(FromDaemon::Answer { id: 1, .. }))
     });
     assert_eq!(served.count(), 32);
+    let refused = Client::open_at(&daemon.socket(), "one more").expect_err("no place").to_string();
+    assert_eq!(refused, "too many connections: root has 32, and no more are left");
     drop(many);
     wait_for_descriptors(&daemon, before, "connections");
     is_well(&daemon, "connections");

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use spine_tests::daemon::{Daemon, wait_until};
+use spine_client::Load;
+use spine_tests::daemon::{ANSWER, ASK, Daemon, echo, wait_until};
 use spine_tests::iperf::{self, Direction};
 use spine_tests::ping::ping;
 use spine_tests::process::Finished;
@@ -50,6 +51,54 @@ fn forwarded(daemon: &Daemon) -> u64 {
     let mut client = daemon.client();
     let of = |name: &str| client.statistics(name).expect("statistics").counters["forwarded"];
     ["client", "server"].map(of).into_iter().sum()
+}
+
+#[test]
+fn a_router_and_an_extension_with_the_same_handler_numbers_are_loaded_beside_each_other() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let daemon = Daemon::start(net.router(), &["client", "server"]);
+    let mut client = daemon.client();
+    let load = |interface: &str| Load { interface: interface.to_owned(), ..Load::default() };
+    let first = client.load(&load("client"), &echo(7, 0), &[]).expect("loaded");
+    let router = start(&net, &daemon);
+    let last = client.load(&load("server"), &echo(8, 0), &[]).expect("loaded");
+    pings_over(&net, &daemon, "a router beside others");
+    assert!(forwarded(&daemon) > 0);
+    for (number, version) in [(first.number, 7), (last.number, 8)] {
+        let answer = client.ask(number, ASK.0, &[], ANSWER, PATIENCE).expect("an answer");
+        assert_eq!(answer[0], version);
+    }
+    // Its author's numbers are what it is known by, and on the adapter it has others where these were taken.
+    assert_eq!((&first.handlers, &first.numbers), (&vec![1, 2], &vec![1, 2]));
+    assert!(last.handlers == [1, 2] && last.numbers[0] != 1, "{last:?}");
+    router.signal(Signal::SIGTERM);
+    router.finish(PATIENCE).expect_success("the router");
+}
+
+#[test]
+fn roots_router_is_found_a_place_where_others_claim_and_they_are_told() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let policy = "[[grant]]\nuser = 65534\ninterfaces = [\"*\"]\ndomains = [\"net\", \"host\"]\n\
+                  prefixes = [\"10.9.2.0/24\"]\n";
+    let daemon = Daemon::start_with(net.router(), &["client", "server"], policy);
+    let module = daemon.file("echo.wasm", &echo(1, 0));
+    let module = module.to_string_lossy();
+    let claims = ["load", &module, "--iface", "client", "--claim", "10.9.2.0/24", "--keep"];
+    let number = daemon.ctl_as(Some(65534), &claims).expect_success("load").stdout;
+    let number: u64 = number.trim().parse().expect("a number");
+    let mut watcher = daemon.client();
+    watcher.attach(number).expect("root may");
+    let router = start(&net, &daemon);
+    let ended = watcher.wait_for(number, ANSWER, PATIENCE).expect_err("it gave way").to_string();
+    assert!(ended.contains("root has more right to what it claimed on client"), "{ended}");
+    pings_over(&net, &daemon, "root's router");
+    // The other way round it is refused.
+    let refused = daemon.ctl_as(Some(65534), &claims);
+    assert!(refused.stderr.contains("claims destinations on client already"), "{refused:?}");
+    router.signal(Signal::SIGTERM);
+    router.finish(PATIENCE).expect_success("the router");
 }
 
 #[test]

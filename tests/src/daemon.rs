@@ -133,6 +133,25 @@ impl Daemon {
         command
     }
 
+    /// `spine-hostile-client` with these words behind the socket, not yet started, as this user.
+    pub fn stranger(&self, user: u32, arguments: &[&str]) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let program = self.folder.path().join("spine-hostile-client");
+        if !program.exists() {
+            std::fs::copy(programs_built().join("spine-hostile-client"), &program)
+                .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        }
+        let mut command = Command::new(program);
+        command.arg(self.socket()).args(arguments).uid(user).gid(user);
+        command
+    }
+
+    /// Has it read its policy again, which is this from now on.
+    pub fn reload(&self, policy: &str) {
+        self.file("policy.toml", policy.as_bytes());
+        self.running.signal(Signal::SIGHUP);
+    }
+
     /// Writes a file that everybody can read.
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -213,12 +232,14 @@ fn folder() -> TempDir {
     folder
 }
 
-/// The folder with `spined`, `spinectl` and `spine-ports`: `SPINE_TOOLS`, or built beside this test.
+/// The folder with `spined`, `spinectl`, `spine-ports` and `spine-hostile-client`: `SPINE_TOOLS`, or built beside this test.
 fn programs_built() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let given = std::env::var_os("SPINE_TOOLS").map(PathBuf::from);
-        given.unwrap_or_else(|| program::build(&["spined", "spinectl", "spine-ports"]))
+        given.unwrap_or_else(|| {
+            program::build(&["spined", "spinectl", "spine-ports", "spine-hostile-client"])
+        })
     })
 }
 

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod desktop;
 pub mod flow;
 pub mod held;
+pub mod hostile;
 pub mod iperf;
 pub mod namespace;
 pub mod need;

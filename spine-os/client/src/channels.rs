@@ -38,6 +38,17 @@ struct Known {
     channel: usize,
     name: String,
     handlers: Vec<u16>,
+    /// The numbers of its handlers on its adapter.
+    numbers: Vec<u16>,
+}
+
+impl Known {
+    /// What a handler is called in the FIFO.
+    fn number(&self, handler: u16) -> HandlerNumber {
+        let at = self.handlers.iter().position(|known| *known == handler);
+        let number = at.and_then(|at| self.numbers.get(at));
+        HandlerNumber(number.copied().unwrap_or(handler))
+    }
 }
 
 /// All FIFOs of a client.
@@ -74,7 +85,8 @@ impl Channels {
             place.push_back(extension.number);
         }
         let (name, handlers) = (extension.name.clone(), extension.handlers.clone());
-        let known = Known { channel: found.unwrap_or(0), name, handlers };
+        let numbers = extension.numbers.clone();
+        let known = Known { channel: found.unwrap_or(0), name, handlers, numbers };
         self.known.insert(extension.number, known);
         Ok(())
     }
@@ -111,6 +123,7 @@ impl Channels {
         if let Some(known) = self.known.get_mut(&extension.number) {
             known.name.clone_from(&extension.name);
             known.handlers.clone_from(&extension.handlers);
+            known.numbers.clone_from(&extension.numbers);
         }
     }
 
@@ -139,11 +152,12 @@ impl Channels {
         arguments: &[u8],
         mut meanwhile: impl FnMut(Event),
     ) -> Result<(), ClientError> {
-        let message = Message::small(HandlerNumber(handler), Endpoint::Host, arguments);
         let start = Instant::now();
         loop {
             // Its end may have been read meanwhile: then nobody is sent anything.
             let Some(known) = self.known.get(&extension) else { return Ok(()) };
+            let number = known.number(handler);
+            let message = Message::small(number, Endpoint::Host, arguments);
             let Some(channel) = self.all.get_mut(known.channel) else { return Ok(()) };
             match channel.end.send(&message) {
                 Ok(()) => return Ok(()),

@@ -212,20 +212,38 @@ impl Client {
     ) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
         self.last += 1;
         let call = Call { id: self.last, request };
-        self.connection.send(&encode(&call)?, beside)?;
+        if let Err(error) = self.connection.send(&encode(&call)?, beside) {
+            return Err(self.farewell().unwrap_or_else(|| error.into()));
+        }
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.hear(end.saturating_duration_since(Instant::now()))? {
+            let heard = self.hear(end.saturating_duration_since(Instant::now()));
+            if let Err(ClientError::HungUp) = heard {
+                return Err(self.farewell().unwrap_or(ClientError::HungUp));
+            }
+            match heard? {
                 Some((FromDaemon::Answer { id, answer }, came)) if id == call.id => {
                     return Ok((answer, came));
                 }
-                Some((FromDaemon::Refused { id, why }, _)) if id == call.id => {
+                // What is refused as number 0 is the whole connection.
+                Some((FromDaemon::Refused { id, why }, _)) if id == call.id || id == 0 => {
                     return Err(ClientError::Refused(why));
                 }
                 Some((said, _)) => self.note(said),
                 None => return Err(ClientError::Timeout(PATIENCE)),
             }
         }
+    }
+
+    /// Why the daemon has hung up, if it said so. (That it did, with something unread, comes before
+    /// what it said.)
+    fn farewell(&self) -> Option<ClientError> {
+        while let Ok(Some((said, _))) = self.hear(Duration::ZERO) {
+            if let FromDaemon::Refused { id: 0, why } = said {
+                return Some(ClientError::Refused(why));
+            }
+        }
+        None
     }
 
     /// What the daemon says next, and what came beside it; `None` when it says nothing in time.

@@ -72,6 +72,8 @@ struct RawGrant {
     #[serde(default)]
     peers: Vec<Spanned<String>>,
     #[serde(default)]
+    messages: Vec<Spanned<String>>,
+    #[serde(default)]
     exports: Vec<Spanned<String>>,
     #[serde(default)]
     links: Vec<Spanned<String>>,
@@ -188,6 +190,7 @@ fn grant(text: &str, at: usize, raw: RawGrant) -> Result<Grant, Fault> {
             ports(text).ok_or_else(|| format!("{text:?} is no port or range such as \"5000-5999\""))
         })?,
         peers: peers(raw.peers)?,
+        messages: messages(raw.messages)?,
         exports: each(raw.exports, |text| match exportable(text) {
             true => Ok(text.to_owned()),
             false => Err(format!(
@@ -248,10 +251,27 @@ fn link(text: &str) -> Result<(u32, String), String> {
         .split_once(':')
         .filter(|(_, domain)| exportable(domain))
         .ok_or_else(|| format!("{text:?} is no user and domain such as \"alice:flow\""))?;
-    let known = || User::from_name(owner).ok().flatten().map(|user| user.uid.as_raw());
-    let number = owner.parse().ok().or_else(known);
-    let number = number.ok_or_else(|| format!("there is no user {owner:?} on this machine"))?;
-    Ok((number, domain.to_owned()))
+    Ok((some_user(owner)?, domain.to_owned()))
+}
+
+/// A user's number, by that or by name.
+fn some_user(text: &str) -> Result<u32, String> {
+    let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
+    let number = text.parse().ok().or_else(known);
+    number.ok_or_else(|| format!("there is no user {text:?} on this machine"))
+}
+
+/// Users whose extensions may be sent messages, `None` for all of them.
+fn messages(raw: Vec<Spanned<String>>) -> Result<Option<Vec<u32>>, Fault> {
+    match raw.as_slice() {
+        [all] if all.as_ref() == "*" => Ok(None),
+        several => match several.iter().find(|name| name.as_ref() == "*") {
+            Some(all) => {
+                Err((all.span().start, "\"*\" means all users and stands alone".to_owned()))
+            }
+            None => each(raw, some_user).map(Some),
+        },
+    }
 }
 
 fn group(raw: Spanned<NameOrNumber>) -> Result<u32, Fault> {

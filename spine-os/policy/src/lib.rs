@@ -8,11 +8,12 @@
 //! ```toml
 //! [[grant]]
 //! user = "alice"              # a name or a number
-//! interfaces = ["eth1"]       # or ["*"]
+//! interfaces = ["eth1"]       # or ["*"]; with the domain peer also where packets may be forwarded to
 //! domains = ["host", "net"]   # core is always granted
 //! prefixes = ["10.1.0.0/16"]  # destinations whose packets may be claimed; without it, none
 //! ports = ["5000-5999"]       # UDP ports that may be claimed; without it, none
 //! peers = ["vienna"]          # machines that may be sent messages to, or ["*"]; without it, none
+//! messages = ["bob"]          # other users whose extensions may be sent messages, or ["*"]; without it, none
 //! extensions = 4
 //! fuel_per_message = 8000
 //!
@@ -64,6 +65,8 @@ struct Grant {
     ports: Vec<(u16, u16)>,
     /// Endpoints on other machines that may be sent messages to; `None`: all of them.
     peers: Option<Vec<String>>,
+    /// Other users whose extensions may be sent messages; `None`: all of them.
+    messages: Option<Vec<u32>>,
     /// Domains that may be exported to other extensions.
     exports: Vec<String>,
     /// Domains of other users' extensions that may be linked against: the user, and the name.
@@ -77,6 +80,27 @@ struct Subject {
     user: Option<u32>,
     group: Option<u32>,
     signer: Option<PublicKey>,
+}
+
+/// What a wish was granted: the limits, and where else its extension reaches.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted<'a> {
+    /// How much its user may have.
+    pub limits: Limits,
+    /// `None`: root's, which reaches everything.
+    grant: Option<&'a Grant>,
+}
+
+impl Granted<'_> {
+    /// Whether it may have packets forwarded to this interface, and send messages there.
+    pub fn reaches(&self, interface: &str) -> bool {
+        self.grant.is_none_or(|grant| grant.has(interface))
+    }
+
+    /// The other users whose extensions it may send messages; `None`: all of them.
+    pub fn messages(&self) -> Option<&[u32]> {
+        self.grant.and_then(|grant| grant.messages.as_deref())
+    }
 }
 
 /// Who asks: as the kernel tells it of the other end of a socket.
@@ -103,6 +127,8 @@ pub struct Wish<'a> {
     pub domains: Domains,
     /// Destinations it wants to claim.
     pub prefixes: &'a [Ipv4Net],
+    /// Whether it wants to be the one extension of the interface that claims destinations.
+    pub claimant: bool,
     /// UDP ports it wants to claim.
     pub ports: &'a [u16],
     /// Endpoints on other machines it wants to send messages to, by name.
@@ -193,6 +219,18 @@ pub enum Refusal {
         /// The grant's line in the file.
         line: usize,
     },
+    /// No destination is his to claim, and so he cannot be the one who does.
+    #[error(
+        "the policy lets {user} claim no destinations on {interface} (line {line} is the grant that comes closest)"
+    )]
+    Claimant {
+        /// Who asked.
+        user: String,
+        /// Where.
+        interface: String,
+        /// The grant's line in the file.
+        line: usize,
+    },
     /// The packets are not his to claim.
     #[error(
         "the policy does not let {user} claim packets to {what} on {interface} (line {line} is the grant that comes closest)"
@@ -220,6 +258,17 @@ impl Policy {
             })
     }
 
+    /// Whether a grant names this user, or one of his groups. Who is known by nothing but the
+    /// signature of what he might bring is not.
+    pub fn names(&self, user: u32, groups: &[u32]) -> bool {
+        self.grants.iter().any(|grant| {
+            let Subject { user: named, group, .. } = grant.subject;
+            (named.is_some() || group.is_some())
+                && named.is_none_or(|named| named == user)
+                && group.is_none_or(|named| groups.contains(&named))
+        })
+    }
+
     /// The authors it names: the keys to try on a signature.
     pub fn signers(&self) -> Vec<PublicKey> {
         let mut keys = Vec::new();
@@ -236,18 +285,18 @@ impl Policy {
         self.grants.len()
     }
 
-    /// Whether one grant allows all of the wish; answers its limits.
+    /// Whether one grant allows all of the wish; answers what else it says.
     ///
     /// # Errors
     /// [`Refusal`]: what the grant that comes closest lacks.
-    pub fn decide(&self, asker: &Asker<'_>, wish: &Wish<'_>) -> Result<Limits, Refusal> {
+    pub fn decide(&self, asker: &Asker<'_>, wish: &Wish<'_>) -> Result<Granted<'_>, Refusal> {
         if asker.user == 0 {
-            return Ok(Limits::MOST);
+            return Ok(Granted { limits: Limits::MOST, grant: None });
         }
         let mut nearest: Option<(u8, Refusal)> = None;
         for grant in self.grants.iter().filter(|grant| grant.is_about(asker, wish.interface)) {
             match grant.lacks(asker, wish) {
-                None => return Ok(grant.limits),
+                None => return Ok(Granted { limits: grant.limits, grant: Some(grant) }),
                 Some((distance, refusal)) => {
                     if nearest.as_ref().is_none_or(|(least, _)| distance < *least) {
                         nearest = Some((distance, refusal));
@@ -273,7 +322,11 @@ impl Grant {
         user.is_none_or(|named| named == asker.user)
             && group.is_none_or(|named| asker.groups.contains(&named))
             && signer.is_none_or(|key| asker.signer == Some(key))
-            && self.interfaces.as_ref().is_none_or(|names| names.iter().any(|n| n == interface))
+            && self.has(interface)
+    }
+
+    fn has(&self, interface: &str) -> bool {
+        self.interfaces.as_ref().is_none_or(|names| names.iter().any(|name| name == interface))
     }
 
     /// What is missing, and how far that is from enough: a domain is farther than a claim.
@@ -309,6 +362,9 @@ impl Grant {
         let named = |peer: &&String| self.peers.as_ref().is_some_and(|ours| !ours.contains(*peer));
         if let Some(peer) = wish.peers.iter().find(named) {
             return Some((2, Refusal::Peer { user, interface, peer: peer.clone(), line }));
+        }
+        if wish.claimant && self.prefixes.is_empty() {
+            return Some((1, Refusal::Claimant { user, interface, line }));
         }
         let inside = |wanted: &&Ipv4Net| !self.prefixes.iter().any(|ours| ours.contains(*wanted));
         let among =

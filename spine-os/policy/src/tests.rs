@@ -27,6 +27,7 @@ fn wish(domains: &[Domain]) -> Wish<'_> {
         interface: "left",
         domains,
         prefixes: &[],
+        claimant: false,
         ports: &[],
         peers: &[],
         exports: None,
@@ -38,7 +39,9 @@ fn wish(domains: &[Domain]) -> Wish<'_> {
 fn without_grants_root_has_everything_and_nobody_else_anything() {
     let none = Policy::default();
     let everything = wish(Domain::ALL);
-    assert_eq!(none.decide(&asker(0, &[0]), &everything), Ok(Limits::MOST));
+    let roots = none.decide(&asker(0, &[0]), &everything).expect("root");
+    assert_eq!(roots.limits, Limits::MOST);
+    assert!(roots.reaches("anywhere") && roots.messages().is_none());
     assert!(none.knows(0, &[]));
     assert!(!none.knows(1000, &[1000, 0]));
     let sentence = none.decide(&asker(1000, &[0]), &wish(&[Domain::Net])).unwrap_err().to_string();
@@ -66,8 +69,8 @@ fn one_grant_must_allow_all_of_a_wish() {
     );
     let (alice, media) = (asker(1000, &[1000]), asker(1001, &[7, 2000]));
     let both = asker(1000, &[2000]);
-    assert_eq!(policy.decide(&alice, &wish(&[Domain::Host])).map(|l| l.extensions), Ok(1));
-    assert_eq!(policy.decide(&media, &wish(&[Domain::Net])).map(|l| l.extensions), Ok(2));
+    assert_eq!(policy.decide(&alice, &wish(&[Domain::Host])).map(|it| it.limits.extensions), Ok(1));
+    assert_eq!(policy.decide(&media, &wish(&[Domain::Net])).map(|it| it.limits.extensions), Ok(2));
     assert!(policy.decide(&media, &wish(&[Domain::Host])).is_err());
     assert!(policy.decide(&both, &wish(&[Domain::Host])).is_ok());
     let sentence =
@@ -110,7 +113,8 @@ fn packets_are_claimed_only_where_the_grant_says() {
     let ask = |prefixes: &[&str], ports: &[u16]| {
         let prefixes: Vec<Ipv4Net> = prefixes.iter().map(|p| p.parse().unwrap()).collect();
         let wish = Wish { prefixes: &prefixes, ports, ..wish(&[]) };
-        policy.decide(&asker(5, &[]), &wish).map_err(|refusal| refusal.to_string())
+        let granted = policy.decide(&asker(5, &[]), &wish);
+        granted.map(|it| it.limits).map_err(|refusal| refusal.to_string())
     };
     assert!(ask(&["10.1.2.0/24", "10.1.0.0/16"], &[5000, 5999, 7]).is_ok());
     let too_wide = ask(&["10.0.0.0/8"], &[]).unwrap_err();
@@ -127,7 +131,9 @@ fn messages_go_only_to_the_machines_that_the_grant_names() {
     let ask = |peers: &str, wanted: &[&str]| {
         let wanted: Vec<String> = wanted.iter().map(|&peer| peer.to_owned()).collect();
         let wish = Wish { peers: &wanted, ..wish(&[Domain::Peer]) };
-        policy(&grant(peers)).decide(&asker(5, &[]), &wish).map_err(|refusal| refusal.to_string())
+        let policy = policy(&grant(peers));
+        let granted = policy.decide(&asker(5, &[]), &wish);
+        granted.map(|it| it.limits).map_err(|refusal| refusal.to_string())
     };
     assert!(ask("peers = [\"graz\", \"vienna\"]", &["vienna", "graz"]).is_ok());
     assert!(ask("peers = [\"*\"]", &["anywhere"]).is_ok());
@@ -157,7 +163,8 @@ fn domains_are_exported_and_linked_against_only_where_the_grant_says() {
     );
     let ask = |exports: Option<&str>, links: &[(u32, &str)]| {
         let wish = Wish { exports, links, ..wish(&[]) };
-        policy.decide(&asker(5, &[]), &wish).map_err(|refusal| refusal.to_string())
+        let granted = policy.decide(&asker(5, &[]), &wish);
+        granted.map(|it| it.limits).map_err(|refusal| refusal.to_string())
     };
     assert!(ask(Some("flow"), &[(6, "sums"), (0, "means"), (5, "own")]).is_ok());
     let export = ask(Some("flows"), &[]).unwrap_err();
@@ -288,4 +295,59 @@ fn a_file_that_others_can_write_is_refused() {
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     assert!(matches!(Policy::read(&path), Err(PolicyError::Exposed { .. })));
+}
+
+#[test]
+fn what_was_granted_reaches_its_interfaces_and_whom_it_may_send_messages_and_no_further() {
+    let policy = policy(
+        r#"
+        [[grant]]
+        user = 5
+        interfaces = ["left", "right"]
+        domains = ["peer"]
+        [[grant]]
+        user = 6
+        interfaces = ["*"]
+        domains = ["peer"]
+        messages = ["5", "root"]
+        [[grant]]
+        user = 7
+        interfaces = ["left"]
+        domains = ["peer"]
+        messages = ["*"]
+        "#,
+    );
+    let granted = |user| policy.decide(&asker(user, &[]), &wish(&[Domain::Peer])).expect("granted");
+    let ask = |user, interface| granted(user).reaches(interface);
+    assert!(ask(5, "right") && !ask(5, "third") && ask(6, "third") && !ask(7, "right"));
+    assert_eq!(granted(5).messages(), Some(&[][..]), "none without a word");
+    assert_eq!(granted(6).messages(), Some(&[5, 0][..]));
+    assert_eq!(granted(7).messages(), None);
+    let (line, what) = wrong(
+        "[[grant]]\nuser = 5\ninterfaces = [\"*\"]\ndomains = []\nmessages = [\"*\", \"6\"]\n",
+    );
+    assert_eq!((line, what.as_str()), (5, "\"*\" means all users and stands alone"));
+}
+
+#[test]
+fn who_may_claim_no_prefix_is_no_claimant() {
+    let policy = policy(
+        r#"
+        [[grant]]
+        user = 5
+        interfaces = ["left"]
+        domains = []
+        ports = ["5000-5999"]
+        [[grant]]
+        user = 6
+        interfaces = ["left"]
+        domains = []
+        prefixes = ["10.1.0.0/16"]
+        "#,
+    );
+    let claimant = Wish { claimant: true, ..wish(&[]) };
+    let refused = policy.decide(&asker(5, &[]), &claimant).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.starts_with("the policy lets somebody claim no destinations on left (line 2"));
+    assert!(policy.decide(&asker(5, &[]), &wish(&[])).is_ok());
+    assert!(policy.decide(&asker(6, &[]), &claimant).is_ok());
 }

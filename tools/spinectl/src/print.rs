@@ -52,7 +52,11 @@ pub(crate) fn extensions(extensions: &[ExtensionInfo]) -> String {
             extension.name.clone(),
             extension.interface.clone(),
             user(extension.user),
-            if extension.keep { "kept".to_owned() } else { "-".to_owned() },
+            match (extension.keep, &extension.uncovered) {
+                (_, Some(_)) => "not covered".to_owned(),
+                (true, None) => "kept".to_owned(),
+                (false, None) => "-".to_owned(),
+            },
             extension.version.to_string(),
             handlers.join(","),
             extension.domains.join(","),

@@ -9,7 +9,7 @@
 //! each step taken, also when the client for whom it was has been told that the adapter does not answer
 //! ([`PATIENCE`]): then it has no [`Caller`] any more, and undoes what nobody would know of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,15 +23,23 @@ use crate::server::Server;
 
 /// How long a client waits for an adapter.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions of clients that wait for one adapter, at most: each client has one at a time, but may ask again when
-/// it has waited in vain.
+/// Questions of clients that wait for one adapter, at most, and those of one user: each client has one at a time,
+/// but may ask again when it has waited in vain, or go and come again.
 const CROWD: usize = 64;
+const CROWD_OF_USER: usize = 16;
+/// Questions of root's that may wait beside these.
+const CROWD_OF_ROOT: usize = 16;
 
-/// Who waits for an answer: a client, and the number of its call.
+/// What those are told who may not wait for it, too.
+pub(crate) const CROWDED: &str = "the adapter does not answer, and too many wait for it already";
+
+/// Who waits for an answer: a client, the number of its call, and its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) client: ClientId,
     pub(crate) call: u64,
+    /// The client's user.
+    pub(crate) user: u32,
 }
 
 /// What is left to do in the server's loop once an adapter has answered; for whom, if he still waits.
@@ -51,8 +59,16 @@ pub(crate) struct Asks {
 /// One adapter's.
 struct Lane {
     to: Sender<(u64, Question)>,
-    /// Questions whose steps were not taken yet.
-    waiting: usize,
+    /// Questions whose steps were not taken yet, in their order: the user each was asked for, if it was for one.
+    waiting: VecDeque<Option<u32>>,
+}
+
+impl Lane {
+    fn is_crowded(&self, user: u32) -> bool {
+        let same = self.waiting.iter().filter(|of| **of == Some(user)).count();
+        let all = self.waiting.len();
+        if user == 0 { all >= CROWD + CROWD_OF_ROOT } else { all >= CROWD || same >= CROWD_OF_USER }
+    }
 }
 
 struct Owed {
@@ -81,7 +97,7 @@ impl Asks {
             std::thread::Builder::new()
                 .name(format!("spine-ask{index}"))
                 .spawn(move || carry(&machine, index, &questions, &done, &bell))?;
-            lanes.push(Lane { to, waiting: 0 });
+            lanes.push(Lane { to, waiting: VecDeque::new() });
         }
         Ok(Self { lanes, answered, last: 0, owed: BTreeMap::new() })
     }
@@ -98,8 +114,8 @@ impl Asks {
         then: impl FnOnce(&mut Server, Option<Caller>, T) + Send + 'static,
     ) -> Result<(), String> {
         let lane = self.lanes.get_mut(adapter).ok_or("the adapter is gone")?;
-        if caller.is_some() && lane.waiting >= CROWD {
-            return Err("the adapter does not answer, and too many wait for it already".to_owned());
+        if caller.is_some_and(|caller| lane.is_crowded(caller.user)) {
+            return Err(CROWDED.to_owned());
         }
         self.last += 1;
         let whole = Box::new(move |handle: &AdapterHandle| -> Step {
@@ -107,7 +123,7 @@ impl Asks {
             Box::new(move |server, caller| then(server, caller, answer))
         });
         lane.to.send((self.last, whole)).map_err(|_| "the adapter is gone".to_owned())?;
-        lane.waiting += 1;
+        lane.waiting.push_back(caller.map(|caller| caller.user));
         if let Some(caller) = caller {
             let until = Instant::now() + PATIENCE;
             self.owed.insert(self.last, Owed { caller, lane: adapter, until });
@@ -115,16 +131,17 @@ impl Asks {
         Ok(())
     }
 
-    /// Whether an adapter has as many questions as it may before those of clients are refused.
-    pub(crate) fn is_crowded(&self, adapter: usize) -> bool {
-        self.lanes.get(adapter).is_none_or(|lane| lane.waiting >= CROWD)
+    /// Whether an adapter has as many questions as it may before those of this user are refused.
+    pub(crate) fn is_crowded(&self, adapter: usize, user: u32) -> bool {
+        self.lanes.get(adapter).is_none_or(|lane| lane.is_crowded(user))
     }
 
     /// The next step to take, and who waits for it.
     pub(crate) fn next_step(&mut self) -> Option<(Step, Option<Caller>)> {
         let Answered { lane, question, step } = self.answered.try_recv().ok()?;
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.waiting -= 1;
+            // They are answered in their order.
+            lane.waiting.pop_front();
         }
         Some((step, self.owed.remove(&question).map(|owed| owed.caller)))
     }

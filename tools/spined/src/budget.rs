@@ -12,6 +12,7 @@ use spine_os::domain::Exports;
 use spine_os::probe::{self, BudgetTimes};
 
 use crate::job::{self, Tools};
+use crate::mail::Bell;
 
 /// Times the probes on the first adapter's processor; `None` where time is not measured.
 ///
@@ -20,7 +21,8 @@ use crate::job::{self, Tools};
 pub(crate) fn time(tools: &Tools) -> Result<Option<BudgetTimes>, String> {
     let Some(adapter) = tools.machine.adapters().first() else { return Ok(None) };
     let granted = Domains::CORE.with(Domain::Buffer);
-    let image = job::image(&probe::module(), granted, &Exports::none(), tools)?;
+    let nobody = Bell::new().map_err(|error| error.to_string())?;
+    let image = job::image(&probe::module(), granted, &Exports::none(), tools, &nobody)?;
     let region = probe::region().map_err(|error| error.to_string())?;
     let file = region.file().try_clone().map_err(|error| error.to_string())?;
     let regions = vec![RegionSource { file: file.into(), bytes: region.len() }];

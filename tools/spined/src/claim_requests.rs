@@ -5,12 +5,10 @@
 //! policy with the domains that the extension has, as at its loading.
 
 use ipnet::Ipv4Net;
-use spine_abi::interface::Domain;
 use spine_client::daemon::protocol::{Answer, Claim, ClaimChange, ExtensionNumber};
-use spine_policy::{Asker, Limits, Wish};
 
 use crate::claims::{ADDRESSES, Claims};
-use crate::clients::Who;
+use crate::clients::{Standing, Who};
 use crate::extensions::{Extension, Extensions, Usage};
 use crate::server::Server;
 
@@ -23,18 +21,31 @@ impl Server {
         let Claim { extension: number, enabled, changes } = claim;
         self.commanded(who, *number)?;
         let extension = self.extensions.get(*number).ok_or("it is gone already")?;
-        if let Some(other) = self.extensions.claimant(extension.wire).filter(|it| it.0 != *number) {
-            return Err(taken(other));
+        if let Some((rival, other)) =
+            self.extensions.claimant(extension.wire).filter(|it| it.0 != *number)
+            && other.who.standing <= extension.who.standing
+        {
+            return Err(taken((rival, other)));
         }
-        let limits = self.may_take(who, extension, changes)?;
+        let taken = changes.iter().filter_map(|change| match change {
+            ClaimChange::Take(prefix) => Some(prefix.trunc()),
+            _ => None,
+        });
+        let taken: Vec<Ipv4Net> = taken.collect();
+        let limits = self.covers(who, extension, &taken).map_err(|refusal| refusal.to_string())?;
         fits(extension, changes)?;
-        let mut usage = self.extensions.usage(extension.user);
+        let mut usage = self.extensions.usage(extension.who.user);
         usage.claims -= extension.claims.prefixes.len() as u64;
         let claims = extension.claims.count_after(changes) as u64;
         if let Some(over) = usage.over(Usage { claims, ..Usage::default() }, &limits) {
             return Err(over);
         }
 
+        let (wire, owner) = (extension.wire, extension.who.clone());
+        let claimant = Claims::new(&[], Vec::new(), true);
+        if !extension.claims.claimant {
+            self.take_over(wire, &claimant, &owner);
+        }
         let extension = self.extensions.get_mut(*number).ok_or("it is gone already")?;
         let wire = self.wires.wires.get_mut(extension.wire).ok_or("its interface is gone")?;
         if !extension.claims.claimant {
@@ -44,7 +55,7 @@ impl Server {
         changed.map_err(|error| error.to_string())?;
         if !extension.claims.claimant {
             (extension.claims.claimant, extension.claims.paused) = (true, true);
-            let told = wire.steering.set_handler(wire.ifindex, extension.receiver);
+            let told = wire.steering.set_handler(wire.ifindex, extension.stamp());
             told.map_err(|error| error.to_string())?;
         }
         if let Some(enabled) = enabled {
@@ -67,47 +78,6 @@ impl Server {
             }
         }
     }
-
-    /// Whether the policy lets the user claim what the changes take; answers his limits.
-    fn may_take(
-        &self,
-        who: &Who,
-        extension: &Extension,
-        changes: &[ClaimChange],
-    ) -> Result<Limits, String> {
-        let prefixes: Vec<Ipv4Net> = changes
-            .iter()
-            .filter_map(|change| match change {
-                ClaimChange::Take(prefix) => Some(prefix.trunc()),
-                _ => None,
-            })
-            .collect();
-        let shown = self.extensions.shown(extension.wire);
-        let called = |name: &str| extension.linkage.links.iter().any(|link| link == name);
-        let links: Vec<(u32, &str)> = shown
-            .iter()
-            .filter(|one| called(one.name()))
-            .map(|one| (one.user, one.name()))
-            .collect();
-        let domain = extension.linkage.domain();
-        let asker = Asker {
-            user: who.user,
-            name: &who.name,
-            groups: &who.groups,
-            signer: extension.signer,
-        };
-        let wish = Wish {
-            extension: &extension.name,
-            interface: &extension.interface,
-            domains: extension.domains.with(Domain::Core),
-            prefixes: &prefixes,
-            ports: &extension.claims.ports,
-            peers: &extension.peers,
-            exports: domain.as_ref().map(|domain| domain.name()),
-            links: &links,
-        };
-        self.policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())
-    }
 }
 
 /// Whether there is room for the addresses that the changes name.
@@ -125,7 +95,7 @@ fn fits(extension: &Extension, changes: &[ClaimChange]) -> Result<(), String> {
 fn taken((number, other): (ExtensionNumber, &Extension)) -> String {
     format!(
         "extension {number} ({}, of user {}) claims destinations on {} already, and one extension of an interface can",
-        other.name, other.user, other.interface
+        other.name, other.who.user, other.interface
     )
 }
 
@@ -135,24 +105,37 @@ impl Extensions {
         self.after(0).find(|(_, it)| it.wire == wire && it.claims.claimant)
     }
 
-    /// Refuses claims on an interface beside which others cannot be had.
+    /// Those that have what these claims are for: the claimant of an interface, and who has the ports.
+    pub(crate) fn rivals(
+        &self,
+        wire: usize,
+        claims: &Claims,
+    ) -> impl Iterator<Item = (ExtensionNumber, &Extension)> {
+        let port = |it: &Extension| claims.ports.iter().any(|port| it.claims.ports.contains(port));
+        self.after(0).filter(move |(_, it)| {
+            it.wire == wire && (claims.claimant && it.claims.claimant || port(it))
+        })
+    }
+
+    /// Refuses claims on an interface beside which others cannot be had, unless those are of somebody who stands
+    /// lower with the policy: they give way.
     ///
     /// # Errors
     /// A sentence: whose they are.
-    pub(crate) fn no_rival(&self, wire: usize, claims: &Claims) -> Result<(), String> {
-        if claims.claimant
-            && let Some(other) = self.claimant(wire)
-        {
-            return Err(taken(other));
+    pub(crate) fn no_rival(
+        &self,
+        wire: usize,
+        claims: &Claims,
+        standing: Standing,
+    ) -> Result<(), String> {
+        let stays = |(_, it): &(_, &Extension)| it.who.standing <= standing;
+        let Some((number, other)) = self.rivals(wire, claims).find(stays) else { return Ok(()) };
+        match claims.ports.iter().find(|port| other.claims.ports.contains(port)) {
+            Some(port) => Err(format!(
+                "extension {number} ({}, of user {}) has claimed UDP port {port} on {} already",
+                other.name, other.who.user, other.interface
+            )),
+            None => Err(taken((number, other))),
         }
-        for (number, other) in self.after(0).filter(|(_, it)| it.wire == wire) {
-            if let Some(port) = claims.ports.iter().find(|port| other.claims.ports.contains(port)) {
-                return Err(format!(
-                    "extension {number} ({}, of user {}) has claimed UDP port {port} on {} already",
-                    other.name, other.user, other.interface
-                ));
-            }
-        }
-        Ok(())
     }
 }

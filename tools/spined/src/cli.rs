@@ -12,6 +12,7 @@ use spine_abi::limits::ADAPTERS;
 use spine_client::daemon::SOCKET;
 use spine_nic::open::{Modes, UnknownMode};
 
+use crate::grants::Revoked;
 use crate::peers::{Configured, config};
 
 /// Where the policy is unless told otherwise; without a file there, only root may load anything.
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// An interface to own; several may be given (default: those of the configuration)
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
-    /// Configuration, TOML: interfaces, socket, policy, key, cores, frames, xdp_mode, and peers on other
+    /// Configuration, TOML: interfaces, socket, policy, key, cores, frames, xdp_mode, revoked, and peers on other
     /// machines (`[[peer]]`: name, interface, address, key)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -71,6 +72,8 @@ struct File {
     /// As on the command line, all in one: "copy,eth1=generic".
     xdp_mode: Option<String>,
     #[serde(default)]
+    revoked: Revoked,
+    #[serde(default)]
     peer: Vec<config::Raw>,
 }
 
@@ -86,6 +89,7 @@ pub(crate) struct Configuration {
     pub(crate) cores: Vec<Option<usize>>,
     pub(crate) frames: Option<u32>,
     pub(crate) xdp_mode: Modes,
+    pub(crate) revoked: Revoked,
     /// Endpoints on other machines.
     pub(crate) peers: Vec<Configured>,
 }
@@ -136,6 +140,7 @@ impl Options {
             },
             frames: self.frames.or(file.frames),
             xdp_mode: self.modes(file.xdp_mode.as_deref())?,
+            revoked: file.revoked,
             peers: Vec::new(),
         };
         check(&configuration.interfaces)?;

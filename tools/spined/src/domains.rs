@@ -63,7 +63,7 @@ impl Extensions {
     pub(crate) fn shown(&self, wire: usize) -> Vec<Shown> {
         let here = self.after(0).map(|(_, it)| it).filter(|it| it.wire == wire);
         let exporters = here.filter(|it| it.linkage.exports.is_some());
-        exporters.map(|it| Shown { user: it.user, linkage: it.linkage.clone() }).collect()
+        exporters.map(|it| Shown { user: it.who.user, linkage: it.linkage.clone() }).collect()
     }
 
     /// Refuses if one of the domains that an extension was linked against is not, any more, that of the user

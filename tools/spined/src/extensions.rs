@@ -9,11 +9,12 @@ use spine_client::daemon::protocol::{Bill, ExtensionInfo, ExtensionNumber};
 use spine_client::signature::PublicKey;
 use spine_io::ExtensionId;
 use spine_io::stats::Mail;
-use spine_policy::Limits;
+use spine_policy::{Limits, Policy};
 
 use crate::claims::Claims;
-use crate::clients::ClientId;
+use crate::clients::{ClientId, Who};
 use crate::domains::Linkage;
+use crate::numbers::Numbers;
 
 /// An extension that runs.
 #[derive(Debug)]
@@ -24,12 +25,17 @@ pub(crate) struct Extension {
     pub(crate) interface: String,
     /// Where it is on its adapter.
     pub(crate) place: ExtensionId,
-    pub(crate) user: u32,
+    /// Who loaded it, as he was then.
+    pub(crate) who: Who,
     /// Whose end is its end; `None` if it is kept.
     pub(crate) owner: Option<ClientId>,
     /// Who is told of its end.
     pub(crate) listeners: Vec<ClientId>,
+    /// Its handlers as its author numbers them, and the numbers they have on its adapter.
     pub(crate) handlers: Vec<u16>,
+    pub(crate) numbers: Vec<u16>,
+    /// Which of its user's clients loaded it: its handlers' numbers are that one's.
+    pub(crate) client: ClientId,
     pub(crate) domains: Domains,
     pub(crate) linkage: Linkage,
     pub(crate) claims: Claims,
@@ -46,6 +52,8 @@ pub(crate) struct Extension {
     pub(crate) version: u32,
     /// Whose valid signature it carries.
     pub(crate) signer: Option<PublicKey>,
+    /// Why the policy, as it is now, would not have it loaded.
+    pub(crate) uncovered: Option<String>,
 }
 
 /// All of them, by number and by place.
@@ -54,6 +62,8 @@ pub(crate) struct Extensions {
     last: ExtensionNumber,
     all: BTreeMap<ExtensionNumber, Extension>,
     places: HashMap<(usize, u16), ExtensionNumber>,
+    /// The numbers that handlers have on their adapters.
+    pub(crate) numbers: Numbers,
     /// Notices on their way about those that were at a place before, which are known to be gone.
     stale: HashMap<(usize, u16), u32>,
     /// Those that their adapters were asked to unload and have not answered for, and whether a notice has come of
@@ -100,6 +110,13 @@ impl Extension {
         self.regions.iter().map(|(_, bytes)| bytes).sum()
     }
 
+    /// What the classifier stamps on packets that are for its receiver.
+    pub(crate) fn stamp(&self) -> HandlerNumber {
+        let at = self.handlers.iter().position(|own| *own == self.receiver.0);
+        let number = at.and_then(|at| self.numbers.get(at)).copied();
+        number.map_or(self.receiver, HandlerNumber)
+    }
+
     /// What clients are told of it; its adapter says what it has sent and received, and what it costs.
     pub(crate) fn describe(
         &self,
@@ -112,9 +129,10 @@ impl Extension {
             name: self.name.clone(),
             interface: self.interface.clone(),
             place: self.place.0,
-            user: self.user,
+            user: self.who.user,
             keep: self.owner.is_none(),
             handlers: self.handlers.clone(),
+            numbers: self.numbers.clone(),
             domains: self
                 .domains
                 .iter()
@@ -129,6 +147,7 @@ impl Extension {
             peers: self.peers.clone(),
             regions: self.regions.iter().map(|(_, bytes)| *bytes).collect(),
             version: self.version,
+            uncovered: self.uncovered.clone(),
             sent: mail.from_host,
             received: mail.to_host,
             lost: mail.lost,
@@ -150,6 +169,7 @@ impl Extensions {
     pub(crate) fn remove(&mut self, number: ExtensionNumber) -> Option<Extension> {
         let extension = self.all.remove(&number)?;
         self.places.remove(&(extension.wire, extension.place.0));
+        self.numbers.take_back(extension.wire, &extension.numbers);
         Some(extension)
     }
 
@@ -248,6 +268,29 @@ impl Extensions {
         owned.map(|(number, _)| *number).collect()
     }
 
+    /// Refuses a client two handlers of one number on an adapter, where messages could not tell them apart.
+    ///
+    /// # Errors
+    /// A sentence: which.
+    pub(crate) fn are_new(
+        &self,
+        wire: usize,
+        client: ClientId,
+        name: &str,
+        own: &[u16],
+    ) -> Result<(), String> {
+        let same = self.all.iter().filter(|(_, it)| it.wire == wire && it.client == client);
+        for (number, it) in same {
+            if let Some(taken) = own.iter().find(|own| it.handlers.contains(own)) {
+                return Err(format!(
+                    "handler {taken} of extension {name} is taken on adapter {}: extension {number} ({}) of the same application has it",
+                    it.interface, it.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a listener.
     pub(crate) fn forget(&mut self, client: ClientId) {
         for extension in self.all.values_mut() {
@@ -255,10 +298,22 @@ impl Extensions {
         }
     }
 
+    /// Files that the extensions of each user hold.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.all.values().map(|extension| (extension.who.user, extension.regions.len()))
+    }
+
+    /// Takes in that the policy is another one.
+    pub(crate) fn stand(&mut self, policy: &Policy) {
+        for extension in self.all.values_mut() {
+            extension.who.stand(policy);
+        }
+    }
+
     /// What a user has in all.
     pub(crate) fn usage(&self, user: u32) -> Usage {
         let mut usage = Usage::default();
-        for extension in self.all.values().filter(|extension| extension.user == user) {
+        for extension in self.all.values().filter(|extension| extension.who.user == user) {
             usage.extensions += 1;
             usage.memory += extension.memory;
             usage.region_bytes += extension.region_bytes();

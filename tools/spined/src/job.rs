@@ -1,15 +1,11 @@
-//! Jobs: from a .wasm to an instance that an adapter can install, beside the server.
+//! A job: from a .wasm to an instance that an adapter can install, beside the server.
 //!
 //! A job reads the module, asks the policy, has it linked by another process, signs the image, and
 //! prepares the instance with its regions. All of it takes time and none of it touches an adapter; what is
-//! left is one turn of the adapter's loop. Few jobs run at once, at most one for each user while others
-//! wait, so that nobody's modules keep everybody else's waiting.
+//! left is one turn of the adapter's loop. Which jobs run, and when, is `jobs`' to say.
 
-use std::collections::VecDeque;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ipnet::Ipv4Net;
 use spine_abi::image::Image;
@@ -19,11 +15,11 @@ use spine_abi::manifest::Manifest;
 use spine_client::daemon::file;
 use spine_client::daemon::protocol::ExtensionNumber;
 use spine_client::signature::{PublicKey, SecretKey, verify_author};
-use spine_io::extension::Loaded;
+use spine_io::extension::{Loaded, Owner};
 use spine_io::{Budget, Machine, RegionSource};
 use spine_os::domain::{self, Exports};
 use spine_os::linker::{UnsignedImage, imported_domains, manifest_of};
-use spine_policy::{Asker, Limits, Policy, Wish};
+use spine_policy::{Asker, Granted, Limits, Policy, Wish};
 
 use crate::claims::Claims;
 use crate::clients::{ClientId, Who};
@@ -31,9 +27,6 @@ use crate::domains::{self, Linkage, Shown};
 use crate::extensions::Usage;
 use crate::link;
 use crate::mail::Bell;
-
-/// Jobs at one time.
-const RUNNING: usize = 2;
 
 /// What is to be made.
 #[derive(Debug)]
@@ -58,6 +51,13 @@ pub(crate) struct Order {
     pub(crate) fuel: Option<u64>,
     pub(crate) regions: Vec<(OwnedFd, u64)>,
     pub(crate) then: Then,
+}
+
+impl Order {
+    /// Files that came with it.
+    pub(crate) fn descriptors(&self) -> usize {
+        1 + self.regions.len()
+    }
 }
 
 /// What becomes of it.
@@ -87,6 +87,20 @@ pub(crate) struct Prepared {
     pub(crate) fuel: u64,
     pub(crate) limits: Limits,
     pub(crate) signer: Option<PublicKey>,
+    /// What granted it.
+    pub(crate) policy: Arc<Policy>,
+    /// The adapters that its packets and messages may go to, a bit each.
+    pub(crate) egress: u64,
+    /// The other users whose extensions it may send messages; `None`: all of them.
+    messages: Option<Vec<u32>>,
+}
+
+impl Prepared {
+    /// Whose it is, to its adapter.
+    pub(crate) fn owner(&self, order: &Order) -> Owner {
+        let (user, client) = (order.who.user, order.client.number());
+        Owner { user, client, messages: self.messages.clone() }
+    }
 }
 
 /// A job that has ended.
@@ -101,111 +115,32 @@ pub(crate) struct Tools {
     pub(crate) compatibility: u64,
     pub(crate) machine: Arc<Machine>,
     pub(crate) bell: Bell,
+    /// The adapters' interfaces, in their order: 64 at most.
+    pub(crate) interfaces: Vec<String>,
+    /// Where the linker's process may run.
+    pub(crate) room: link::Room,
+    /// Images made so far.
+    pub(crate) images: link::Cache,
 }
 
-/// What makes an instance.
-type Work = dyn Fn(&Order, &Policy, Usage) -> Result<Prepared, String> + Send + Sync;
-/// What starts a thread for a job.
-type Start = fn(Box<dyn FnOnce() + Send>) -> io::Result<()>;
-
-/// The jobs that run and those that wait.
-pub(crate) struct Jobs {
-    work: Arc<Work>,
-    start: Start,
-    bell: Bell,
-    waiting: VecDeque<(Order, Arc<Policy>, Usage)>,
-    running: Vec<u32>,
-    done: Sender<Done>,
-    ended: Receiver<Done>,
-}
-
-impl Jobs {
-    /// None yet.
-    pub(crate) fn new(tools: Tools) -> Self {
-        let bell = tools.bell.clone();
-        let work = move |order: &Order, policy: &Policy, has| prepare(order, &tools, policy, has);
-        Self::with(Arc::new(work), start_thread, bell)
-    }
-
-    fn with(work: Arc<Work>, start: Start, bell: Bell) -> Self {
-        let (done, ended) = channel();
-        let (waiting, running) = (VecDeque::new(), Vec::new());
-        Self { work, start, bell, waiting, running, done, ended }
-    }
-
-    /// Has something made, under this policy, by a user who has so much already.
-    pub(crate) fn submit(&mut self, order: Order, policy: &Arc<Policy>, has: Usage) {
-        self.waiting.push_back((order, Arc::clone(policy), has));
-        self.start();
-    }
-
-    /// The next job that has ended.
-    pub(crate) fn next_ended(&mut self) -> Option<Done> {
-        let done = self.ended.try_recv().ok()?;
-        if let Some(at) = self.running.iter().position(|user| *user == done.order.who.user) {
-            self.running.swap_remove(at);
-        }
-        self.start();
-        Some(done)
-    }
-
-    /// Starts what may run.
-    fn start(&mut self) {
-        while self.running.len() < RUNNING {
-            // Who has none running goes first.
-            let idle = |(order, _, _): &(Order, _, _)| !self.running.contains(&order.who.user);
-            let at = self.waiting.iter().position(idle).unwrap_or(0);
-            let Some((order, policy, has)) = self.waiting.remove(at) else { return };
-            self.running.push(order.who.user);
-            if let Err(failed) = self.begin(order, policy, has) {
-                let (order, why) = *failed;
-                tracing::error!(%why, "there is no thread for a job");
-                let result = Err(format!("spined has no thread to load this with: {why}"));
-                // We have the other end.
-                let _ = self.done.send(Done { order, result });
-                self.bell.ring();
-            }
-        }
-    }
-
-    /// Starts one, or gives the order back.
-    fn begin(
-        &self,
-        order: Order,
-        policy: Arc<Policy>,
-        has: Usage,
-    ) -> Result<(), Box<(Order, io::Error)>> {
-        let (work, done, bell) = (Arc::clone(&self.work), self.done.clone(), self.bell.clone());
-        // It is handed over once the thread is there: one that cannot be started takes nothing with it.
-        let (to_thread, given) = channel::<Order>();
-        let started = (self.start)(Box::new(move || {
-            let Ok(order) = given.recv() else { return };
-            let result = work(&order, &policy, has);
-            // The server may have ended.
-            let _ = done.send(Done { order, result });
-            bell.ring();
-        }));
-        match started {
-            Ok(()) => to_thread
-                .send(order)
-                .map_err(|lost| Box::new((lost.0, io::Error::other("it ended before it began")))),
-            Err(error) => Err(Box::new((order, error))),
-        }
-    }
-}
-
-fn start_thread(run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-    std::thread::Builder::new().name("spine-job".to_owned()).spawn(run).map(drop)
-}
-
-/// Makes one instance.
-fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<Prepared, String> {
+/// Makes one instance; `gone` is rung when nobody waits for it any more.
+pub(crate) fn prepare(
+    order: &Order,
+    tools: &Tools,
+    policy: &Arc<Policy>,
+    has: Usage,
+    gone: &Bell,
+) -> Result<Prepared, String> {
     let wasm = order.wasm.try_clone().map_err(|error| error.to_string())?;
     let wasm = file::unseal(wasm).map_err(|error| error.to_string())?;
     let manifest = manifest_of(&wasm).map_err(|error| error.to_string())?;
     let manifest = Manifest::parse(&manifest).map_err(|error| error.to_string())?;
     let wanted = imported_domains(&wasm).map_err(|error| error.to_string())?;
-    let (limits, signer) = permit(order, policy, &wasm, &manifest, &wanted)?;
+    let (granted, signer) = permit(order, policy, &wasm, &manifest, &wanted)?;
+    let limits = granted.limits;
+    let reached = tools.interfaces.iter().enumerate().filter(|(_, name)| granted.reaches(name));
+    let egress = reached.fold(0, |egress, (at, _)| egress | 1_u64 << at);
+    let messages = granted.messages().map(<[u32]>::to_vec);
     let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
     let claims = order.claims.prefixes.len() as u64;
     let more = Usage { extensions: 1, memory: 0, region_bytes, claims };
@@ -223,7 +158,7 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
     }
 
     let exports = domains::exports(&order.shown, &wanted);
-    let image = image(&wasm, manifest.domains(), &exports, tools)?;
+    let image = image(&wasm, manifest.domains(), &exports, tools, gone)?;
     let parts = Image::parse(&image).map_err(|error| error.to_string())?;
     let adapter = tools.machine.adapters().get(order.wire).ok_or("the adapter is gone")?;
     let budget = Budget { message: fuel, entry: 8 * fuel, ..Budget::default() };
@@ -239,31 +174,38 @@ fn prepare(order: &Order, tools: &Tools, policy: &Policy, has: Usage) -> Result<
         fuel,
         limits,
         signer,
+        policy: Arc::clone(policy),
+        egress,
+        messages,
     })
 }
 
-/// Has a module linked by another process, and signs what that says is its image.
+/// The signed image of a module: one that was made before, or what another process says is its image.
 pub(crate) fn image(
     wasm: &[u8],
     granted: Domains,
     exports: &Exports,
     tools: &Tools,
-) -> Result<Vec<u8>, String> {
-    let granted = domain::Policy::grant(granted);
-    let linked = link::link(wasm, granted.granted(), exports).map_err(|error| error.to_string())?;
-    let image = UnsignedImage::claimed(linked, wasm, &granted, exports, tools.compatibility)
-        .map_err(|what| link::LinkerError::Nonsense(what).to_string())?;
-    Ok(image.sign(&tools.key).into_bytes())
+    gone: &Bell,
+) -> Result<Arc<Vec<u8>>, String> {
+    tools.images.image(wasm, granted, exports, || {
+        let granted = domain::Policy::grant(granted);
+        let linked = link::link(wasm, granted.granted(), exports, &tools.room, gone);
+        let linked = linked.map_err(|error| error.to_string())?;
+        let image = UnsignedImage::claimed(linked, wasm, &granted, exports, tools.compatibility)
+            .map_err(|what| link::LinkerError::Nonsense(what).to_string())?;
+        Ok(image.sign(&tools.key).into_bytes())
+    })
 }
 
-/// Whether the policy, and the client himself, allow it; the limits, and whose signature it carries.
-fn permit(
+/// Whether the policy, and the client himself, allow it; what is granted, and whose signature it carries.
+fn permit<'a>(
     order: &Order,
-    policy: &Policy,
+    policy: &'a Policy,
     wasm: &[u8],
     manifest: &Manifest<'_>,
     imported: &[String],
-) -> Result<(Limits, Option<PublicKey>), String> {
+) -> Result<(Granted<'a>, Option<PublicKey>), String> {
     let name = readable(manifest.name());
     let signer = match &order.signature {
         Some(text) => verify_author(wasm, text, &policy.signers()).ok(),
@@ -295,13 +237,14 @@ fn permit(
         interface: &order.interface,
         domains: wanted,
         prefixes: &prefixes,
+        claimant: order.claims.claimant,
         ports: &order.claims.ports,
         peers: &order.peers,
         exports: exported.as_deref(),
         links: &links,
     };
-    let limits = policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())?;
-    Ok((limits, signer))
+    let granted = policy.decide(&asker, &wish).map_err(|refusal| refusal.to_string())?;
+    Ok((granted, signer))
 }
 
 /// The regions, for the instance; the order keeps its own.
@@ -317,54 +260,4 @@ fn sources(order: &Order) -> Result<Vec<RegionSource>, String> {
 /// A name that a stranger chose, fit for a terminal.
 fn readable(name: &str) -> String {
     name.escape_debug().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::fd::AsFd as _;
-
-    use spine_client::daemon::socket::{Connection, Peer};
-
-    fn order(clients: &mut crate::clients::Clients, call: u64) -> Order {
-        let (ours, theirs) = Connection::pair().expect("a pair");
-        let peer = Peer { process: 0, user: 4_000_000, group: 7 };
-        let client = clients.admit(ours, peer).expect("room");
-        Order {
-            client,
-            call,
-            who: clients.all.get(&client).expect("there").who.clone(),
-            wasm: theirs.as_fd().try_clone_to_owned().expect("a descriptor"),
-            signature: None,
-            wire: 0,
-            interface: "a".to_owned(),
-            claims: Claims::default(),
-            peers: Vec::new(),
-            domains: None,
-            fuel: None,
-            regions: Vec::new(),
-            shown: Vec::new(),
-            then: Then::Load { keep: false, handler: None },
-        }
-    }
-
-    #[test]
-    fn a_job_without_a_thread_is_answered_and_so_are_those_behind_it() {
-        let fail: Start = |_| Err(io::Error::from(io::ErrorKind::WouldBlock));
-        let work = |_: &Order, _: &Policy, _| -> Result<Prepared, String> {
-            panic!("there is no thread to run this on")
-        };
-        let mut jobs = Jobs::with(Arc::new(work), fail, Bell::new().expect("a bell"));
-        let (mut clients, policy) = (crate::clients::Clients::default(), Arc::default());
-        for call in 0..5 {
-            jobs.submit(order(&mut clients, call), &policy, Usage::default());
-        }
-        for call in 0..5 {
-            let done = jobs.next_ended().expect("an answer");
-            assert_eq!(done.order.call, call);
-            let why = done.result.expect_err("nothing was made");
-            assert!(why.contains("no thread"), "{why}");
-        }
-        assert!(jobs.next_ended().is_none() && jobs.running.is_empty());
-    }
 }

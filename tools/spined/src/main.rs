@@ -1,7 +1,7 @@
 //! `spined`: owns interfaces and their adapters, and lets several applications load extensions on them.
 //!
 //! One thread does all that clients see (`server`): it polls their sockets and blocks on none. What takes
-//! long, linking and preparing an extension, is a job on a thread of its own (`job`), and the linker is
+//! long, linking and preparing an extension, is a job on a thread of its own (`jobs`, `job`), and the linker is
 //! another process with nothing to lose (`link`). The adapters run on their processors; of two threads for each,
 //! one carries its messages here (`mail`), and one asks it what the server wants to know (`asks`).
 //!
@@ -17,15 +17,21 @@ mod claims;
 mod cli;
 mod clients;
 mod confine;
+mod descriptors;
 mod domains;
 mod extensions;
+mod grants;
 mod job;
+mod jobs;
 mod key;
 mod link;
+mod log;
 mod mail;
 mod notify;
+mod numbers;
 mod peers;
 mod place;
+mod queue;
 mod requests;
 mod server;
 mod start;
@@ -36,15 +42,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use spine_client::voice;
-use tracing_subscriber::EnvFilter;
 
 /// Of a command line or configuration that cannot be followed, as the parser has it, too.
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
     // The linker's process: no command line to parse, nothing to configure, and no way back.
-    if let Some(domains) = link::asked(std::env::args_os()) {
-        return link::child::run(domains);
+    if let Some((domains, room)) = link::asked(std::env::args_os()) {
+        return link::child::run(domains, &room);
     }
     let options = cli::Options::parse();
     let level = match options.verbose {
@@ -52,9 +57,7 @@ fn main() -> ExitCode {
         1 => "info",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| voice::Log).init();
-    match start::run(&options) {
+    match start::run(&options, log::start(level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             voice::say(format_args!("spined: {failure}"));

@@ -29,6 +29,10 @@ pub(crate) enum PlaceError {
     Taken(PathBuf),
     #[error("{0} is there and is not a socket: remove it, or take another --socket")]
     NoSocket(PathBuf),
+    #[error(
+        "{0} is a symbolic link: remove it, or take a --socket in a folder where only root writes"
+    )]
+    Link(PathBuf),
     #[error("cannot listen at {path}: {error}")]
     System { path: PathBuf, error: io::Error },
 }
@@ -72,8 +76,13 @@ fn lock(path: &Path) -> Result<Flock<File>, PlaceError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // Who may write in the folder could have the file be anybody's.
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&name)
-        .map_err(|error| PlaceError::System { path: PathBuf::from(&name), error })?;
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => PlaceError::Link(PathBuf::from(&name)),
+            _ => PlaceError::System { path: PathBuf::from(&name), error },
+        })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => PlaceError::Taken(path.to_owned()),
         errno => PlaceError::System { path: PathBuf::from(&name), error: errno.into() },
@@ -119,6 +128,16 @@ mod tests {
         assert!(!stale.exists(), "an orderly end leaves nothing");
         drop(first);
         assert!(Place::take(&path).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, elsewhere) = (folder.path().join("a.sock"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("a.sock.lock")).expect("a link");
+        let refused = Place::take(&path).expect_err("a link").to_string();
+        assert!(refused.contains("a.sock.lock is a symbolic link"), "{refused}");
+        assert!(!elsewhere.exists() && !path.exists(), "nothing was made");
     }
 
     #[test]

@@ -21,9 +21,12 @@ use spine_io::ExtensionId;
 use spine_policy::Policy;
 
 use crate::asks::{Asks, Caller, PATIENCE};
-use crate::clients::{ClientId, Clients};
+use crate::clients::{self, ClientId, Clients};
+use crate::descriptors::Descriptors;
 use crate::extensions::{Extension, Extensions};
-use crate::job::Jobs;
+use crate::grants::Revoked;
+use crate::jobs::Jobs;
+use crate::log::Log;
 use crate::mail::Bell;
 use crate::notify::Notify;
 use crate::place::Place;
@@ -34,6 +37,8 @@ use crate::wires::Wires;
 const TICK: Duration = Duration::from_secs(1);
 /// How long no clients are taken after the system had no descriptor for one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Clients that are taken before the others are looked at again.
+const KNOCKS: usize = 16;
 /// Notices of adapters that are taken in before clients are looked at again.
 const NOTICES: usize = 256;
 
@@ -56,6 +61,11 @@ pub(crate) struct Server {
     /// The file to read the policy from again.
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) notify: Notify,
+    /// Those that clients may have us hold.
+    pub(crate) descriptors: Descriptors,
+    pub(crate) log: Log,
+    /// What becomes of extensions whose grants are taken away.
+    pub(crate) revoked: Revoked,
 }
 
 /// Why the daemon cannot go on.
@@ -85,7 +95,8 @@ impl Server {
         let mut alive = Instant::now();
         let mut not_before = Instant::now();
         loop {
-            let ready = self.wait(Instant::now() >= not_before)?;
+            let looked = Instant::now();
+            let ready = self.wait(looked >= not_before)?;
             if ready.signals && self.is_ended() {
                 return Ok(());
             }
@@ -104,10 +115,12 @@ impl Server {
             for (client, flags) in ready.clients {
                 self.look_at(client, flags);
             }
+            self.close_silent(looked);
             if ready.listener && !self.accept() {
                 not_before = Instant::now() + PAUSE;
             }
             self.forget_claims();
+            self.log.catch_up(Instant::now());
             if !self.wires.machine.is_running() {
                 return Err(ServerError::Processor);
             }
@@ -137,7 +150,8 @@ impl Server {
         }
         let tick = self.notify.interval().unwrap_or(TICK).min(TICK);
         let tick = if accepting { tick } else { PAUSE };
-        let due = self.asks.deadline().into_iter().chain(self.listing_due()).min();
+        let due = self.asks.deadline().into_iter().chain(self.listing_due());
+        let due = due.chain(self.clients.hello_due()).min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let tick = due.map_or(tick, |due| tick.min(due));
         let tick = Timespec::try_from(tick).map_err(|e| ServerError::Poll(io::Error::other(e)))?;
@@ -182,8 +196,7 @@ impl Server {
         }
         match self.policy_file.as_deref().map(Policy::read) {
             Some(Ok(policy)) => {
-                tracing::info!(grants = policy.grants(), "the policy was read again");
-                self.policy = Arc::new(policy);
+                self.follow_policy(policy);
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "the policy stays as it was");
@@ -193,22 +206,34 @@ impl Server {
         false
     }
 
-    /// Takes a client; false if the system has no descriptor for one.
+    /// Closes those that had said no hello, although they were to, when we looked last.
+    fn close_silent(&mut self, looked: Instant) {
+        for id in self.clients.silent(looked) {
+            self.send_away(id, &format!("no hello came within {:?}", clients::PATIENCE));
+        }
+    }
+
+    /// Takes those in who knock, some at a time; false if the system has no descriptor for one.
     fn accept(&mut self) -> bool {
-        let connection = match Connection::accept(self.place.as_fd()) {
-            Ok(Some(connection)) => connection,
-            Ok(None) => return true,
-            Err(error) => {
-                tracing::warn!(%error, "cannot take a client");
-                return false;
+        for _ in 0..KNOCKS {
+            match Connection::accept(self.place.as_fd()) {
+                Ok(Some(connection)) => self.admit(connection),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a client");
+                    return false;
+                }
             }
-        };
-        let Ok(peer) = connection.peer() else { return true };
-        match self.clients.admit(connection, peer) {
-            Some(id) => tracing::debug!(client = ?id, user = peer.user, "a client came"),
-            None => tracing::warn!(user = peer.user, "too many clients: one was sent away"),
         }
         true
+    }
+
+    fn admit(&mut self, connection: Connection) {
+        let Ok(peer) = connection.peer() else { return };
+        match self.clients.admit(connection, peer, &self.policy) {
+            Ok(id) => tracing::debug!(client = ?id, user = peer.user, "a client came"),
+            Err(why) => tracing::warn!(user = peer.user, why, "a client was not let in"),
+        }
     }
 
     fn look_at(&mut self, id: ClientId, flags: PollFlags) {
@@ -254,6 +279,7 @@ impl Server {
         let Some(client) = self.clients.remove(id) else { return };
         tracing::debug!(client = ?id, user = client.who.name, "a client went");
         self.asks.forget(id);
+        self.jobs.forget(id);
         self.extensions.forget(id);
         for number in self.extensions.owned_by(id) {
             self.unload(number, "the application that loaded it has ended", None);
@@ -293,7 +319,7 @@ impl Server {
                     tracing::error!(extension = name, %error, "cannot unload");
                 }
                 server.extensions.left(wire, place.0, unloaded.unwrap_or(true));
-                if let Some(Caller { client, call }) = caller {
+                if let Some(Caller { client, call, .. }) = caller {
                     server.answer(client, call, Ok(Answer::Done));
                 }
             },
@@ -304,7 +330,7 @@ impl Server {
                     client.busy = true;
                 }
             }
-            (Err(why), Some(Caller { client, call })) => self.answer(client, call, Err(why)),
+            (Err(why), Some(Caller { client, call, .. })) => self.answer(client, call, Err(why)),
             (_, None) => {}
         }
     }

@@ -18,8 +18,12 @@ use crate::asks::Asks;
 use crate::cli::{Configuration, Misuse, Options};
 use crate::clients::Clients;
 use crate::confine;
+use crate::descriptors::Descriptors;
 use crate::extensions::Extensions;
-use crate::job::{Jobs, Tools};
+use crate::job::Tools;
+use crate::jobs::Jobs;
+use crate::link::{Cache, Room};
+use crate::log::Log;
 use crate::mail::{self, Bell};
 use crate::notify::Notify;
 use crate::place::Place;
@@ -71,7 +75,7 @@ impl Failure {
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, log: Log) -> Result<(), Failure> {
     let configuration = options.configuration()?;
     let (policy, policy_file) = policy(&configuration)?;
     let missing = confine::missing();
@@ -91,7 +95,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mail = mail::collect(&wires.machine, &bell)?;
     let asks = Asks::start(&wires.machine, &bell)?;
     let machine = Arc::clone(&wires.machine);
-    let tools = Tools { key: secret, compatibility, machine, bell: bell.clone() };
+    let tools = Tools {
+        key: secret,
+        compatibility,
+        machine,
+        bell: bell.clone(),
+        interfaces: configuration.interfaces.clone(),
+        room: Room::beside(&configuration.cores),
+        images: Cache::default(),
+    };
     match budget::time(&tools) {
         Ok(Some(times)) => voice::say(format_args!("spined: {times}")),
         Ok(None) => {}
@@ -113,6 +125,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         policy: Arc::new(policy),
         policy_file,
         notify,
+        descriptors: Descriptors::left(),
+        log,
+        revoked: configuration.revoked,
     };
     confine::refuse_system_calls()?;
     server.notify.say("READY=1");

@@ -28,7 +28,7 @@ use crate::cli::Configuration;
 use crate::confine;
 use crate::peers::{self, Peer, PeerError};
 
-/// The handler of claimed packets whose driver does not pass on which one it is.
+/// The handler of claimed packets whose driver does not pass on which one it is, before any were claimed.
 const UNSTAMPED: HandlerNumber = HandlerNumber(1);
 
 /// An interface, and what steers its packets.
@@ -114,6 +114,13 @@ impl Wires {
     /// The position of an interface.
     pub(crate) fn position(&self, interface: &str) -> Option<usize> {
         self.wires.iter().position(|wire| wire.name == interface)
+    }
+
+    /// Says whose claimed packets are on an interface whose driver does not pass on what the classifier stamps.
+    pub(crate) fn unstamped(&self, wire: usize, handler: HandlerNumber) {
+        if let Some(adapter) = self.machine.adapters().get(wire) {
+            adapter.set_unstamped(handler);
+        }
     }
 
     /// Gives every packet back to the kernel.

@@ -210,7 +210,7 @@ pub enum FromDaemon {
     },
     /// A request was not followed; nothing has changed.
     Refused {
-        /// The call's number.
+        /// The call's number; 0 if it is the connection that is refused, which ends with this.
         id: u64,
         /// One sentence.
         why: String,
@@ -288,6 +288,9 @@ pub struct ExtensionInfo {
     pub keep: bool,
     /// The numbers of its handlers.
     pub handlers: Vec<u16>,
+    /// The numbers they have on its adapter, in the same order: what messages in a FIFO name.
+    #[serde(default)]
+    pub numbers: Vec<u16>,
     /// The domains it has.
     pub domains: Vec<String>,
     /// Destinations whose packets it has claimed: the first [`PREFIXES_NAMED`].
@@ -304,6 +307,10 @@ pub struct ExtensionInfo {
     pub regions: Vec<u64>,
     /// Versions so far, with replacements: 1 at first.
     pub version: u32,
+    /// Why the policy, as it is now, would not have it loaded, if it has been kept although its grant was
+    /// taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncovered: Option<String>,
     /// Messages from its applications.
     pub sent: u64,
     /// Messages to its applications.

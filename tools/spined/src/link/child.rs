@@ -8,11 +8,12 @@ use spine_abi::limits::MODULE_BYTES;
 use spine_os::domain::Policy;
 use spine_os::linker::Assembler;
 
-use super::{EXPORTS_BYTES, exit, sandbox};
+use super::{EXPORTS_BYTES, Room, exit, sandbox};
 
 /// Reads a module, writes its image, and ends.
-pub(crate) fn run(domains: Domains) -> ExitCode {
-    if let Err(sentence) = sandbox::enter() {
+pub(crate) fn run(domains: Domains, room: &Room) -> ExitCode {
+    let gives_way = room.enter().map_err(|error| format!("the linker cannot give way: {error}"));
+    if let Err(sentence) = gives_way.and_then(|()| sandbox::enter()) {
         return end(exit::UNSAFE, sentence.as_bytes());
     }
     let mut input = Vec::new();

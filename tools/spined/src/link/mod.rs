@@ -1,10 +1,11 @@
 //! The linker's process: what reads and compiles a stranger's module has nothing to lose.
 //!
-//! `spined` runs itself as `spined link DOMAINS`, as the user nobody, with an empty environment: what other
+//! `spined` runs itself as `spined link DOMAINS CORES`, as the user nobody, with an empty environment: what other
 //! extensions export and the module come on standard input, the image leaves on standard output. Before the
-//! child reads a byte it gives up the rest: it can gain no privileges, open no file, start no process or
-//! thread, has one minute of memory and time less than the machine, and makes no system calls but those of
-//! reading, computing and writing ([`sandbox`]). Whatever becomes of it is one sentence to the client.
+//! child reads a byte it gives way to everybody else ([`room`]) and gives up the rest: it can gain no privileges,
+//! open no file, start no process or thread, has memory and processor time for the most that the linker's limits
+//! let through, and makes no system calls but those of reading, computing and writing ([`sandbox`]). Whatever
+//! becomes of it is one sentence to the client. What came of it once is not asked for again ([`cache`]).
 //!
 //! **Who signs, and why that is sound.** The linker's key stays in `spined`; the child never has it.
 //! `spined` signs what the child hands over after it has checked all that can be checked without a
@@ -15,16 +16,21 @@
 //! own extension, and nothing else: no key, no file, no other user's extension goes through that process,
 //! which ends with the one module it was started for.
 
+mod cache;
 pub(crate) mod child;
 mod parent;
+mod room;
 mod sandbox;
+mod sys;
 
 use std::ffi::OsString;
 
 use spine_abi::interface::Domains;
 use spine_os::domain::Exports;
 
+pub(crate) use cache::Cache;
 pub(crate) use parent::{LinkerError, link};
+pub(crate) use room::Room;
 
 /// How the child is told what it is.
 const COMMAND: &str = "link";
@@ -60,10 +66,11 @@ fn parts(input: &[u8]) -> Option<(Exports, &[u8])> {
 /// The user and group called nobody, who own nothing.
 const NOBODY: u32 = 65534;
 
-/// The domains, if this process was started as the linker.
-pub(crate) fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<Domains> {
+/// The domains, and where it may run, if this process was started as the linker.
+pub(crate) fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<(Domains, Room)> {
     if arguments.nth(1)?.to_str()? != COMMAND {
         return None;
     }
-    arguments.next()?.to_str()?.parse().ok().map(Domains)
+    let domains = arguments.next()?.to_str()?.parse().ok().map(Domains)?;
+    Some((domains, Room::parse(arguments.next()?.to_str()?)?))
 }

@@ -13,7 +13,8 @@ use spine_abi::limits::IMAGE_BYTES;
 use spine_client::daemon::file;
 use spine_os::domain::Exports;
 
-use super::{COMMAND, NOBODY, exit};
+use super::{COMMAND, NOBODY, Room, exit};
+use crate::mail::Bell;
 
 /// How long it may take altogether; its processor time is limited by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -32,6 +33,9 @@ pub(crate) enum LinkerError {
     /// It took too long.
     #[error("the linker took longer than {PATIENCE:?} for this extension")]
     Timeout,
+    /// Its client has gone: the process was ended.
+    #[error("nobody waits for this extension any more")]
+    Nobody,
     /// What came is no image.
     #[error("the linker made nonsense of this extension: {0}")]
     Nonsense(&'static str),
@@ -55,6 +59,7 @@ impl Drop for Guarded {
 }
 
 /// Has a module linked against these domains of the runtime and of other extensions: what the linker's process says is its image.
+/// When `gone` is rung nobody waits for it, and the process is ended.
 ///
 /// # Errors
 /// [`LinkerError`], one sentence.
@@ -62,34 +67,36 @@ pub(crate) fn link(
     wasm: &[u8],
     domains: Domains,
     exports: &Exports,
+    room: &Room,
+    gone: &Bell,
 ) -> Result<Vec<u8>, LinkerError> {
     let module = File::from(file::seal(&super::input(exports, wasm))?);
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("spined-linker").arg(COMMAND).arg(domains.0.to_string());
+    command.arg0("spined-linker").arg(COMMAND).arg(domains.0.to_string()).arg(room.word());
     // Setting a user as root also clears the other groups (std::os::unix::process::CommandExt::uid).
     command.env_clear().current_dir("/").gid(NOBODY).uid(NOBODY);
     command.stdin(module).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = Guarded(command.spawn()?);
     let end = Instant::now() + PATIENCE;
-    let output = read_until(&mut child, end)?;
+    let output = read_until(&mut child, end, gone)?;
     let status = wait_until(&mut child, end)?;
     judge(status, output)
 }
 
 /// All that the child writes, at most what an image may have.
-fn read_until(child: &mut Guarded, end: Instant) -> Result<Vec<u8>, LinkerError> {
+fn read_until(child: &mut Guarded, end: Instant, gone: &Bell) -> Result<Vec<u8>, LinkerError> {
     let mut output = Vec::new();
     let Some(mut pipe) = child.0.stdout.take() else { return Ok(output) };
     let mut part = vec![0; 64 << 10];
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        let readable = {
-            let mut wait = [PollFd::new(&pipe, PollFlags::IN)];
-            rustix::event::poll(&mut wait, Some(&left)).map_err(io::Error::from)? > 0
-        };
-        if !readable {
+        let mut wait = [PollFd::new(&pipe, PollFlags::IN), PollFd::new(gone, PollFlags::IN)];
+        if rustix::event::poll(&mut wait, Some(&left)).map_err(io::Error::from)? == 0 {
             return Err(LinkerError::Timeout);
+        }
+        if !wait[1].revents().is_empty() {
+            return Err(LinkerError::Nobody);
         }
         let count = pipe.read(&mut part)?;
         output.extend_from_slice(part.get(..count).unwrap_or_default());

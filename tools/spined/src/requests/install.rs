@@ -22,6 +22,8 @@ use crate::server::Server;
 struct Arrival {
     order: Order,
     made: Prepared,
+    /// The numbers of its handlers on the adapter.
+    numbers: Vec<u16>,
     keep: bool,
     receiver: HandlerNumber,
 }
@@ -45,8 +47,11 @@ impl Server {
         let opening = self.open_fifo(caller.client, wire, made.limits.messages_per_second)?;
         let mut loaded = made.loaded.take().ok_or("there is no instance")?;
         // Who loads ten extensions has the share of one.
-        loaded.set_owner(Owner(order.who.user));
         loaded.set_remotes(peers::places(&self.wires.peers, wire, &order.peers)?);
+        let user = order.who.user;
+        let numbers = self.extensions.numbers.give(wire, user, &made.handlers)?;
+        loaded.set_egress(made.egress);
+        loaded.set_owner(made.owner(&order), numbers.iter().copied().map(HandlerNumber).collect());
         let question = move |adapter: &AdapterHandle| {
             let opened = opening.open(adapter)?;
             loaded.set_application(opened.fifo());
@@ -58,10 +63,15 @@ impl Server {
                 }
             }
         };
-        let arrival = Arrival { order, made, keep, receiver };
-        self.ask_for(caller, wire, question, move |server, caller, installed| {
+        let given = numbers.clone();
+        let arrival = Arrival { order, made, numbers, keep, receiver };
+        let asked = self.ask_for(caller, wire, question, move |server, caller, installed| {
             server.installed(caller, arrival, installed);
-        })?;
+        });
+        if let Err(why) = asked {
+            self.extensions.numbers.take_back(wire, &given);
+            return Err(why);
+        }
         self.extensions.expect_arrival(wire);
         Ok(())
     }
@@ -69,13 +79,14 @@ impl Server {
     /// Whether it may still be installed.
     fn may_arrive(&self, order: &Order, made: &Prepared) -> Result<(), String> {
         self.extensions.still(order.wire, &order.shown, &made.linkage.links)?;
+        self.extensions.are_new(order.wire, order.client, &made.name, &made.handlers)?;
         let region_bytes = order.regions.iter().map(|(_, bytes)| bytes).sum();
         let claims = order.claims.prefixes.len() as u64;
         let more = Usage { extensions: 1, memory: made.memory, region_bytes, claims };
         if let Some(over) = self.extensions.usage(order.who.user).over(more, &made.limits) {
             return Err(over);
         }
-        self.may_claim(order.wire, &order.claims)
+        self.may_claim(order.wire, &order.claims, &order.who)
     }
 
     /// Takes in an extension that an adapter has installed, or undoes it.
@@ -90,6 +101,7 @@ impl Server {
             Ok(installed) => installed,
             Err(why) => {
                 self.extensions.arrived(wire, None);
+                self.extensions.numbers.take_back(wire, &arrival.numbers);
                 return self.answer_caller(caller, Err(why));
             }
         };
@@ -103,17 +115,21 @@ impl Server {
             None => Err("nobody waits for it any more".to_owned()),
             Some(Caller { client, .. }) => self
                 .may_arrive(&arrival.order, &arrival.made)
+                .and_then(|()| self.is_granted_still(&arrival.order, &arrival.made))
                 .and_then(|()| self.still_room(client, wire, &opened)),
         };
         if let Err(why) = refused {
             if ended.is_none() {
                 self.take_off(wire, place, &arrival.made.name, None);
             }
+            // Its adapter takes it off before it is asked to install the next.
+            self.extensions.numbers.take_back(wire, &arrival.numbers);
             self.close_unused(wire, opened);
             return self.answer_caller(caller, Err(why));
         }
         let Some(Caller { client, .. }) = caller else { return };
         let beside = self.take_fifo(client, wire, opened);
+        self.take_over(wire, &arrival.order.claims, &arrival.order.who);
         let number = self.extensions.insert(arrival.into_extension(client, place));
         let answer = match self.claim(number) {
             Ok(()) => self.loaded(number, beside),
@@ -154,7 +170,10 @@ impl Server {
     fn claim(&mut self, number: ExtensionNumber) -> Result<(), String> {
         let Some(extension) = self.extensions.get(number) else { return Ok(()) };
         let Some(wire) = self.wires.wires.get_mut(extension.wire) else { return Ok(()) };
-        let claimed = wire.claim(&extension.claims, extension.receiver);
+        let claimed = wire.claim(&extension.claims, extension.stamp());
+        if claimed.is_ok() && !extension.claims.is_empty() {
+            self.wires.unstamped(extension.wire, extension.stamp());
+        }
         claimed.map_err(|error| {
             self.unload(number, "its packets could not be claimed", None);
             error.to_string()
@@ -164,16 +183,18 @@ impl Server {
 
 impl Arrival {
     fn into_extension(self, client: ClientId, place: ExtensionId) -> Extension {
-        let Self { order, made, keep, receiver } = self;
+        let Self { order, made, numbers, keep, receiver } = self;
         Extension {
             name: made.name,
             wire: order.wire,
             interface: order.interface,
             place,
-            user: order.who.user,
+            who: order.who,
             owner: (!keep).then_some(client),
             listeners: vec![client],
             handlers: made.handlers,
+            numbers,
+            client: order.client,
             domains: made.domains,
             linkage: made.linkage,
             claims: order.claims,
@@ -185,6 +206,7 @@ impl Arrival {
             messages_per_second: made.limits.messages_per_second,
             version: 1,
             signer: made.signer,
+            uncovered: None,
         }
     }
 }

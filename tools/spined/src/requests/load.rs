@@ -30,7 +30,7 @@ impl Server {
             ));
         }
         let claims = Claims::new(&load.prefixes, load.ports, load.claimant);
-        self.may_claim(wire, &claims)?;
+        self.may_claim(wire, &claims, &who)?;
         peers::places(&self.wires.peers, wire, &load.peers)?;
         Ok(Order {
             client: caller.client,
@@ -51,35 +51,49 @@ impl Server {
     }
 
     /// Refuses claims that cannot be had beside another's.
-    pub(super) fn may_claim(&self, wire: usize, claims: &Claims) -> Result<(), String> {
+    pub(super) fn may_claim(&self, wire: usize, claims: &Claims, who: &Who) -> Result<(), String> {
         let ports = self.wires.wires.get(wire).map_or(&[][..], |wire| &wire.peer_ports);
         if let Some(port) = claims.ports.iter().find(|port| ports.contains(port)) {
             return Err(format!(
                 "messages between machines come to UDP port {port}: nobody else's"
             ));
         }
-        self.extensions.no_rival(wire, claims)
+        self.extensions.no_rival(wire, claims, who.standing)
     }
 
     /// Starts the job that makes an instance, for whom it is granted anything at all.
-    pub(super) fn submit(&mut self, order: Order) {
+    ///
+    /// # Errors
+    /// A sentence: that, or too many wait, or too many files are held for this user.
+    pub(super) fn submit(&mut self, order: Order) -> Result<(), String> {
         if !self.policy.knows(order.who.user, &order.who.groups) {
-            let why = format!(
+            return Err(format!(
                 "the policy grants {} nothing on {}: no domain, and so no extension",
                 order.who.name, order.interface
-            );
-            return self.answer(order.client, order.call, Err(why));
+            ));
         }
-        if let Some(client) = self.clients.all.get_mut(&order.client) {
+        let (has, all) = self.descriptors_held(order.who.user);
+        self.descriptors.refuse(&order.who, has, all, order.descriptors())?;
+        let (client, has) = (order.client, self.extensions.usage(order.who.user));
+        self.jobs.submit(order, &self.policy, has)?;
+        if let Some(client) = self.clients.all.get_mut(&client) {
             client.busy = true;
         }
-        let has = self.extensions.usage(order.who.user);
-        self.jobs.submit(order, &self.policy, has);
+        Ok(())
+    }
+
+    /// Descriptors that clients have the daemon hold: those of a user, and all of them.
+    pub(crate) fn descriptors_held(&self, user: u32) -> (usize, usize) {
+        let held = self.clients.descriptors().chain(self.jobs.descriptors());
+        held.chain(self.extensions.descriptors()).fold((0, 0), |(has, all), (of, count)| {
+            (has + if of == user { count } else { 0 }, all + count)
+        })
     }
 
     /// Goes on with what a job has made, if its client is still there.
     pub(crate) fn finish(&mut self, done: Done) {
-        let caller = Caller { client: done.order.client, call: done.order.call };
+        let Order { client, call, who, .. } = &done.order;
+        let caller = Caller { client: *client, call: *call, user: who.user };
         match self.clients.all.get_mut(&caller.client) {
             Some(client) => client.busy = false,
             None => return,

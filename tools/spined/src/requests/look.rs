@@ -107,7 +107,7 @@ impl Server {
         let mut missing = BTreeSet::new();
         for wire in wires {
             let hear = move |server: &mut Self, _, counted| server.hear(number, wire, counted);
-            let asked = !self.asks.is_crowded(wire)
+            let asked = !self.asks.is_crowded(wire, caller.user)
                 && self.asks.ask(wire, None, |adapter| adapter.statistics(), hear).is_ok();
             if asked {
                 missing.insert(wire);

@@ -41,7 +41,7 @@ impl Server {
         if !client.greeted {
             return self.greet(id, call);
         }
-        let caller = Caller { client: id, call: call.id };
+        let caller = Caller { client: id, call: call.id, user: who.user };
         let begun = match call.request {
             Request::Hello { .. } => Err("hello was said before".to_owned()),
             Request::Adapters => {
@@ -57,11 +57,11 @@ impl Server {
                 Ok(())
             }
             Request::Load(load) => {
-                self.load_order(caller, who, load, descriptors).map(|order| self.submit(order))
+                self.load_order(caller, who, load, descriptors).and_then(|order| self.submit(order))
             }
             Request::Replace { extension, signature } => self
                 .replace_order(caller, who, extension, signature, descriptors)
-                .map(|order| self.submit(order)),
+                .and_then(|order| self.submit(order)),
             Request::Unload { extension } => self.unload_for(caller, &who, extension),
             Request::Attach { extension } => self.attach(caller, &who, extension),
             Request::Claim(claim) => {
@@ -110,7 +110,7 @@ impl Server {
 
     /// Answers whoever still waits.
     fn answer_caller(&mut self, caller: Option<Caller>, result: Answered) {
-        if let Some(Caller { client, call }) = caller {
+        if let Some(Caller { client, call, .. }) = caller {
             self.answer_with(client, call, result);
         }
     }
@@ -130,7 +130,7 @@ impl Server {
     ) -> Result<&mut Extension, String> {
         let found = self.extensions.get_mut(number);
         let extension = found.ok_or_else(|| format!("there is no extension {number}"))?;
-        if who.user != 0 && who.user != extension.user {
+        if who.user != 0 && who.user != extension.who.user {
             return Err(format!("extension {number} ({}) is another user's", extension.name));
         }
         Ok(extension)

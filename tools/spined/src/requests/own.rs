@@ -4,7 +4,7 @@ use spine_client::daemon::protocol::{Answer, Bill, ExtensionNumber};
 use spine_io::{ExtensionId, FifoId, LoadError};
 
 use super::fifo::Opened;
-use crate::asks::Caller;
+use crate::asks::{CROWDED, Caller};
 use crate::clients::Who;
 use crate::extensions::Extension;
 use crate::server::Server;
@@ -25,8 +25,8 @@ impl Server {
                 it.name, extension.name
             ));
         }
-        if self.asks.is_crowded(extension.wire) {
-            return Err("the adapter does not answer, and too many wait for it already".to_owned());
+        if self.asks.is_crowded(extension.wire, who.user) {
+            return Err(CROWDED.to_owned());
         }
         // Who asks is told by the answer.
         self.commanded(who, number)?.listeners.retain(|listener| *listener != caller.client);

@@ -12,6 +12,8 @@ use crate::extensions::Usage;
 use crate::job::{Order, Prepared, Then};
 use crate::peers;
 use crate::server::Server;
+use spine_abi::HandlerNumber;
+use spine_io::extension::Owner;
 
 impl Server {
     pub(super) fn replace_order(
@@ -62,7 +64,7 @@ impl Server {
         mut made: Prepared,
     ) -> Result<(), String> {
         self.extensions.still(order.wire, &order.shown, &made.linkage.links)?;
-        let user = self.commanded(&order.who, number)?.user;
+        let user = self.commanded(&order.who, number)?.who.user;
         let mut usage = self.extensions.usage(user);
         let extension = self.commanded(&order.who, number)?;
         usage.memory -= extension.memory;
@@ -78,24 +80,65 @@ impl Server {
                 "the packets this extension claimed are for its handler {stamped}, which the new version lacks"
             ));
         }
+        let (user, client) = (extension.who.user, extension.client);
+        let known = |own: &u16| extension.handlers.iter().position(|it| it == own);
+        let known: Vec<Option<u16>> = made
+            .handlers
+            .iter()
+            .map(|own| known(own).and_then(|at| extension.numbers.get(at)).copied())
+            .collect();
+        let new: Vec<u16> = known
+            .iter()
+            .zip(&made.handlers)
+            .filter(|(known, _)| known.is_none())
+            .map(|(_, own)| *own)
+            .collect();
+        self.extensions.are_new(wire, client, &made.name, &new)?;
+        let given = self.extensions.numbers.give(wire, user, &new)?;
+        let mut fresh = given.iter().copied();
+        let numbers: Vec<u16> =
+            known.into_iter().filter_map(|known| known.or_else(|| fresh.next())).collect();
         let mut loaded = made.loaded.take().ok_or("there is no instance")?;
         loaded.set_remotes(peers::places(&self.wires.peers, wire, &order.peers)?);
-        self.ask_for(
+        loaded.set_egress(made.egress);
+        let owner = Owner { client: client.number(), ..made.owner(&order) };
+        loaded.set_owner(owner, numbers.iter().copied().map(HandlerNumber).collect());
+        let refused = given.clone();
+        let asked = self.ask_for(
             caller,
             wire,
             move |adapter| adapter.replace(place, loaded).map_err(|error| error.to_string()),
             move |server, caller, replaced| {
-                let answer = replaced.and_then(|()| server.replaced(number, made));
+                let answer = match replaced {
+                    Ok(()) => server.replaced(number, made, numbers),
+                    Err(why) => {
+                        server.extensions.numbers.take_back(wire, &given);
+                        Err(why)
+                    }
+                };
                 server.answer_caller(caller, answer.map(|answer| (answer, Vec::new())));
             },
-        )
+        );
+        if asked.is_err() {
+            self.extensions.numbers.take_back(wire, &refused);
+        }
+        asked
     }
 
     /// Notes what is in an extension's place now, whoever still waits to hear of it.
-    fn replaced(&mut self, number: ExtensionNumber, made: Prepared) -> Result<Answer, String> {
-        let extension = self.extensions.get_mut(number);
-        let extension =
-            extension.ok_or_else(|| format!("there is no extension {number} any more"))?;
+    fn replaced(
+        &mut self,
+        number: ExtensionNumber,
+        made: Prepared,
+        numbers: Vec<u16>,
+    ) -> Result<Answer, String> {
+        let gone = || format!("there is no extension {number} any more");
+        let Some(extension) = self.extensions.get_mut(number) else { return Err(gone()) };
+        let before = std::mem::replace(&mut extension.numbers, numbers);
+        let unused = before.into_iter().filter(|it| !extension.numbers.contains(it));
+        let (wire, unused) = (extension.wire, unused.collect::<Vec<_>>());
+        self.extensions.numbers.take_back(wire, &unused);
+        let extension = self.extensions.get_mut(number).ok_or_else(gone)?;
         extension.version += 1;
         (extension.name, extension.handlers) = (made.name, made.handlers);
         (extension.domains, extension.memory) = (made.domains, made.memory);
