@@ -29,6 +29,11 @@ pub const PASS_PROGRAM: &str = "pass";
 
 /// A constant of [`CLASSIFIER`] (`u8`, set before it is loaded): whether the stamp says when a packet came.
 pub const STAMP_TIMES: &str = "stamp_times";
+/// Another (`u64`, nanoseconds): how long packets claimed by their destination may wait in a socket's ring that nobody
+/// looks into, before such packets are the kernel's. Zero: for ever.
+pub const PATIENCE: &str = "patience";
+/// Another (`u64`, nanoseconds): how long they are, from the last that came meanwhile.
+pub const HOLD: &str = "hold";
 
 /// Names of the classifier's maps.
 pub mod maps {
@@ -46,6 +51,9 @@ pub mod maps {
     pub const KEPT: &str = "kept";
     /// [`Kept::counter`](super::Kept) to a `u64` for each CPU.
     pub const KEPT_PACKETS: &str = "kept_packets";
+    /// [`PROGRESS_BYTES`](super::PROGRESS_BYTES) for each of the sockets, to be mapped: the first eight count how often its
+    /// adapter has looked into its ring.
+    pub const PROGRESS: &str = "progress";
     /// [`flow_key`](super::flow_key) to a handler number (`u32`).
     pub const FLOWS: &str = "flows";
     /// [`Counter`](super::Counter) (`u32`) to a `u64` for each CPU.
@@ -54,6 +62,8 @@ pub mod maps {
 
 /// Sockets the classifier can lead to.
 pub const SOCKETS: u32 = 1024;
+/// Bytes of what is known of each socket's progress.
+pub const PROGRESS_BYTES: usize = 128;
 /// Interfaces it can serve.
 pub const PORTS: u32 = 64;
 /// Addresses it can know.
@@ -165,11 +175,13 @@ pub struct Port {
     pub first_kept: u32,
     /// How many there are, at most [`KEPT`].
     pub kept: u32,
+    /// Bytes of a packet, with its Ethernet header, that a frame holds: longer ones are the kernel's.
+    pub longest: u32,
 }
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 36;
+    pub const BYTES: usize = 40;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -183,6 +195,7 @@ impl Port {
         bytes[24..28].copy_from_slice(&self.ingress.to_ne_bytes());
         bytes[28..32].copy_from_slice(&self.first_kept.to_ne_bytes());
         bytes[32..36].copy_from_slice(&self.kept.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&self.longest.to_ne_bytes());
         bytes
     }
 
@@ -200,6 +213,7 @@ impl Port {
             ingress: word(24),
             first_kept: word(28),
             kept: word(32),
+            longest: word(36),
         }
     }
 }
@@ -276,6 +290,10 @@ counters! {
     Fragments = 14, "fragments";
     /// One of the kernel's rules could treat it otherwise than to let it pass: see [`Kept`].
     KeptByRules = 15, "kept_by_rules";
+    /// Longer than a frame: an MTU beyond it, or segments that are not cut yet.
+    TooLong = 16, "too_long";
+    /// Nobody has looked into its socket's ring for too long, and packets wait there.
+    AdapterStuck = 17, "adapter_stuck";
 }
 
 #[cfg(test)]
@@ -321,6 +339,7 @@ mod tests {
             ingress: 7,
             first_kept: 64,
             kept: 3,
+            longest: 1792,
         };
         let mut expected = Vec::new();
         expected.extend(1u32.to_ne_bytes());
@@ -332,6 +351,7 @@ mod tests {
         expected.extend(7u32.to_ne_bytes());
         expected.extend(64u32.to_ne_bytes());
         expected.extend(3u32.to_ne_bytes());
+        expected.extend(1792u32.to_ne_bytes());
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);
         assert_eq!(claim_key(Ipv4Addr::new(10, 1, 0, 0), 16)[4..], [10, 1, 0, 0]);

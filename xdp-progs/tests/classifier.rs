@@ -17,8 +17,8 @@ use spine_headers::ethernet::{self, ether_type};
 use spine_headers::{ipv4, protocol};
 use spine_packets::owners::{self, LOCAL, OURS, Owner, ROUTED, Tier};
 use spine_xdp_progs::{
-    CLASSIFIER, CLASSIFIER_PROGRAM, Counter, Ingresses, KEPT, Kept, Port, STAMP_TIMES, claim_key,
-    control, maps,
+    CLASSIFIER, CLASSIFIER_PROGRAM, Counter, HOLD, Ingresses, KEPT, Kept, PATIENCE, PROGRESS_BYTES,
+    Port, STAMP_TIMES, claim_key, control, maps,
 };
 
 #[path = "classifier/flows.rs"]
@@ -46,6 +46,7 @@ const PORT: Port = Port {
     ingress: 5,
     first_kept: 64,
     kept: 0,
+    longest: 1792,
 };
 
 /// The classifier in the kernel, with its maps as a running router would fill them.
@@ -161,6 +162,16 @@ impl Classifier {
         Counter::ALL.iter().map(count).collect()
     }
 
+    /// What an adapter does that looks into the ring of its socket.
+    fn look(&self) {
+        let progress = self.map(maps::PROGRESS);
+        let key = FIRST_SOCKET.to_ne_bytes();
+        let mut value = progress.lookup(&key, MapFlags::ANY).expect("readable").expect("an entry");
+        assert_eq!(value.len(), PROGRESS_BYTES);
+        value[0] = value[0].wrapping_add(1);
+        self.update(maps::PROGRESS, &key, &value);
+    }
+
     /// Runs the program once. Exactly one counter must move, by one.
     fn run(&self, frame: &[u8]) -> Outcome {
         let before = self.counts();
@@ -243,14 +254,22 @@ fn from(address: [u8; 4]) -> Vec<u8> {
     with(SOURCE, &address)
 }
 
-/// Has the program say when packets come: its one constant, by the name of the section it is in.
-fn stamp_times(object: &mut OpenObject) {
+/// Sets the program's constants, by the name of the section they are in: they stand there as in the source.
+fn set_constants(object: &mut OpenObject, times: bool, patience: Duration, hold: Duration) {
     let mut constants = object
         .maps_mut()
         .find(|map| map.name().to_string_lossy().ends_with(".rodata"))
         .expect("the object has constants");
-    assert_eq!(constants.initial_value(), Some(&[0][..]), "{STAMP_TIMES} and nothing else");
-    constants.set_initial_value(&[1]).expect("a value as long as the first");
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).expect("centuries").to_ne_bytes();
+    let set = [u64::from(times).to_ne_bytes(), nanos(patience), nanos(hold)].concat();
+    let all = format!("{STAMP_TIMES}, {PATIENCE}, {HOLD} and nothing else");
+    assert_eq!(constants.initial_value(), Some(&[0; 24][..]), "{all}");
+    constants.set_initial_value(&set).expect("a value as long as the first");
+}
+
+/// Has the program say when packets come.
+fn stamp_times(object: &mut OpenObject) {
+    set_constants(object, true, Duration::ZERO, Duration::ZERO);
 }
 
 #[test]
@@ -641,4 +660,52 @@ fn mutated_packets_go_where_the_rules_say() {
         };
         assert_eq!(classifier.run(&frame), expected);
     });
+}
+
+#[test]
+fn a_packet_longer_than_a_frame_is_the_kernel_s() {
+    let Some(classifier) = Classifier::load() else { return };
+    let of = |bytes: u16| {
+        let mut frame = with(LENGTH, &(bytes - 14).to_be_bytes());
+        frame.resize(usize::from(bytes), 0);
+        frame
+    };
+    assert_eq!(classifier.run(&of(1792)), claimed(&of(1792)));
+    assert_eq!(classifier.run(&of(1793)), passed(Counter::TooLong, &of(1793)));
+    assert_eq!(classifier.run(&of(3000)), passed(Counter::TooLong, &of(3000)));
+    classifier.update_port(Port { longest: 3408, ..PORT });
+    assert_eq!(classifier.run(&of(3000)), claimed(&of(3000)));
+}
+
+#[test]
+fn what_waits_too_long_for_an_adapter_has_the_kernel_take_over_until_it_is_back() {
+    // So long that the machine cannot take it for nothing between two lines, and the clock, which goes by ticks, sees it.
+    const WAIT: Duration = Duration::from_millis(300);
+    let hold = 2 * WAIT;
+    let patient = |object: &mut OpenObject| set_constants(object, false, WAIT, hold);
+    let Some(classifier) = Classifier::load_with(patient) else { return };
+    let frame = ordinary();
+    // An adapter that looks is given packets however seldom they come.
+    for _ in 0..2 {
+        assert_eq!(classifier.run(&frame), claimed(&frame), "the first after a look");
+        classifier.look();
+        std::thread::sleep(WAIT + Duration::from_millis(20));
+    }
+    assert_eq!(classifier.run(&frame), claimed(&frame), "the first after a look");
+    std::thread::sleep(WAIT + Duration::from_millis(20));
+    assert_eq!(classifier.run(&frame), passed(Counter::AdapterStuck, &frame));
+    // It is back, and has no packets at once.
+    classifier.look();
+    assert_eq!(classifier.run(&frame), passed(Counter::AdapterStuck, &frame));
+    std::thread::sleep(hold + Duration::from_millis(20));
+    assert_eq!(classifier.run(&frame), claimed(&frame), "held for long enough");
+}
+
+#[test]
+fn without_patience_to_lose_packets_wait_for_ever() {
+    let Some(classifier) = Classifier::load() else { return };
+    let frame = ordinary();
+    assert_eq!(classifier.run(&frame), claimed(&frame));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(classifier.run(&frame), claimed(&frame));
 }

@@ -78,6 +78,7 @@ fn xdp() -> ([Classifier; 2], [End; 2]) {
             ingress: 0,
             first_kept: 0,
             kept: 0,
+            longest: u32::MAX,
         };
         classifier.set_port(ifindex, port).expect("a map");
         classifier.set_hosts(true).expect("a map");

@@ -82,6 +82,14 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY); /* as `sockets` */
+	__uint(max_entries, SPINE_SOCKETS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct spine_progress);
+} progress SEC(".maps");
+
 static __always_inline void count(__u32 what)
 {
 	__u64 *counter = bpf_map_lookup_elem(&counters, &what);
@@ -393,6 +401,40 @@ static __always_inline void stamp(struct xdp_md *context, __u16 handler)
 	*metadata = (struct spine_metadata){ .magic = SPINE_MAGIC, .handler = handler };
 }
 
+/*
+ * Set when it is loaded, in nanoseconds: how long packets may wait in a socket's ring that nobody looks into (0: for ever), and how
+ * long all packets are the kernel's then, from the last that came meanwhile: whoever gets the processor now and then is not
+ * given packets, and late, each time.
+ */
+const volatile __u64 patience = 0;
+const volatile __u64 hold = 0;
+
+/*
+ * Whether nobody fetches what a socket has. A clock that goes by ticks does: it is read for a few nanoseconds. What several
+ * processors write here at once, where a device has one queue for all of them, are times that are as good as each other.
+ */
+static __always_inline bool is_stuck(__u32 socket)
+{
+	struct spine_progress *of = bpf_map_lookup_elem(&progress, &socket);
+
+	if (!of)
+		return false;
+
+	__u64 looks = *(volatile __u64 *)&of->looks, now = bpf_ktime_get_coarse_ns();
+
+	if (looks != of->seen) {
+		of->seen = looks;
+		of->since = 0;
+	} else if (of->since && now - of->since > patience) {
+		of->until = now + hold;
+	}
+	if (now < of->until)
+		return true;
+	if (!of->since)
+		of->since = now;
+	return false;
+}
+
 static __always_inline enum spine_counter claim(struct xdp_md *context)
 {
 	__u32 zero = 0, ifindex = context->ingress_ifindex, queue = context->rx_queue_index;
@@ -410,6 +452,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		owner = look_up_flow(context, port, &handler);
 	if (owner == SPINE_FRAGMENTS)
 		return owner;
+	if (owner == SPINE_CLAIMED && bpf_xdp_get_buff_len(context) > port->longest)
+		return SPINE_TOO_LONG;
 	if (*on & SPINE_CLAIM_HOSTS && is_from_host(context, port)) {
 		owner = SPINE_CLAIMED;
 		handler = port->handler;
@@ -425,6 +469,11 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 			return owner;
 		if (port->kept && keeps(context, port))
 			return SPINE_KEPT_BY_RULES;
+		if (bpf_xdp_get_buff_len(context) > port->longest)
+			return SPINE_TOO_LONG;
+		/* Of a port's packets the kernel could make nothing but an error. */
+		if (patience && is_stuck(port->first_socket + queue))
+			return SPINE_ADAPTER_STUCK;
 		handler = port->handler;
 	}
 	/* Only names the target, so that a packet whose queue has no socket is still as it came. */
@@ -434,7 +483,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 	return SPINE_CLAIMED;
 }
 
-SEC("xdp")
+/* "frags": it may be attached where packets come in several buffers. Headers are in the first, and all are counted in a packet's length. */
+SEC("xdp.frags")
 int classifier(struct xdp_md *context)
 {
 	enum spine_counter owner = claim(context);

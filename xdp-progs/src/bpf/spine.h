@@ -45,6 +45,7 @@ struct spine_port {
 	__u32 ingress; /* its bit in the value of `claims`: 0 to 63 */
 	__u32 first_kept; /* of what is received here the kernel keeps these sets in the map `kept` ... */
 	__u32 kept;       /* ... so many of them */
+	__u32 longest;    /* bytes of a packet that a frame holds, Ethernet header and all */
 };
 
 /*
@@ -64,6 +65,19 @@ struct spine_kept {
 
 #define SPINE_WHOLE 1u
 #define SPINE_PIECES 2u
+
+/*
+ * Of a socket: whether its packets are fetched. The adapter writes the first word, whenever it has looked into the ring, and the
+ * program the others; so they are lines of the cache apart. A ring in which something waits and nobody looks is not filled further.
+ */
+struct spine_progress {
+	__u64 looks;    /* the adapter's */
+	__u64 apart[7];
+	__u64 seen;     /* `looks` when the last packet came */
+	__u64 since;    /* when the first came after that look, in nanoseconds; 0: none */
+	__u64 until;    /* so long all packets are the kernel's */
+	__u64 rest[5];
+};
 
 #define SPINE_KEPT 32
 #define SPINE_KEPT_COUNTERS 256
@@ -110,6 +124,8 @@ enum spine_counter {
 	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel or SCTP, from a sender that leaves checksums to the card */
 	SPINE_FRAGMENTS,        /* a fragment to an address where a UDP port is claimed: nobody here puts it together */
 	SPINE_KEPT_BY_RULES,    /* one of the kernel's rules could treat it otherwise than to let it pass */
+	SPINE_TOO_LONG,      /* longer than a frame: an MTU beyond it, or segments that are not cut yet */
+	SPINE_ADAPTER_STUCK, /* nobody has looked into the socket's ring for too long, and packets wait there */
 	SPINE_COUNTERS,
 };
 

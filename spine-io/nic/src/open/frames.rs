@@ -6,7 +6,7 @@ use crate::punt::inject;
 use crate::xdp::Rings;
 
 /// Bytes an Ethernet frame has beyond its MTU: header and one VLAN tag.
-const LINK_BYTES: u32 = 14 + 4;
+pub(super) const LINK_BYTES: u32 = 14 + 4;
 /// The sizes that a frame can have: what the kernel takes for AF_XDP (half a page, or a page).
 const SMALL: u32 = 2048;
 const LARGE: u32 = 4096;
@@ -58,37 +58,48 @@ pub(super) fn rings(frames: u32) -> Rings {
 /// The longest MTU of which every packet fits into one frame, and into what the kernel takes back: a
 /// packet too long for the way out gets its ICMP error from the kernel.
 pub fn longest_mtu() -> u32 {
-    room(LARGE).min(inject::LONGEST - LINK_BYTES)
+    longest_packet(LARGE as usize) - LINK_BYTES
 }
 
-/// Bytes of the frames that all these interfaces' packets fit into.
+/// The longest packet, Ethernet header and all, that a frame of so many bytes holds and the kernel takes back. Longer ones are
+/// the kernel's from the start.
+pub(super) fn longest_packet(frame_bytes: usize) -> u32 {
+    let frame = u32::try_from(frame_bytes).unwrap_or(u32::MAX);
+    (frame - u32::from(HEADROOM)).min(inject::LONGEST)
+}
+
+/// Bytes of the frames that all these interfaces' packets fit into, if there are any.
 ///
 /// A card that writes into our frames says how large they are in a register of its own, in whole kilobytes
 /// (igb, igc, 82599): of 2048 bytes 1792 are left behind the headroom, of which it takes 1024, and a longer
 /// packet is cut in two that arrive as two. So where that may be, frames are a page unless every packet fits
 /// into the first kilobyte. Not by a list of drivers: those without such a register lose a little memory.
-///
-/// # Errors
-/// [`OpenError::Mtu`] for the first of which they do not. Not for the loopback interface, whose MTU says
-/// nothing of what is sent there: its longer packets are counted as lost.
 pub(super) fn bytes(
     interfaces: &[Interface],
     may_be_without_copies: impl Fn(&Interface) -> bool,
-) -> Result<usize, OpenError> {
-    let most = longest_mtu();
-    let mut bytes = SMALL;
-    for interface in interfaces {
-        let Interface { name, mtu, is_loopback, .. } = interface;
-        if *mtu > most && !is_loopback {
-            return Err(OpenError::Mtu { interface: name.clone(), mtu: *mtu, most });
-        }
+) -> usize {
+    let is_long = |interface: &Interface| {
         let rounded = may_be_without_copies(interface) && !interface.is_virtual();
-        let small = if rounded { REGISTER_STEP - LINK_BYTES } else { room(SMALL) };
-        if *mtu > small {
-            bytes = LARGE;
+        interface.mtu > if rounded { REGISTER_STEP - LINK_BYTES } else { room(SMALL) }
+    };
+    let bytes = if interfaces.iter().any(is_long) { LARGE } else { SMALL };
+    bytes as usize
+}
+
+/// Refuses interfaces with packets that fit into no frame, where nobody passes those to the kernel.
+///
+/// # Errors
+/// [`OpenError::Mtu`] for the first. Not for the loopback interface, whose MTU says nothing of what is sent there: its longer packets
+/// are counted as lost.
+pub(super) fn refuse_longer(interfaces: &[Interface]) -> Result<(), OpenError> {
+    let most = longest_mtu();
+    let longer = |interface: &&Interface| interface.mtu > most && !interface.is_loopback;
+    match interfaces.iter().find(longer) {
+        None => Ok(()),
+        Some(Interface { name, mtu, .. }) => {
+            Err(OpenError::Mtu { interface: name.clone(), mtu: *mtu, most })
         }
     }
-    Ok(bytes as usize)
 }
 
 /// The longest MTU that a frame of so many bytes takes.
@@ -115,27 +126,31 @@ mod tests {
 
     #[test]
     fn frames_are_as_large_as_the_mtu_needs_and_no_larger_than_the_kernel_takes_back() {
-        let bytes = |mtu| bytes(&[interface(mtu)], |_| false).map_err(|error| error.to_string());
-        assert_eq!(bytes(1500), Ok(2048));
-        assert_eq!(bytes(1774), Ok(2048));
-        assert_eq!(bytes(1775), Ok(4096));
-        assert_eq!(bytes(3390), Ok(4096));
+        let bytes = |mtu| bytes(&[interface(mtu)], |_| false);
+        assert_eq!(bytes(1500), 2048);
+        assert_eq!(bytes(1774), 2048);
+        assert_eq!(bytes(1775), 4096);
+        assert_eq!(bytes(9000), 4096, "longer packets are the kernel's");
+        assert_eq!((longest_packet(2048), longest_packet(4096)), (1792, 3408));
+        let refused = |mtu| refuse_longer(&[interface(mtu)]).map_err(|error| error.to_string());
+        assert_eq!(refused(3390), Ok(()));
         let sentence = "a has an MTU of 3391, and an adapter takes 3390 at most: \
                         ip link set dev a mtu 3390";
-        assert_eq!(bytes(3391), Err(sentence.to_owned()));
+        assert_eq!(refused(3391), Err(sentence.to_owned()));
     }
 
     #[test]
     fn the_largest_mtu_of_several_decides_and_loopback_s_is_no_reason_to_refuse() {
         let loopback = Interface { is_loopback: true, ..interface(65_536) };
-        assert_eq!(bytes(&[interface(1500), loopback], |_| false).unwrap(), 4096);
+        assert_eq!(bytes(&[interface(1500), loopback.clone()], |_| false), 4096);
+        assert!(refuse_longer(&[loopback]).is_ok());
     }
 
     #[test]
     fn what_a_card_may_cut_at_a_kilobyte_gets_a_page() {
         let of = |mtu, kind: Option<&str>, may: bool| {
             let kind = kind.map(str::to_owned);
-            bytes(&[Interface { kind, ..interface(mtu) }], |_| may).unwrap()
+            bytes(&[Interface { kind, ..interface(mtu) }], |_| may)
         };
         assert_eq!(of(1500, None, true), 4096);
         assert_eq!(of(1006, None, true), 2048);

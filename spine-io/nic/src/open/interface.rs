@@ -1,7 +1,7 @@
 //! An interface before it is opened: what the kernel says of it.
 
 use netlink_packet_core::Parseable as _;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::OpenError;
@@ -33,7 +33,7 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Looks interfaces up by their names, all in one look.
+    /// Looks interfaces up by their names or alternative names, all in one look. What comes back is called by its name.
     ///
     /// # Errors
     /// [`OpenError::NoInterface`] and [`OpenError::NotEthernet`] for the first that is not to be had;
@@ -45,16 +45,23 @@ impl Interface {
         })?;
         let find = |name: &Name| {
             let name = name.as_ref();
-            let found = all.iter().find(|(interface, _)| interface.name == name);
-            let (interface, has_mac) =
-                found.ok_or_else(|| OpenError::NoInterface(name.to_owned()))?;
-            if *has_mac {
-                Ok(interface.clone())
+            let is_called = |found: &&Found| found.interface.name == name;
+            let found = all.iter().find(is_called);
+            let also_called = |found: &&Found| found.other_names.iter().any(|other| other == name);
+            let found = found.or_else(|| all.iter().find(also_called));
+            let found = found.ok_or_else(|| OpenError::NoInterface(name.to_owned()))?;
+            if found.has_mac {
+                Ok(found.interface.clone())
             } else {
                 Err(OpenError::NotEthernet(name.to_owned()))
             }
         };
         names.iter().map(find).collect()
+    }
+
+    /// Bytes of its longest packets, with Ethernet header and one VLAN tag. What is sent to the loopback interface says nothing of that.
+    pub(super) fn longest_packet(&self) -> u32 {
+        if self.is_loopback { 0 } else { self.mtu.saturating_add(super::frames::LINK_BYTES) }
     }
 
     /// Whether no card is behind it. Then packets may come with checksums that their sender left to a card:
@@ -64,8 +71,17 @@ impl Interface {
     }
 }
 
-/// What a message says, and whether the interface has an Ethernet address.
-fn read(message: &LinkMessage) -> (Interface, bool) {
+/// An interface of whatever kind.
+struct Found {
+    interface: Interface,
+    /// What else it is called (`ip link property add dev NAME altname OTHER`).
+    other_names: Vec<String>,
+    /// Whether it has an Ethernet address.
+    has_mac: bool,
+}
+
+/// What a message says.
+fn read(message: &LinkMessage) -> Found {
     let mut interface = Interface {
         index: message.header.index,
         name: String::new(),
@@ -76,10 +92,16 @@ fn read(message: &LinkMessage) -> (Interface, bool) {
         has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
         xdp_program: None,
     };
-    let mut has_mac = false;
+    let (mut has_mac, mut other_names) = (false, Vec::new());
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::PropList(properties) => {
+                other_names.extend(properties.iter().filter_map(|property| match property {
+                    Prop::AltIfName(name) => Some(name.clone()),
+                    _ => None,
+                }));
+            }
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::Address(address) => {
                 if let Ok(mac) = address.as_slice().try_into() {
@@ -102,7 +124,7 @@ fn read(message: &LinkMessage) -> (Interface, bool) {
             _ => {}
         }
     }
-    (interface, has_mac)
+    Found { interface, other_names, has_mac }
 }
 
 #[cfg(test)]

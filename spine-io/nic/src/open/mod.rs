@@ -24,6 +24,7 @@ mod xdp;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use spine_abi::HandlerNumber;
 
@@ -52,6 +53,9 @@ pub enum Claims {
     Ports,
 }
 
+/// [`Options::patience`] where nothing else is said.
+pub const PATIENCE: Duration = Duration::from_millis(20);
+
 /// Done when everything is attached, and before the first thread is started: giving up privileges.
 pub type Unprivileged<'a> = &'a dyn Fn() -> io::Result<()>;
 
@@ -70,6 +74,9 @@ pub struct Options<'a> {
     pub handler: HandlerNumber,
     /// Whether to have the kernel say when each packet came ([`Nic::arrivals`]).
     pub times: bool,
+    /// How long packets claimed by their destination may wait for an adapter that does not look, before the kernel has them
+    /// until it does; zero: for ever. On AF_PACKET always for ever.
+    pub patience: Duration,
     /// Whether packets will have to go back to the kernel.
     pub punts: bool,
     /// What is to be done before the first thread is started.
@@ -86,6 +93,7 @@ impl<'a> Options<'a> {
             claims: Claims::Destinations,
             handler,
             times: false,
+            patience: PATIENCE,
             punts: true,
             unprivileged: None,
         }
@@ -104,6 +112,9 @@ pub struct Port {
     pub ring: Option<u64>,
     /// Whether packets come with checksums that their sender left to a card, and nobody says so.
     pub unfinished_checksums: bool,
+    /// The longest packets that are taken, in bytes with their Ethernet header, where there may be longer ones: those are left to the
+    /// kernel.
+    pub longest: Option<u32>,
     /// Why it is not opened in the fastest mode there is, where that was left open: for people.
     pub slower: Option<AttachError>,
 }
@@ -124,6 +135,27 @@ pub struct Ports<S = Box<dyn Steering>> {
     pub gap: Option<Gap>,
     /// Why packets are copied although all ports were to be had without copies: for people.
     pub copies: Option<XdpError>,
+    /// How many frames each adapter has, where they are fewer than they should be.
+    pub fewer: Option<Fewer>,
+}
+
+/// Fewer frames than there should be, since this process may not lock more memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fewer {
+    /// Frames of each adapter.
+    pub frames: u32,
+    /// As there should be.
+    pub wanted: u32,
+}
+
+impl Fewer {
+    fn note(self) -> String {
+        format!(
+            "each interface has {} packet buffers and not {}, since no more memory may be locked: raise the limit (ulimit -l, a \
+             unit's LimitMEMLOCK=) or grant CAP_IPC_LOCK",
+            self.frames, self.wanted
+        )
+    }
 }
 
 impl<S> Ports<S> {
@@ -137,13 +169,25 @@ impl<S> Ports<S> {
                 port.interface.name
             ))
         });
-        copies.chain(generic).chain(self.gap.as_ref().and_then(Gap::note)).collect()
+        let long = self.ports.iter().filter_map(|port| {
+            let Interface { name, mtu, .. } = &port.interface;
+            let longest = port.longest?;
+            Some(format!(
+                "{name} has an MTU of {mtu}: frames of more than {longest} bytes are left to the kernel"
+            ))
+        });
+        copies
+            .chain(generic)
+            .chain(long)
+            .chain(self.fewer.map(Fewer::note))
+            .chain(self.gap.as_ref().and_then(Gap::note))
+            .collect()
     }
 
     /// The same, steered otherwise.
     fn steered<T>(self, by: impl FnOnce(S) -> T) -> Ports<T> {
-        let Self { memory, ports, punt, steering, instead, gap, copies } = self;
-        Ports { memory, ports, punt, steering: by(steering), instead, gap, copies }
+        let Self { memory, ports, punt, steering, instead, gap, copies, fewer } = self;
+        Ports { memory, ports, punt, steering: by(steering), instead, gap, copies, fewer }
     }
 }
 

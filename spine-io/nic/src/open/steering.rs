@@ -63,6 +63,16 @@ pub trait Steering {
     /// [`SteeringError`].
     fn set_enabled(&mut self, interface: u32, enabled: bool) -> Result<(), SteeringError>;
 
+    /// Nothing of what this interface receives will be the adapters' for a while (`false`), or something will be (`true`, as at
+    /// first): where a program attached for nothing costs others something it is taken off meanwhile.
+    ///
+    /// # Errors
+    /// [`SteeringError`]: what it receives stays the kernel's.
+    fn set_needed(&mut self, interface: u32, needed: bool) -> Result<(), SteeringError> {
+        let _ = (interface, needed);
+        Ok(())
+    }
+
     /// The interface has this link-layer address now: only packets sent to it are claimed.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use spine_abi::HandlerNumber;
 use spine_xdp_progs::{Ingresses, KEPT, Kept, Port as Entry};
 
 use super::{
-    Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError, carrier,
-    frames,
+    Fewer, Interface, Mode, OpenError, Options, Port, PortClaim, Ports, Steering, SteeringError,
+    carrier, frames,
 };
 use crate::Nic;
 use crate::buffer::{Frame, FrameMemory};
@@ -80,13 +80,16 @@ fn open_with(
 ) -> Result<Ports<Vec<XdpSteering>>, OpenError> {
     // Before the frames: whoever may not load it is told which capability that takes.
     let mut steering = load(options, serving)?;
-    let sizes = Sizes::of(options)?;
+    let mut sizes = Sizes::of(options)?;
     let (memory, dealt, umem) = sizes.frames(options)?;
+    let fewer = sizes.fewer();
     let mut ports = Vec::new();
     for (index, (interface, frames)) in options.interfaces.iter().zip(dealt).enumerate() {
         let serves = if serving == Serving::Each { index } else { 0 };
         let steering = &mut steering[serves];
-        let opening = Opening { interface, umem: &umem, zero_copy, handler: options.handler };
+        let longest = frames::longest_packet(sizes.frame_bytes);
+        let handler = options.handler;
+        let opening = Opening { interface, umem: &umem, zero_copy, handler, longest };
         let (mut port, sockets) = steering.open(&opening, mode(options, interface), frames)?;
         port.ring = Some(u64::from(sizes.ring()) * u64::from(sockets));
         ports.push(port);
@@ -96,20 +99,22 @@ fn open_with(
     }
     let punt = options.punts.then(KernelEndpoint::start).transpose()?;
     let gap = Some(carrier::wait(options.interfaces)?);
-    Ok(Ports { memory, ports, punt, steering, instead: None, gap, copies: None })
+    Ok(Ports { memory, ports, punt, steering, instead: None, gap, copies: None, fewer })
 }
 
 /// The classifiers, attached nowhere yet.
 fn load(options: &Options<'_>, serving: Serving) -> Result<Vec<XdpSteering>, AttachError> {
     let count = if serving == Serving::Each { options.interfaces.len() } else { 1 };
-    (0..count).map(|_| XdpSteering::load(options.times)).collect()
+    (0..count).map(|_| XdpSteering::load(options)).collect()
 }
 
 /// What the frames of all interfaces come to.
 struct Sizes {
     most_queues: u32,
     frame_bytes: usize,
+    /// Frames of each adapter, and how many there should be.
     each: u32,
+    wanted: u32,
 }
 
 impl Sizes {
@@ -121,11 +126,12 @@ impl Sizes {
             most_queues = most_queues.max(count);
         }
         let may = |interface: &Interface| mode(options, interface).may_be_without_copies();
-        let frame_bytes = frames::bytes(options.interfaces, may)?;
+        let frame_bytes = frames::bytes(options.interfaces, may);
         if all > spine_xdp_progs::SOCKETS {
             return Err(OpenError::Queues(all));
         }
-        Ok(Self { most_queues, frame_bytes, each: options.frames.of(most_queues) })
+        let wanted = options.frames.of(most_queues);
+        Ok(Self { most_queues, frame_bytes, each: wanted, wanted })
     }
 
     /// Entries of each receive ring.
@@ -133,17 +139,39 @@ impl Sizes {
         frames::rings(self.each / self.most_queues).receive
     }
 
-    /// The frames of all adapters, in one memory that every socket shares.
+    /// How many frames there are in place of those there should be.
+    fn fewer(&self) -> Option<Fewer> {
+        (self.each < self.wanted).then_some(Fewer { frames: self.each, wanted: self.wanted })
+    }
+
+    /// The frames of all adapters, in one memory that every socket shares: as many as this process may lock in memory.
     #[expect(clippy::type_complexity, reason = "as SharedUmem makes them")]
     fn frames(
-        &self,
+        &mut self,
         options: &Options<'_>,
     ) -> Result<(Arc<FrameMemory>, Vec<Vec<Frame>>, SharedUmem), OpenError> {
         let adapters = u16::try_from(options.interfaces.len()).unwrap_or(u16::MAX);
-        let all = self.each.saturating_mul(u32::from(adapters));
-        let rings = frames::rings(self.each / self.most_queues);
-        Ok(SharedUmem::with_rings(all, self.frame_bytes, adapters, rings)?)
+        loop {
+            let all = self.each.saturating_mul(u32::from(adapters));
+            let rings = frames::rings(self.each / self.most_queues);
+            match SharedUmem::with_rings(all, self.frame_bytes, adapters, rings) {
+                Err(XdpError::Umem { source, .. })
+                    if is_beyond_the_limit(&source) && self.each / 2 >= FEWEST =>
+                {
+                    self.each /= 2;
+                }
+                result => return Ok(result?),
+            }
+        }
     }
+}
+
+/// The fewest frames of an adapter that it is tried with where not all can be had.
+const FEWEST: u32 = 512;
+
+/// Whether that is what the kernel says when a process may not lock so much memory (RLIMIT_MEMLOCK, for all of a user's processes).
+fn is_beyond_the_limit(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32)
 }
 
 /// One interface that is being opened.
@@ -152,19 +180,32 @@ struct Opening<'a> {
     umem: &'a SharedUmem,
     zero_copy: bool,
     handler: HandlerNumber,
+    /// Bytes of a packet that a frame holds.
+    longest: u32,
 }
 
 /// The attached classifier, and what it was told of each of its interfaces.
 pub struct XdpSteering {
     classifier: Classifier,
     entries: Vec<(u32, Entry)>,
+    /// Of each of them, how the program is attached.
+    places: Vec<Place>,
     next_socket: u32,
 }
 
+/// How the program is attached to an interface.
+struct Place {
+    name: String,
+    mode: AttachMode,
+    /// Whether it costs nothing to take it off and attach it again, and something to leave it there: a program on a veth keeps its peer
+    /// from sending large segments. A card's driver may reset the card.
+    may_come_off: bool,
+}
+
 impl XdpSteering {
-    fn load(times: bool) -> Result<Self, AttachError> {
-        let classifier = if times { Classifier::load_timed()? } else { Classifier::load()? };
-        Ok(Self { classifier, entries: Vec::new(), next_socket: 0 })
+    fn load(options: &Options<'_>) -> Result<Self, AttachError> {
+        let classifier = Classifier::load_with(options.times, options.patience)?;
+        Ok(Self { classifier, entries: Vec::new(), places: Vec::new(), next_socket: 0 })
     }
 
     /// Attaches to an interface and binds its queues; answers how many there are.
@@ -174,11 +215,11 @@ impl XdpSteering {
         mode: Mode,
         frames: Vec<Frame>,
     ) -> Result<(Port, u32), OpenError> {
-        let Opening { interface, umem, zero_copy, handler } = *opening;
+        let Opening { interface, umem, zero_copy, handler, longest } = *opening;
         let (ifindex, attached, slower) = attach(&mut self.classifier, &interface.name, mode)?;
         let options = |queue| XdpOptions { interface: &interface.name, queue, attached, zero_copy };
         let bind = |queue| XdpNic::bind(umem, &options(queue));
-        let sockets = (0..queues(&interface.name)?).map(bind).collect::<Result<Vec<_>, _>>()?;
+        let mut sockets = (0..queues(&interface.name)?).map(bind).collect::<Result<Vec<_>, _>>()?;
         refuse_copies(interface, mode, &sockets)?;
         let queues = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
         let unfinished = leaves_checksums_undone(interface, attached);
@@ -192,19 +233,24 @@ impl XdpSteering {
             ingress: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
             first_kept: 0,
             kept: 0,
+            longest,
         };
-        for socket in &sockets {
+        for socket in &mut sockets {
             self.classifier.set_socket(self.next_socket, socket)?;
+            socket.set_progress(self.classifier.progress(self.next_socket));
             self.next_socket += 1;
         }
         self.classifier.set_port(ifindex, entry)?;
         self.entries.push((ifindex, entry));
+        let (name, may_come_off) = (interface.name.clone(), interface.is_virtual());
+        self.places.push(Place { name, mode: attached, may_come_off });
         let port = Port {
             interface: Interface { index: ifindex, ..interface.clone() },
             nic: join(sockets, interface)?,
             frames,
             ring: None,
             unfinished_checksums: unfinished,
+            longest: Some(longest).filter(|longest| interface.longest_packet() > *longest),
             slower,
         };
         Ok((port, queues))
@@ -309,6 +355,17 @@ impl Steering for XdpSteering {
         self.change(interface, |entry| entry.enabled = enabled)
     }
 
+    fn set_needed(&mut self, interface: u32, needed: bool) -> Result<(), SteeringError> {
+        let at = self.entries.iter().position(|(ifindex, _)| *ifindex == interface);
+        let place = &self.places[at.ok_or(SteeringError::NoPort(interface))?];
+        if needed {
+            self.classifier.attach_to(interface, &place.name, place.mode)?;
+        } else if place.may_come_off {
+            self.classifier.take_off(interface);
+        }
+        Ok(())
+    }
+
     fn set_mac(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), SteeringError> {
         self.change(interface, |entry| entry.mac = mac)
     }
@@ -355,6 +412,10 @@ impl Steering for XdpSteering {
     }
 
     fn claim_port(&mut self, claim: PortClaim) -> Result<(), SteeringError> {
+        for (index, (interface, _)) in self.entries.iter().enumerate() {
+            let Place { name, mode, .. } = &self.places[index];
+            self.classifier.attach_to(*interface, name, *mode)?;
+        }
         Ok(self.classifier.claim_port(claim.address, claim.port, claim.handler)?)
     }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
@@ -20,7 +21,13 @@ use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use libbpf_rs::XdpFlags;
-use spine_xdp_progs::{CLASSIFIER, CLASSIFIER_PROGRAM, STAMP_TIMES, maps};
+use spine_xdp_progs::{
+    CLASSIFIER, CLASSIFIER_PROGRAM, HOLD as HOLD_NANOS, PATIENCE as PATIENCE_NANOS, PROGRESS_BYTES,
+    STAMP_TIMES, maps,
+};
+
+pub use super::sys::Progress;
+use super::sys::ProgressMap;
 
 mod claims;
 mod error;
@@ -34,6 +41,8 @@ pub use spine_xdp_progs::{Counter, Ingresses, Kept, Port};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(10);
+/// How many times as long as packets may wait for an adapter the kernel has them after that.
+const HOLD: u32 = 10;
 
 /// Where in the receive path the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +91,8 @@ pub struct Classifier {
     kept_packets: PerCpuArray<MapData, u64>,
     flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,
+    /// How far the adapter of each socket is.
+    progress: Arc<ProgressMap>,
     enabled: bool,
     hosts: bool,
     /// The ports in `flows`.
@@ -101,7 +112,7 @@ impl Classifier {
     /// # Errors
     /// [`AttachError::Permission`] or [`AttachError::Load`].
     pub fn load() -> Result<Self, AttachError> {
-        Self::load_with(false)
+        Self::load_with(false, Duration::ZERO)
     }
 
     /// The same, stamping each packet with the time at which it came, for
@@ -110,13 +121,22 @@ impl Classifier {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_timed() -> Result<Self, AttachError> {
-        Self::load_with(true)
+        Self::load_with(true, Duration::ZERO)
     }
 
-    fn load_with(times: bool) -> Result<Self, AttachError> {
+    /// The same with or without times. Packets claimed by their destination that have waited for longer than `patience` in a ring
+    /// that nobody looks into are the kernel's, until somebody does; never, where that is zero.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(times: bool, patience: Duration) -> Result<Self, AttachError> {
         let mut loader = EbpfLoader::new();
         let times = u8::from(times);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (patience, hold) = (nanos(patience), nanos(patience.saturating_mul(HOLD)));
         loader.override_global(STAMP_TIMES, &times, true);
+        loader.override_global(PATIENCE_NANOS, &patience, true);
+        loader.override_global(HOLD_NANOS, &hold, true);
         let mut program = loader.load(CLASSIFIER).map_err(load_error)?;
         classifier(&mut program).and_then(Xdp::load).map_err(load_error)?;
         let mut take = |name| {
@@ -124,7 +144,9 @@ impl Classifier {
                 .take_map(name)
                 .ok_or_else(|| AttachError::Map { map: name, error: MapError::ElementNotFound })
         };
+        let progress = take(maps::PROGRESS)?;
         Ok(Self {
+            progress: Arc::new(map_progress(&progress)?),
             control: typed(maps::CONTROL, take(maps::CONTROL)?)?,
             ports: typed(maps::PORTS, take(maps::PORTS)?)?,
             sockets: typed(maps::SOCKETS, take(maps::SOCKETS)?)?,
@@ -142,6 +164,11 @@ impl Classifier {
         })
     }
 
+    /// Where the adapter of the socket at this index says that it has looked into its ring.
+    pub fn progress(&self, socket: u32) -> Progress {
+        Progress::of(&self.progress, socket)
+    }
+
     /// Attaches the program to an interface of this network namespace and answers its index.
     ///
     /// An interface that is taken is tried again for a second, since the kernel needs a moment to clear
@@ -154,6 +181,24 @@ impl Classifier {
         let name = interface.to_owned();
         let ifindex = nix::net::if_::if_nametoindex(interface)
             .map_err(|_| AttachError::NoInterface { interface: name.clone() })?;
+        self.attach_to(ifindex, interface, mode)?;
+        Ok(ifindex)
+    }
+
+    /// The same by the interface's index; its name is for people. Where the program is attached already nothing happens.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn attach_to(
+        &mut self,
+        ifindex: u32,
+        interface: &str,
+        mode: AttachMode,
+    ) -> Result<(), AttachError> {
+        if self.links.iter().any(|(attached, _)| *attached == ifindex) {
+            return Ok(());
+        }
+        let name = interface.to_owned();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let occupant = self.occupant(ifindex);
@@ -166,9 +211,17 @@ impl Classifier {
                 Err(error) => return Err(error),
                 Ok(link) => {
                     self.links.push((ifindex, link));
-                    return Ok(ifindex);
+                    return Ok(());
                 }
             }
+        }
+    }
+
+    /// Takes the program off an interface, and keeps its port for when it is [attached](Self::attach_to) again. Without effect where something is
+    /// claimed for others than a router: a port, or what hosts say to each other.
+    pub fn take_off(&mut self, ifindex: u32) {
+        if !self.hosts && self.claimed_ports.is_empty() {
+            self.links.retain(|(attached, _)| *attached != ifindex);
         }
     }
 
@@ -223,6 +276,13 @@ fn classifier(program: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
         .program_mut(CLASSIFIER_PROGRAM)
         .ok_or(ProgramError::UnexpectedProgramType)
         .and_then(TryInto::try_into)
+}
+
+fn map_progress(map: &Map) -> Result<ProgressMap, AttachError> {
+    let failed = |error| AttachError::Map { map: maps::PROGRESS, error };
+    let Map::Array(data) = map else { return Err(failed(MapError::ElementNotFound)) };
+    let bytes = spine_xdp_progs::SOCKETS as usize * PROGRESS_BYTES;
+    ProgressMap::new(data.fd().as_fd(), bytes).map_err(|error| failed(MapError::IoError(error)))
 }
 
 fn typed<M: TryFrom<Map, Error = MapError>>(

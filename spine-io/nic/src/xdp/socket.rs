@@ -24,7 +24,7 @@ use spine_abi::{Nanos, metadata};
 use xsk_rs::config::BindFlags;
 
 use super::attach::AttachMode;
-use super::sys::{self, Queues};
+use super::sys::{self, Progress, Queues};
 use super::{SharedUmem, XdpError};
 use crate::buffer::Frame;
 use crate::clock::Monotonic;
@@ -40,6 +40,8 @@ const RETRY: Duration = Duration::from_millis(5);
 const TRANSMIT_BUDGET: u32 = 256;
 /// Attempts to transmit through an interface that is down before it is asked again.
 const ATTEMPTS: u32 = 64;
+/// Looks in vain of which the classifier hears of one: its word is in a line of the cache that it reads for every packet.
+const VAIN: u32 = 8;
 /// Bytes of transmitted packets that receivers may sit on, where we are allowed that much.
 const SEND_BUFFER: usize = 8 << 20;
 
@@ -105,6 +107,10 @@ pub struct XdpNic {
     refused: Vec<Frame>,
     /// When packets of the last reception came, as far as the classifier says so.
     arrived: Vec<Option<Nanos>>,
+    /// Where it is said that somebody looks into the ring, if anybody wants to know.
+    progress: Option<Progress>,
+    /// Looks without a packet since the last with one.
+    vain: u32,
     counted: NicStatistics,
 }
 
@@ -181,7 +187,25 @@ impl XdpNic {
             attempts: 0,
             refused: Vec::with_capacity(BURST),
             arrived: Vec::with_capacity(BURST),
+            progress: None,
+            vain: 0,
             counted: NicStatistics::default(),
+        }
+    }
+
+    /// From here on the classifier is told that somebody looks into the ring.
+    pub fn set_progress(&mut self, progress: Progress) {
+        self.progress = Some(progress);
+    }
+
+    /// Says that the ring was looked into: each time that something was there, and now and then. Whoever waits for packets looks
+    /// that often before it sleeps and after.
+    fn note_look(&mut self, found: usize) {
+        self.vain = if found > 0 { 0 } else { self.vain.wrapping_add(1) };
+        if self.vain.is_multiple_of(VAIN)
+            && let Some(progress) = &self.progress
+        {
+            progress.note_look();
         }
     }
 
@@ -255,6 +279,7 @@ impl Nic for XdpNic {
     fn receive(&mut self, into: &mut Vec<Frame>, most: usize) -> usize {
         let first = into.len();
         let count = self.queues.receive(into, most);
+        self.note_look(count);
         let memory = self.umem.memory();
         self.arrived.clear();
         for (position, frame) in into[first..].iter_mut().enumerate() {

@@ -8,9 +8,11 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::socklen_t;
 use spine_abi::limits::BURST;
+use spine_xdp_progs::PROGRESS_BYTES;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig};
 use xsk_rs::socket::XdpStatistics;
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
@@ -235,6 +237,83 @@ fn move_to_place(memory: &FrameMemory, frame: &mut Frame) {
     let (from, to) = (usize::from(offset - first), usize::from(HEADROOM - first));
     memory.packet_mut(frame).copy_within(from..from + usize::from(length), to);
     memory.set_packet(frame, HEADROOM, length);
+}
+
+/// The classifier's map of what each socket's adapter has looked into, mapped.
+pub(super) struct ProgressMap {
+    words: NonNull<AtomicU64>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is only reached through atomics, and unmapped once, when nobody has it any more.
+unsafe impl Send for ProgressMap {}
+// SAFETY: as above.
+unsafe impl Sync for ProgressMap {}
+
+impl ProgressMap {
+    /// Maps so many bytes of a map that may be.
+    pub(super) fn new(map: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping, wherever there is room for it; the kernel refuses more bytes than the map has.
+        let at = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(at.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { words, bytes })
+    }
+
+    /// The word of a socket that its adapter writes; none beyond the map's end.
+    fn word(&self, socket: u32) -> Option<&AtomicU64> {
+        let at = usize::try_from(socket).ok()?.checked_mul(PROGRESS_BYTES)?;
+        if at.checked_add(PROGRESS_BYTES)? > self.bytes {
+            return None;
+        }
+        // SAFETY: it is within the mapping, which lives as long as `self`, and aligned, as the mapping's start and the
+        // distance are. The kernel's program reads it and never writes it.
+        Some(unsafe { self.words.byte_add(at).as_ref() })
+    }
+}
+
+impl Drop for ProgressMap {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and whoever held a reference into it borrowed `self`.
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// Where the adapter of one socket says that it has looked into its ring.
+pub struct Progress {
+    map: Arc<ProgressMap>,
+    socket: u32,
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    pub(super) fn of(map: &Arc<ProgressMap>, socket: u32) -> Self {
+        Self { map: Arc::clone(map), socket }
+    }
+
+    /// It has been looked into.
+    pub(super) fn note_look(&self) {
+        if let Some(word) = self.map.word(self.socket) {
+            // Nobody else writes it.
+            word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+    }
 }
 
 /// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h, which no crate has yet.

@@ -68,6 +68,7 @@ fn bind_to(
             ingress: 0,
             first_kept: 0,
             kept: 0,
+            longest: u32::MAX,
         };
         classifier.set_port(ifindex, port).unwrap();
         stations.push((nic, frames));

@@ -36,7 +36,8 @@ use crate::punt::inject::KernelEndpoint;
 
 /// Opens the ports; all packets are the kernel's yet.
 pub(super) fn open(options: &Options<'_>) -> Result<Ports, OpenError> {
-    let bytes = frames::bytes(options.interfaces, |_| false)?;
+    frames::refuse_longer(options.interfaces)?;
+    let bytes = frames::bytes(options.interfaces, |_| false);
     refuse_xdp(options.interfaces)?;
     if let Some(unprivileged) = options.unprivileged {
         unprivileged().map_err(OpenError::Unprivileged)?;
@@ -58,7 +59,7 @@ pub(super) fn open(options: &Options<'_>) -> Result<Ports, OpenError> {
             Box::new(PortSteering::new(filters.into_iter().map(|(_, filter)| filter).collect()))
         }
     };
-    Ok(Ports { memory, ports, punt, steering, instead: None, gap: None, copies: None })
+    Ok(Ports { memory, ports, punt, steering, instead: None, gap: None, copies: None, fewer: None })
 }
 
 fn punt() -> Result<KernelEndpoint, OpenError> {
@@ -84,6 +85,7 @@ fn port(
         ring: None,
         // The kernel tells which they are, and the backend completes them.
         unfinished_checksums: false,
+        longest: None,
         slower: None,
     };
     Ok((port, filter))

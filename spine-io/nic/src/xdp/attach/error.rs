@@ -25,7 +25,7 @@ pub enum AttachError {
     },
     /// The kernel does not take the program.
     #[error("the kernel refused the XDP classifier, which needs Linux 5.18 or newer: {0}")]
-    Load(#[source] Box<dyn Error + Send + Sync>),
+    Load(String),
     /// No interface has that name.
     #[error("there is no interface {interface:?} in this network namespace")]
     NoInterface {
@@ -106,7 +106,18 @@ pub(super) fn load_error(error: impl Error + Send + Sync + 'static) -> AttachErr
         Some(Errno::EPERM | Errno::EACCES) if !is_verifier_error(&error) => {
             AttachError::Permission { missing: missing_capabilities() }
         }
-        _ => AttachError::Load(error.into()),
+        _ => AttachError::Load(without_log(&error.to_string())),
+    }
+}
+
+/// A refusal without what the verifier has to say of each instruction, which is for those who ask for it.
+fn without_log(text: &str) -> String {
+    match text.split_once("Verifier output:") {
+        None => text.to_owned(),
+        Some((text, log)) => {
+            tracing::info!("the verifier: {log}");
+            format!("{} (-v shows what the verifier says)", text.trim_end_matches([' ', '.']))
+        }
     }
 }
 
@@ -155,8 +166,7 @@ pub(super) fn refused(interface: &str, mode: AttachMode, error: &ProgramError) -
             return AttachError::Permission { missing: missing_capabilities() };
         }
         Some(Errno::ERANGE) => {
-            "its MTU, or its peer's, is too large for XDP: lower both (to 3506 or less on a veth), \
-             or use generic mode"
+            "its MTU, or its peer's, is too large for XDP in this mode: lower both, or use generic mode"
         }
         Some(Errno::ENOSPC) => {
             "it has fewer receive queues than its peer sends on: give it as many"
@@ -173,4 +183,19 @@ pub(super) fn refused(interface: &str, mode: AttachMode, error: &ProgramError) -
         None => io::Error::other(error.to_string()),
     };
     AttachError::Refused { interface: interface.to_owned(), mode, cure, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_sentence_without_the_verifier_s_log() {
+        let long = "the BPF_PROG_LOAD syscall returned Permission denied (os error 13). Verifier output: 0: R1=ctx()\n1: exit\n";
+        assert_eq!(
+            without_log(long),
+            "the BPF_PROG_LOAD syscall returned Permission denied (os error 13) (-v shows what the verifier says)"
+        );
+        assert_eq!(without_log("no BTF"), "no BTF");
+    }
 }
