@@ -12,6 +12,7 @@ mod exceptions;
 mod forward;
 mod lanai;
 mod life_cycle;
+mod live;
 mod open;
 mod packet;
 mod policy;

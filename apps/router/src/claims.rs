@@ -68,6 +68,19 @@ pub trait Classifier {
     /// # Errors
     /// [`ClassifierError`].
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError>;
+    /// Something of what this interface of ours receives will be claimed, as at first, or nothing for a while: then nobody need look
+    /// at its packets.
+    ///
+    /// # Errors
+    /// [`ClassifierError`]; what it receives is the kernel's.
+    fn set_needed(&mut self, interface: IfIndex, needed: bool) -> Result<(), ClassifierError> {
+        let _ = (interface, needed);
+        Ok(())
+    }
+    /// Packets that the kernel had since the start because an adapter did not look for them; none where nobody counts.
+    fn missed(&self) -> u64 {
+        0
+    }
     /// What was said of claims and addresses holds when this returns, if not before: a classifier that is
     /// elsewhere is told of many at a time.
     ///

@@ -13,7 +13,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use spine_abi::limits::ADAPTERS;
 use spine_io::lanai::Speed;
-use spine_nic::open::{Backend, Modes, UnknownMode};
+use spine_nic::open::{Backend, Interface, Modes, UnknownMode};
 
 use crate::netlink::KernelState;
 use crate::netlink::state::IfIndex;
@@ -140,6 +140,10 @@ pub struct Options {
     /// interface. Some cards are faster with copies
     #[arg(long, value_name = "[NAME=]MODE", value_delimiter = ',', value_parser = mode)]
     pub xdp_mode: Vec<String>,
+    /// How long packets may wait for an adapter that does not run (stopped, frozen, short of processor time) before the kernel forwards
+    /// in its place, in milliseconds; 0: for ever. By AF_XDP
+    #[arg(long, value_name = "MS", default_value = "20", value_parser = milliseconds)]
+    pub stuck_after: Duration,
     /// Packet buffers of each interface (default: enough for its queues)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=1 << 18))]
     pub frames: Option<u32>,
@@ -222,12 +226,37 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.parse::<u32>();
+    let milliseconds = milliseconds.map_err(|_| "a whole number of milliseconds".to_owned())?;
+    Ok(Duration::from_millis(milliseconds.into()))
+}
+
 /// A mode, as it was said, if it is one.
 fn mode(word: &str) -> Result<String, UnknownMode> {
     Modes::parse(&[word]).map(|_| word.to_owned())
 }
 
 impl Options {
+    /// The same with interfaces that were called by an alternative name called by their names.
+    #[must_use]
+    pub fn by_name(&self) -> Self {
+        let name = |given: &String| match Interface::find(&[given]) {
+            Ok(found) => found.into_iter().next().map_or_else(|| given.clone(), |one| one.name),
+            // What is wrong with it is said where it is looked for.
+            Err(_) => given.clone(),
+        };
+        let named = |given: &String| match given.split_once('=') {
+            Some((interface, mode)) => format!("{}={mode}", name(&interface.to_owned())),
+            None => given.clone(),
+        };
+        Self {
+            interfaces: self.interfaces.iter().map(name).collect(),
+            xdp_mode: self.xdp_mode.iter().map(named).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Checks what the parser cannot, and finds the interfaces' numbers, in their order.
     ///
     /// # Errors

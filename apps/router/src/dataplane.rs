@@ -239,6 +239,11 @@ impl DataPath {
         self.frame_bytes
     }
 
+    /// Whether packets of the adapters are never the kernel's, nor seen by whoever watches those.
+    pub fn is_past_the_kernel(&self) -> bool {
+        self.steering.borrow().knows_destinations()
+    }
+
     /// How fast the model on the wires runs; `None`: there is none.
     pub fn model(&self) -> Option<Speed> {
         self.model

@@ -30,6 +30,7 @@ pub mod report;
 pub mod rib;
 pub mod router;
 mod routing;
+mod sensors;
 pub mod slots;
 pub mod spined;
 pub mod start;

@@ -12,6 +12,7 @@
 //! cannot be mended here, the loop ends, everything is detached, and the kernel forwards alone.
 
 mod asked;
+mod presence;
 mod standing;
 
 use std::collections::BTreeSet;
@@ -29,12 +30,12 @@ use crate::control::Control;
 use crate::fib::{Fib, FibError, Layout};
 use crate::freshness;
 use crate::interfaces::Interfaces;
-use crate::netlink::state::IfIndex;
 use crate::netlink::{Dirty, KernelState, Mirror};
 use crate::ownership::{Ownership, Reach};
 use crate::policy::Watch;
 use crate::rib::Rib;
 use crate::table::{Table, Update};
+use presence::Presence;
 
 /// Why the loop ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,15 @@ pub enum RouterError {
     /// Waiting failed.
     #[error("cannot wait for events: {0}")]
     Wait(#[from] nix::Error),
+}
+
+/// Why a run ended as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Its time was up, or somebody wanted it to.
+    Asked,
+    /// An interface of that name is there again, and what is attached is not attached to it: everything is to be opened anew.
+    Returned(String),
 }
 
 /// What a router is made of.
@@ -71,6 +81,8 @@ pub struct Parts<R: Store> {
     pub complete_checksums: bool,
     /// Whether packets are forwarded although something in the kernel could treat them otherwise.
     pub bypass_kernel_policy: bool,
+    /// Whether all interfaces can be opened anew when one is there again that was deleted.
+    pub reopens: bool,
     /// Where sentences for people go.
     pub say: Box<dyn FnMut(&str)>,
 }
@@ -99,12 +111,14 @@ pub struct Router<R: Store> {
     macs: Vec<Option<[u8; 6]>>,
     /// The names of our interfaces, as last heard.
     names: Vec<String>,
-    /// Those of our interfaces that were deleted.
-    deleted: BTreeSet<IfIndex>,
+    /// Which of our interfaces are there, and whether anybody need look at what they receive.
+    presence: Presence,
     /// The table has had no room for some prefix since that was last said.
     lacks_room: bool,
     most_unrepresented: usize,
     next_round: Instant,
+    /// Packets the kernel had because an adapter did not look for them: those that have been said, and as of the last round.
+    missed: (u64, u64),
     say: Box<dyn FnMut(&str)>,
 }
 
@@ -137,10 +151,11 @@ impl<R: Store> Router<R> {
             reasons: BTreeSet::new(),
             macs: vec![None; adapters],
             names: vec!["?".to_owned(); adapters],
-            deleted: BTreeSet::new(),
+            presence: Presence::of(adapters, parts.reopens),
             lacks_room: false,
             most_unrepresented: 0,
             next_round: now + freshness::INTERVAL,
+            missed: (0, 0),
             say: parts.say,
         };
         // The state may be old, and writing a large table takes its time, too.
@@ -182,7 +197,8 @@ impl<R: Store> Router<R> {
         adapters.map(|adapter| (adapter.name().to_owned(), adapter.statistics())).collect()
     }
 
-    /// Follows the kernel until `until`, or until `interrupted` is readable, and answers whoever asks in between.
+    /// Follows the kernel until `until`, or until `interrupted` is readable, or until an interface is there again that was
+    /// deleted, and answers whoever asks in between.
     ///
     /// # Errors
     /// [`RouterError`]; the caller should drop what is attached.
@@ -191,17 +207,20 @@ impl<R: Store> Router<R> {
         until: Option<Instant>,
         interrupted: BorrowedFd<'_>,
         control: &mut Control<'_>,
-    ) -> Result<(), RouterError> {
+    ) -> Result<End, RouterError> {
         loop {
             let now = Instant::now();
             if until.is_some_and(|until| until <= now) {
-                return Ok(());
+                return Ok(End::Asked);
             }
             if self.wait(now, until, interrupted, control)? {
-                return Ok(());
+                return Ok(End::Asked);
             }
             self.step(Instant::now())?;
             self.attend(control);
+            if let Some(name) = self.returned(Instant::now()) {
+                return Ok(End::Returned(name));
+            }
         }
     }
 
@@ -228,6 +247,7 @@ impl<R: Store> Router<R> {
             self.mirror.deadline(),
             Some(self.watch.deadline()),
             control.deadline(now),
+            self.presence.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min().unwrap_or(now);
         // Rounded up, or the last millisecond would be spent spinning.
@@ -268,6 +288,8 @@ impl<R: Store> Router<R> {
         if now >= self.next_round {
             self.next_round = now + freshness::INTERVAL;
             self.refresh_neighbours();
+            self.say_what_was_missed();
+            self.look_where_needed();
             self.hear_notices()?;
             // An adapter that has ended says so when it is asked anything.
             for (_, counted) in self.statistics() {
@@ -336,12 +358,13 @@ impl<R: Store> Router<R> {
     fn follow_links(&mut self) {
         for (adapter, interface) in self.ours.indices().iter().enumerate() {
             let Some(link) = self.mirror.state().links.get(interface) else {
-                if self.deleted.insert(*interface) {
+                if self.presence.note_deleted(*interface) {
                     let name = &self.names[adapter];
-                    (self.say)(&format!(
-                        "interface {name} was deleted: when it returns, restart spine-router to \
-                         forward on it again"
-                    ));
+                    let then = match self.presence.reopens() {
+                        true => "when one of that name is there again it is opened",
+                        false => "restart spine-router to forward on it again",
+                    };
+                    (self.say)(&format!("interface {name} was deleted: {then}"));
                 }
                 continue;
             };
@@ -352,6 +375,20 @@ impl<R: Store> Router<R> {
                 Ok(()) => self.macs[adapter] = Some(mac),
                 Err(error) => tracing::warn!(%error, "packets to the new address are the kernel's"),
             }
+        }
+    }
+
+    /// Says once, when it is over, that the adapters did not look for their packets, and the kernel had them.
+    fn say_what_was_missed(&mut self) {
+        let missed = self.classifier.missed();
+        let is_over = missed == std::mem::replace(&mut self.missed.1, missed);
+        if is_over && missed > self.missed.0 {
+            let packets = missed - self.missed.0;
+            self.missed.0 = missed;
+            (self.say)(&format!(
+                "the adapters did not run for a while (stopped, or short of processor time): the kernel forwarded {packets} packets in \
+                 their place"
+            ));
         }
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spine_client::memory::Region;
@@ -23,7 +24,7 @@ use spine_nic::open::{self, Backend, FrameCount, Interface, OpenError};
 use spine_nic::xdp::attach::AttachError;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 pub use self::failure::Failure;
 use crate::cli::{NicKind, Options};
@@ -39,11 +40,14 @@ use crate::policy;
 use crate::privileges;
 use crate::region::TableRegion;
 use crate::report::Report;
-use crate::router::{Parts, Router, RouterError};
+use crate::router::{End, Parts, Router, RouterError};
+use crate::sensors;
 use crate::spined::Owner;
 
 /// How long packets already in the adapters may take to leave at the end.
 const DRAIN: Duration = Duration::from_millis(50);
+/// How long to wait before interfaces that could not be opened anew are tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A router that ran.
 #[derive(Debug)]
@@ -62,7 +66,46 @@ pub struct Ended {
 pub fn run(options: &Options) -> Result<Ended, Failure> {
     let signals = signals()?;
     let linker = Linker::new(SecretKey::generate()?, Policy::everything())?;
-    serve(options, Guest::none(&linker, || voice::say("ready"), signals.as_fd()), true)
+    let end = signals.as_fd();
+    let until = options.duration.and_then(|duration| Instant::now().checked_add(duration));
+    let mut served = serve(options, Guest::none(&linker, || voice::say("ready"), end), true)?;
+    while let Some(name) = served.returned {
+        say(format_args!(
+            "interface {name} is there again: all are opened anew, and counts begin at zero"
+        ));
+        served = match open_anew(options, &linker, until, end)? {
+            Some(served) => served,
+            None => return Ok(served.ended),
+        };
+    }
+    Ok(served.ended)
+}
+
+/// The same router once more, as often as it takes; `None`: it is to end, and nothing was opened. The kernel forwards meanwhile.
+fn open_anew(
+    options: &Options,
+    linker: &Linker,
+    until: Option<Instant>,
+    end: BorrowedFd<'_>,
+) -> Result<Option<Served>, Failure> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let options = Options { duration: left, ..options.clone() };
+        let ready = || say("the adapters forward again");
+        match serve(&options, Guest::none(linker, ready, end), true) {
+            Ok(served) => return Ok(Some(served)),
+            Err(failure) => say(format_args!(
+                "{failure}: the kernel forwards alone, and it is tried again in {} s",
+                AGAIN.as_secs()
+            )),
+        }
+        let patience = left.map_or(AGAIN, |left| left.min(AGAIN));
+        let mut asked = [PollFd::new(end, PollFlags::POLLIN)];
+        poll(&mut asked, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))?;
+        if asked[0].any().unwrap_or(true) || left.is_some_and(|left| left <= AGAIN) {
+            return Ok(None);
+        }
+    }
 }
 
 /// The same in a thread of one's own, with a guest that shares the adapters and says when it ends.
@@ -70,10 +113,17 @@ pub fn run(options: &Options) -> Result<Ended, Failure> {
 /// # Errors
 /// [`Failure`]: it never ran.
 pub fn run_with(options: &Options, guest: Guest<'_>) -> Result<Ended, Failure> {
-    serve(options, guest, false)
+    Ok(serve(options, guest, false)?.ended)
 }
 
-fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Failure> {
+/// A router that ran, and whether it did because of an interface that is there again.
+struct Served {
+    ended: Ended,
+    returned: Option<String>,
+}
+
+fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Served, Failure> {
+    let options = &options.by_name();
     let mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
     let missing = privileges::missing(options.backend().0 == Backend::Xdp);
@@ -98,7 +148,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
             }
             let table = table(layout)?;
             data_path.load(&image, table.region())?;
-            begin(&data_path, &probe, guest.begin)?;
+            begin(&data_path, &interfaces, &probe, guest.begin)?;
             (Path::Own(data_path), layout, table)
         }
         Opened::Owned(interface, owner) => {
@@ -114,6 +164,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     let complete_checksums =
         options.completes_checksums(data_path.unfinished_checksums(&interfaces));
     let classifier = data_path.classifier(ours.indices());
+    let reopens = alone && matches!(data_path, Path::Own(_));
     let parts = Parts {
         mirror,
         ours,
@@ -123,6 +174,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
         classifier,
         complete_checksums,
         bypass_kernel_policy: options.bypass_kernel_policy,
+        reopens,
         say: Box::new(|sentence| say(sentence)),
     };
     let start = Instant::now();
@@ -133,13 +185,19 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Ended, Fail
     let until = options.duration.and_then(|duration| start.checked_add(duration));
     let ran = router.run(until, guest.end, &mut control);
     let duration = start.elapsed();
-    let ended = ran.and_then(|()| router.stop()).map_err(Failure::from);
+    let returned = match &ran {
+        Ok(End::Returned(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let ended = ran.and_then(|_| router.stop()).map_err(Failure::from);
     // Whatever came before.
     let disabled = data_path.disable().map_err(Failure::from);
     let ended = ended.and(disabled);
     std::thread::sleep(DRAIN);
     let (report, unheard) = report(&router, &data_path, duration);
-    Ok(Ended { report, failure: ended.err().or(unheard) })
+    let failure = ended.err().or(unheard);
+    let returned = returned.filter(|_| failure.is_none());
+    Ok(Served { ended: Ended { report, failure }, returned })
 }
 
 /// Says a sentence for people.
@@ -220,7 +278,12 @@ enum Opened {
 }
 
 /// What is done once on adapters of one's own before the router begins.
-fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Failure> {
+fn begin(
+    data_path: &DataPath,
+    interfaces: &[Interface],
+    probe: &[u8],
+    guest: Begin<'_>,
+) -> Result<(), Failure> {
     if let Some(why) = data_path.instead() {
         let model = match data_path.model() {
             None => "",
@@ -228,7 +291,8 @@ fn begin(data_path: &DataPath, probe: &[u8], guest: Begin<'_>) -> Result<(), Fai
         };
         say(format_args!("AF_PACKET is used, since there is no AF_XDP here{model}: {why}"));
     }
-    for note in data_path.notes() {
+    let blind = data_path.is_past_the_kernel().then(|| sensors::sentence(interfaces)).flatten();
+    for note in data_path.notes().iter().chain(&blind) {
         say(note);
     }
     match data_path.time_budgets(probe) {
@@ -282,6 +346,7 @@ fn open(
         instead: (alone && options.extension.is_none()).then_some(Speed::Max),
         ports: open::Options {
             frames,
+            patience: options.stuck_after,
             // A card in real time works off what came while the machine did something else.
             times: model == Some(Speed::Real),
             ..open::Options::new(interfaces, &modes, FORWARD)

@@ -174,6 +174,16 @@ impl Classifier for SteeringHandle {
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError> {
         self.tell(|steering| steering.set_mac(interface, mac))
     }
+
+    fn set_needed(&mut self, interface: IfIndex, needed: bool) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.set_needed(interface, needed))
+    }
+
+    fn missed(&self) -> u64 {
+        let counted = self.steering.borrow().counters().unwrap_or_default();
+        let stuck = spine_xdp_progs::Counter::AdapterStuck.name();
+        counted.into_iter().find(|(name, _)| *name == stuck).map_or(0, |(_, packets)| packets)
+    }
 }
 
 /// A set as the classifier of IPv4 packets has it.

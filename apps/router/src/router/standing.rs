@@ -146,6 +146,9 @@ impl<R: Store> Router<R> {
     fn claim<'a>(&mut self, changes: impl Iterator<Item = &'a (usize, bool)>) {
         for (adapter, on) in changes {
             let Some(interface) = self.ours.indices().get(*adapter) else { continue };
+            if *on && let Err(error) = self.classifier.set_needed(*interface, true) {
+                tracing::warn!(%error, adapter, "what is received there is left to the kernel");
+            }
             if let Err(error) = self.classifier.set_enabled(*interface, *on) {
                 tracing::warn!(%error, adapter, on, "the classifier was not told");
             }

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use spine_abi::HandlerNumber;
 use spine_client::daemon::protocol::{Answer, Bill, ExtensionNumber};
 use spine_io::stats::Mail;
-use spine_io::{AdapterHandle, ExtensionId, Owner};
+use spine_io::{AdapterHandle, ExtensionId};
 
 use super::fifo::Opened;
 use crate::asks::Caller;
