@@ -19,6 +19,7 @@ mod policy;
 mod rootless;
 mod routing;
 mod rules;
+mod show;
 mod spined;
 mod spined_claims;
 mod spined_client;

@@ -229,7 +229,7 @@ impl Summary {
             };
             said.push(format!(
                 "packets received on {name}{whither} are left to the kernel: {}",
-                why.join("; ")
+                few(why.clone(), "; ")
             ));
         }
         if self.all {
@@ -242,15 +242,28 @@ impl Summary {
         if !self.parts.is_empty() {
             let parts: Vec<String> = by_reason(&self.parts)
                 .into_iter()
-                .map(|(why, sets)| format!("{} ({why})", sets.join(", ")))
+                .map(|(why, sets)| format!("{} ({why})", few(sets, ", ")))
                 .collect();
             said.push(format!(
                 "packets received on {name} are forwarded by the adapters, except: {}",
-                parts.join("; ")
+                few(parts, "; ")
             ));
         }
         said
     }
+}
+
+/// What a sentence names of a kind: the rest is counted, and `spine-router show` has all of it.
+const NAMED: usize = 6;
+
+/// The first of them, and how many more there are.
+fn few(mut items: Vec<String>, between: &str) -> String {
+    let more = items.len().saturating_sub(NAMED);
+    items.truncate(NAMED);
+    if more > 0 {
+        items.push(format!("and {more} more"));
+    }
+    items.join(between)
 }
 
 /// Sets with what keeps them, each reason once.
@@ -365,6 +378,18 @@ mod tests {
             ownership.sentences(None, &names()[..2]),
             [
                 "packets received on lan are left to the kernel: m, and without AF_XDP no part can be left out"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sentence_names_a_few_and_counts_the_rest() {
+        let found: Vec<Found> =
+            (0..9).map(|number| found(Some(0), None, all(), &format!("rule {number}"))).collect();
+        assert_eq!(
+            Ownership::of(2, FULL, &found).sentences(None, &names()[..2]),
+            [
+                "packets received on lan are left to the kernel: rule 0; rule 1; rule 2; rule 3; rule 4; rule 5; and 3 more"
             ]
         );
     }

@@ -82,23 +82,28 @@ pub struct Explanation {
 struct Found {
     owner: Owner,
     reason: &'static str,
+    /// More than the reason says by itself.
+    why: Option<String>,
     rules: Vec<String>,
     change: String,
 }
 
 impl Found {
+    fn new(owner: Owner, reason: &'static str, change: impl Into<String>) -> Self {
+        Self { owner, reason, why: None, rules: Vec::new(), change: change.into() }
+    }
+
     /// The kernel's, at the classifier.
     fn kernel(counter: Counter, change: impl Into<String>) -> Self {
-        Self {
-            owner: Owner::Kernel,
-            reason: counter.name(),
-            rules: Vec::new(),
-            change: change.into(),
-        }
+        Self::new(Owner::Kernel, counter.name(), change)
     }
 
     fn by(self, rules: Vec<String>) -> Self {
         Self { rules, ..self }
+    }
+
+    fn because(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
     }
 }
 
@@ -117,21 +122,18 @@ pub(super) fn explain(packet: &Packet, view: &mut View<'_>, facts: &dyn Facts) -
         change: String::new(),
     };
     let found = match ingress {
-        None => Found::kernel(
-            Counter::NoSocket,
-            format!("--iface {} gives it an adapter", packet.ingress),
-        ),
+        None => {
+            let name = &packet.ingress;
+            Found::kernel(Counter::NoSocket, format!("--iface {name} gives it an adapter"))
+                .because(format!("{name} is none of the router's interfaces"))
+        }
         Some(at) => match classified(packet, at, view, facts) {
             Some(found) => found,
             None => handled(packet, at, view, &mut explanation),
         },
     };
-    let Found { owner, reason, rules, change } = found;
-    explanation.why = match (ingress, meaning(reason)) {
-        (None, _) => format!("{} is none of the router's interfaces", packet.ingress),
-        (_, "") => "an adapter forwards it".to_owned(),
-        (_, meaning) => meaning.to_owned(),
-    };
+    let Found { owner, reason, why, rules, change } = found;
+    explanation.why = why.unwrap_or_else(|| meaning(reason).to_owned());
     (explanation.owner, explanation.reason) = (owner, reason.to_owned());
     (explanation.rules, explanation.change) = (rules, change);
     if matches!(owner, Owner::Kernel | Owner::KernelAfterAdapters) {
@@ -225,39 +227,58 @@ fn switched_off(at: usize, view: &View<'_>) -> Found {
 
 /// Why packets to a destination are not claimed from an interface.
 fn unclaimed(packet: &Packet, at: usize, view: &View<'_>) -> Found {
-    let not_ours = |change: &str| Found::kernel(Counter::NotOurs, change);
+    let not_ours = |why: &str, change: &str| Found::kernel(Counter::NotOurs, change).because(why);
     let painted = view.table.painted().get_lpm(&Ipv4Net::from(packet.destination));
-    let Some((prefix, entry)) = painted else { return not_ours("a route to it") };
+    let Some((prefix, entry)) = painted else {
+        return not_ours("there is no route to it: the kernel answers", "a route to it");
+    };
     if view.whose().is_starved(Ipv4Net::from(packet.destination)) || !entry.has_room() {
-        return not_ours("fewer routes: the adapters' table is full");
+        return not_ours("the adapters' table has no room for its route", "fewer routes");
     }
     match entry.target() {
-        Target::Kernel(Reason::NoRoute) => not_ours("a route that does not refuse it"),
-        Target::Kernel(_) => not_ours("a route out by one of the router's interfaces (--iface)"),
-        Target::Drop(_) => not_ours("nothing"),
-        Target::Forward(hops) => {
-            let out = |hop: &TargetHop| {
-                view.ours.indices().iter().position(|ours| *ours == hop.interface)
-            };
-            let egresses = hops.iter().filter_map(|(hop, _)| out(hop));
-            let mut rules: Vec<String> = egresses
-                .flat_map(|egress| view.ownership.why(at, egress).map(str::to_owned))
-                .collect();
-            rules.dedup();
-            if !rules.is_empty() {
-                return not_ours("without these it is the adapters'").by(rules);
-            }
-            if hops.iter().any(|(hop, _)| hop.gateway.is_none()) {
-                return not_ours(&format!(
-                    "once the kernel has resolved {} (its first packet has it do so), it is the adapters'",
-                    packet.destination
-                ));
-            }
-            not_ours(&format!(
-                "a look at {prefix}: the next machine is not resolved, or its way is the way in"
-            ))
+        Target::Kernel(Reason::NoRoute) => {
+            not_ours("its route refuses it: the kernel answers", "a route that does not refuse it")
         }
+        Target::Kernel(Reason::NotOurs) => not_ours(
+            "its route leads out by another interface than the router's, or is of a kind that adapters do not follow",
+            "a route out by one of the router's interfaces (--iface)",
+        ),
+        Target::Kernel(reason) => not_ours(meaning(reason.name()), "another route"),
+        Target::Drop(_) => not_ours("the kernel drops it", "another route"),
+        Target::Forward(hops) => unclaimed_way(packet, at, prefix, hops, view),
     }
+}
+
+/// Why packets that could be forwarded are not claimed.
+fn unclaimed_way(
+    packet: &Packet,
+    at: usize,
+    prefix: Ipv4Net,
+    hops: &[(TargetHop, u32)],
+    view: &View<'_>,
+) -> Found {
+    let out = |hop: &TargetHop| view.ours.indices().iter().position(|ours| *ours == hop.interface);
+    let egresses = hops.iter().filter_map(|(hop, _)| out(hop));
+    let mut rules: Vec<String> =
+        egresses.flat_map(|egress| view.ownership.why(at, egress).map(str::to_owned)).collect();
+    rules.sort();
+    rules.dedup();
+    let found = |why: &str, change: String| Found::kernel(Counter::NotOurs, change).because(why);
+    if !rules.is_empty() {
+        let why = "a rule or setting could treat it in another way than to let it pass";
+        return found(why, "without these it is the adapters'".to_owned()).by(rules);
+    }
+    if hops.iter().any(|(hop, _)| hop.gateway.is_none()) {
+        let change = format!(
+            "once the kernel has resolved {} (its first packet has it do so) it is the adapters'",
+            packet.destination
+        );
+        return found("it is on the link, and not resolved", change);
+    }
+    found(
+        "the next machine is not resolved, or its way out is its way in",
+        format!("the route {prefix} over another machine"),
+    )
 }
 
 /// A packet as a set of one.
@@ -293,20 +314,12 @@ fn next_hop(packet: &Packet, view: &View<'_>) -> NextHop {
 /// What the extension does with a packet that was claimed.
 fn handled(packet: &Packet, at: usize, view: &View<'_>, into: &mut Explanation) -> Found {
     let hop = next_hop(packet, view);
-    let after = |reason: Reason, change: &str| Found {
-        owner: Owner::KernelAfterAdapters,
-        reason: reason.name(),
-        rules: Vec::new(),
-        change: change.to_owned(),
+    let after = |reason: Reason, change: &str| {
+        Found::new(Owner::KernelAfterAdapters, reason.name(), change)
     };
     let peer = view.ours.numbers().iter().position(|number| *number == hop.peer);
     match hop.action {
-        Action::Drop(reason) => Found {
-            owner: Owner::Nobody,
-            reason: reason.name(),
-            rules: Vec::new(),
-            change: "another route".to_owned(),
-        },
+        Action::Drop(reason) => Found::new(Owner::Nobody, reason.name(), "another route"),
         Action::Kernel(Reason::Unresolved) => after(
             Reason::Unresolved,
             "once the kernel has resolved the next machine, it is the adapters'",
@@ -324,13 +337,10 @@ fn handled(packet: &Packet, at: usize, view: &View<'_>, into: &mut Explanation) 
             if let Some(route) = &mut into.route {
                 name_next_hop(route, &neighbour, peer, packet, view);
             }
-            Found {
-                owner: Owner::Adapters,
-                reason: "claimed",
-                rules: Vec::new(),
-                change: "a longer route, a rule that could touch it, or the next machine no longer resolved"
-                    .to_owned(),
-            }
+            let change = "a longer route, a rule that could touch it, or a next machine that is resolved no more";
+            Found::new(Owner::Adapters, Counter::Claimed.name(), change).because(
+                "its route leads out by an interface of the router's, and no rule touches it",
+            )
         }
     }
 }
