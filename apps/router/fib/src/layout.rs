@@ -3,11 +3,13 @@
 //! | bytes of a half | what | entry |
 //! |---|---|---|
 //! | 32 MiB | `dir24`, by the address's first 24 bits | u16: bit 15 clear: a group; set: a tbl8 |
-//! | 2 MiB | 4096 `tbl8` of 256, by the address's last 8 bits | u16: a group |
+//! | 16 MiB | 32768 `tbl8` of 256, by the address's last 8 bits | u16: a group |
 //! | 16 KiB | 4096 groups | u16 mask (buckets - 1), u16 next hop if there is one bucket |
 //! | 512 KiB | 64 buckets of each group | u16: a next hop |
 //! | 128 KiB | 4096 next hops | 32 bytes, see [`NextHop`](crate::NextHop) |
 //! | 32 KiB | 4096 groups | two u32, low one first: a bit for each adapter from which a source of the group is believed |
+//!
+//! That is as many `tbl8` as an entry of `dir24` can name; of a region only what was written takes memory.
 //!
 //! Two halves, and then the USED area that both share: one byte for each next hop. The extension sets
 //! it to 1 when it sends by that next hop, the host clears it: so it knows which neighbours are in use.
@@ -23,7 +25,7 @@ pub const BUCKETS: usize = 64;
 /// Next hops of a half.
 pub const NEXT_HOPS: usize = 4096;
 /// Arrays for prefixes longer than 24 bits.
-pub const TBL8S: usize = 4096;
+pub const TBL8S: usize = 1 << 15;
 /// Halves: one that is read, one that is written.
 pub const HALVES: usize = 2;
 

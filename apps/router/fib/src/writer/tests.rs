@@ -126,8 +126,8 @@ fn without_room_the_kernel_gets_the_packets_and_room_comes_back() {
         writer.paint(host(i), 32, 3).unwrap();
     }
     let refused = writer.paint(host(TBL8S), 32, 3).unwrap_err();
-    assert_eq!(refused, Exhausted { prefix: 0x0a10_0000 });
-    assert!(alloc::format!("{refused}").contains("10.16.0.0/24 is left to the kernel"));
+    assert_eq!(refused, Exhausted { prefix: 0x0a80_0000 });
+    assert!(alloc::format!("{refused}").contains("10.128.0.0/24 is left to the kernel"));
     assert_eq!(half.lookup(host(TBL8S)), KERNEL_GROUP);
     assert_eq!(half.lookup(host(TBL8S) + 1), KERNEL_GROUP, "not its old cover: it may be wrong");
     let (_, hop) = half.next_hop(KERNEL_GROUP, || 7);
