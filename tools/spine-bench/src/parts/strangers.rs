@@ -12,7 +12,7 @@ use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{Endpoint, HandlerNumber, Message};
 use spine_client::signature::SecretKey;
-use spine_io::{AdapterSetup, Budget, Machine, Owner, TrustedKey};
+use spine_io::{AdapterSetup, Budget, Machine, User, TrustedKey};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::{Loopback, Wire};
 use spine_os::domain::Policy;
@@ -76,20 +76,20 @@ impl Street {
         let setup =
             AdapterSetup::new(Box::new(nic.stamped(NEIGHBOUR)), dealt.pop().expect("frames"));
         let machine = Machine::start(vec![setup], &memory, &[None], key).expect("a machine");
-        let load = |wasm: &[u8], owner: Owner| {
+        let load = |wasm: &[u8], owner: User| {
             let image = linker.link(wasm).expect("it links");
             let budget = Budget { strikes: u32::MAX, ..Budget::default() };
             let adapter = &machine.adapters()[0];
             let loaded = adapter.prepare(image.as_bytes(), Vec::new(), budget);
             let mut loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
-            loaded.set_owner(owner);
+            loaded.set_user(owner);
             adapter.install(loaded).unwrap_or_else(|error| panic!("{error}"));
         };
         let text = format!("(module {ECHO})");
-        load(&module(&text, NEIGHBOUR, Domains::CORE.with(Domain::Net)), Owner(1));
+        load(&module(&text, NEIGHBOUR, Domains::CORE.with(Domain::Net)), User(1));
         let offenders: Vec<_> = (OFFENDERS..OFFENDERS + offenders).map(HandlerNumber).collect();
         for handler in &offenders {
-            load(&module(COLD, *handler, Domains::CORE), Owner(2));
+            load(&module(COLD, *handler, Domains::CORE), User(2));
         }
         Self { machine, wire, offenders }
     }
@@ -129,7 +129,7 @@ pub(crate) fn main(arguments: &Arguments) {
             "beside {offenders:>3} of one other user        {p50:>10.1} {p99:>8.1} {max:>8.1}"
         );
         let known = street.machine.adapters()[0].statistics().expect("an answer").extensions;
-        for it in known.iter().filter(|it| it.owner == Owner(2)) {
+        for it in known.iter().filter(|it| it.user == User(2)) {
             let bill = it.bill;
             println!(
                 "  number {}: {} messages, {} stopped for their price, {:.1} us each, {:.1} ns a unit",
