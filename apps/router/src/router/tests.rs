@@ -14,6 +14,7 @@ use spine_rules::Kept;
 use super::*;
 use crate::claims::ClassifierError;
 use crate::fib::{Action, NextHop};
+use crate::netlink::state::IfIndex;
 use crate::testing::support::{in_namespace, run};
 use crate::testing::{Echo, HeapRegion};
 

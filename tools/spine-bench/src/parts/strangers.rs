@@ -12,7 +12,7 @@ use spine_abi::interface::{Domain, Domains};
 use spine_abi::manifest::{FIXED_BYTES, HANDLER_BYTES, HandlerDeclaration, build};
 use spine_abi::{Endpoint, HandlerNumber, Message};
 use spine_client::signature::SecretKey;
-use spine_io::{AdapterSetup, Budget, Machine, User, TrustedKey};
+use spine_io::{AdapterSetup, Budget, Machine, TrustedKey, User};
 use spine_nic::buffer::FrameMemory;
 use spine_nic::loopback::{Loopback, Wire};
 use spine_os::domain::Policy;
