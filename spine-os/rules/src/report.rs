@@ -38,6 +38,7 @@ pub(crate) fn few(family: Family, Reasons { direct, collected, derived }: Reason
             None => merged.push((why, new)),
         }
     }
+    widen(&mut merged);
     let mut each = MOST;
     let count =
         |each: usize| merged.iter().map(|(_, region)| region.len().min(each)).sum::<usize>();
@@ -54,6 +55,36 @@ pub(crate) fn few(family: Family, Reasons { direct, collected, derived }: Reason
         region.into_iter().map(move |packets| Kept { packets, why: why.to_string() })
     });
     kept.collect()
+}
+
+/// Makes one set of two of the same reason where what lies between is kept anyway: rules are walked with what is left, and what is left
+/// of a network when a port has been taken out is a network to whoever keeps the port.
+fn widen(reasons: &mut [Reason]) {
+    /// Of more sets not all pairs are looked at.
+    const WORTH: usize = 256;
+    let all: Region = reasons.iter().flat_map(|(_, region)| region.iter().copied()).collect();
+    if all.len() > WORTH {
+        return;
+    }
+    let is_kept = |set: &Packets| region::without_at_least(&[*set], &all).is_empty();
+    for (_, region) in reasons.iter_mut() {
+        let mut a = 0;
+        while a < region.len() {
+            let wider = |b: usize| {
+                let hull = region[a].hull(&region[b]);
+                is_kept(&hull).then_some((b, hull))
+            };
+            match (a + 1..region.len()).find_map(wider) {
+                Some((b, hull)) => {
+                    region.swap_remove(b);
+                    region[a] = hull;
+                    region.retain(|set| *set == hull || !hull.covers(set));
+                    a = 0;
+                }
+                None => a += 1,
+            }
+        }
+    }
 }
 
 /// More reasons than sets: those are told apart no more.

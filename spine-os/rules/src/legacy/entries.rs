@@ -298,7 +298,9 @@ fn conditions(layout: &Layout, entry: &[u8], steps: &mut Vec<Step>) -> Option<()
     let mut test = |bytes: Bytes, mask: &[u8], value: &[u8], inverted: bool| {
         if mask.iter().any(|byte| *byte != 0) || inverted {
             let bytes = bytes.into_iter().zip(mask).map(|(byte, and)| Byte { and: *and, ..byte });
-            let (bytes, keys) = (bytes.collect(), Keys::one(value.to_vec()));
+            // What the mask leaves out may be anything: of `eth+` the plus is still there.
+            let value = value.iter().zip(mask).map(|(value, mask)| value & mask).collect();
+            let (bytes, keys) = (bytes.collect(), Keys::one(value));
             steps.push(Step::Test(Test { bytes, keys, inverted }));
         }
     };

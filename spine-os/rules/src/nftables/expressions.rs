@@ -444,7 +444,13 @@ impl Rule {
         let length = if is_ipv6 { 16 } else { 4 };
         let addresses = self.values(body.number(3), body.number(4), length, around);
         let ports = self.values(body.number(5), body.number(6), 2, around);
-        let new = new_addresses(is_ipv6, addresses.as_deref(), ports.as_deref());
+        // One map gives both, or each has its own.
+        let map = |register: Option<u32>| match self.read(register?, 1)?.first()?.source {
+            Source::Mapped(map, _) => Some(map),
+            _ => None,
+        };
+        let from_one = map(body.number(3)).is_some() && map(body.number(3)) == map(body.number(5));
+        let new = new_addresses(is_ipv6, addresses.as_deref(), ports.as_deref(), from_one);
         match body.number(1)? {
             0 => self.nat("snat", NatTo::Source(new)),
             _ => self.nat("dnat", NatTo::Destination(new)),
@@ -486,11 +492,12 @@ impl Rule {
     }
 }
 
-/// New addresses with new ports: in pairs if a map gave both, else each with each.
+/// New addresses with new ports: in pairs if one map gave both, else each with each.
 fn new_addresses(
     is_ipv6: bool,
     addresses: Option<&[(u128, u128)]>,
     ports: Option<&[(u128, u128)]>,
+    from_one: bool,
 ) -> Vec<NewAddress> {
     let address = |(first, last): (u128, u128)| Some((is_ipv6, first, last));
     let port = |(first, last): (u128, u128)| {
@@ -506,7 +513,7 @@ fn new_addresses(
         (None, Some(ports)) => {
             ports.iter().map(|range| NewAddress { addresses: None, ports: port(*range) }).collect()
         }
-        (Some(addresses), Some(ports)) if addresses.len() == ports.len() => addresses
+        (Some(addresses), Some(ports)) if from_one => addresses
             .iter()
             .zip(ports)
             .map(|(addresses, ports)| NewAddress {
