@@ -32,7 +32,7 @@ impl Programs {
             let at = |place| has_tcx(&name, place);
             let both = (at(TcAttachType::Ingress), at(TcAttachType::Egress));
             if both != (false, false) {
-                found.interfaces.insert(u32::try_from(interface.index()).unwrap_or(0), both);
+                found.interfaces.insert(interface.index(), both);
             }
         }
         for link in LinkInfoIter::default() {

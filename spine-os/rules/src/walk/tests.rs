@@ -149,7 +149,7 @@ fn what_is_invalid_may_be_anything() {
 #[test]
 fn an_answer_that_needs_state_keeps_what_it_answers() {
     // Echo requests pass by themselves, their answers only as such.
-    let icmp = |kind| test(|at| Source::Transport(at), &[kind]);
+    let icmp = |kind| test(Source::Transport, &[kind]);
     let rules = vec![vec![state(), accept()], vec![protocol(1), icmp(8), accept()]];
     let forward = chain("f", Some((Hook::Forward, true)), rules);
     assert_eq!(kept(&program(vec![forward])), ["all | f: policy drop"]);
