@@ -1,7 +1,7 @@
 //! What the classifier must know: which destinations are ours, and from which of our interfaces.
 //!
-//! A prefix is ours from an interface when the way from there to each of the prefix's ways out is ours ([`Ownership`]), when its target forwards to a gateway or a known neighbour on one of our
-//! interfaces, or drops ([`Target::is_ours`]), and the table has room for that: what the adapters would
+//! A prefix is ours from an interface when the way from there to each of the prefix's ways out is ours ([`Ownership`]), when
+//! its target forwards to known neighbours on our interfaces, or drops ([`Entry::is_ours`]), and the table has room for that: what the adapters would
 //! only hand over is cheaper left alone, which goes for a starved /24 as a whole. The classifier keeps a trie with the longest match deciding and the kernel as the answer where nothing matches,
 //! so only prefixes that differ from the one around them are told to it.
 //!

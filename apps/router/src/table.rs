@@ -7,6 +7,10 @@
 //! Invariant: [`Table::update`] leaves the table as a new one built from the same state would be,
 //! but for the numbers of groups and next hops.
 //!
+//! What the adapters would only hand to the kernel, packet after packet, is not *ready*: a gateway that is not resolved, a
+//! member of a group whose turn it is and that does not answer. Nobody should claim such a prefix; it is ready again
+//! when that has changed.
+//!
 //! When the numbers run out, the prefix is painted with [`GROUP_KERNEL`] and counted in
 //! [`Table::unrepresented`]; it is tried again when numbers come free. So is a /24 whose longer prefixes
 //! had no room (*starved*), whenever something else is painted.

@@ -93,7 +93,10 @@ pub fn route<Region: Store>(
     let reason = match hop.action {
         Action::Drop(reason) => return Verdict::Drop(reason),
         Action::Kernel(reason) => Some(reason),
-        Action::Forward if settings.check_sources && !believed(region, settings, &packet) => {
+        Action::Forward
+            if settings.check_sources
+                && !believed(region, settings.half, settings.adapter, packet.source) =>
+        {
             Some(Reason::ReversePath)
         }
         Action::Forward if packet.total_length > hop.mtu => Some(Reason::TooBig),

@@ -9,7 +9,6 @@ use spine_headers::ports;
 use spine_sdk::Region;
 
 use crate::classify::{HEADER_BYTES, Packet};
-use crate::settings::Settings;
 
 /// The shared region, as the table's functions want to see it.
 #[derive(Debug, Clone, Copy)]
@@ -60,12 +59,12 @@ pub fn lookup<Region: Load>(
     })
 }
 
-/// Whether the kernel's reverse-path filter would let the packet pass: what it would not is its own to count.
-/// Not inlined, so that those who do not ask pay for nothing.
-#[inline(never)]
-pub fn believed<Region: Load>(region: &Region, settings: Settings, packet: &Packet) -> bool {
-    let half = Half::new(region, settings.half);
-    half.believes(half.lookup(packet.source), settings.adapter)
+/// Whether the kernel's reverse-path filter would let a packet from this source pass: what it would not is its own to
+/// count. Numbers and no references, or those who do not ask would pay for keeping things in memory.
+#[inline(always)]
+pub fn believed<Region: Load>(region: &Region, half: u32, adapter: u16, source: u32) -> bool {
+    let half = Half::new(region, half);
+    half.believes(half.lookup(source), adapter)
 }
 
 /// Remembers that the next hop is in use.

@@ -43,6 +43,8 @@ const FRA_PROTOCOL: u16 = 21;
 const FRA_IP_PROTO: u16 = 22;
 const FRA_SPORT_RANGE: u16 = 23;
 const FRA_DPORT_RANGE: u16 = 24;
+const FRA_SPORT_MASK: u16 = 28;
+const FRA_DPORT_MASK: u16 = 29;
 
 const FR_ACT_TO_TBL: u8 = 1;
 const FR_ACT_GOTO: u8 = 2;
@@ -86,6 +88,8 @@ pub fn rule(raw: Raw<'_>) -> Option<Rule> {
             FRA_DPORT_RANGE => {
                 rule.destination_ports = Some((u16_at(value, 0)?, u16_at(value, 2)?));
             }
+            // A single port is said with all its bits.
+            FRA_SPORT_MASK | FRA_DPORT_MASK if u16_at(value, 0) == Some(u16::MAX) => {}
             // Who made it, and a number for statistics.
             FRA_PROTOCOL | FRA_FLOW | FRA_PAD => {}
             _ => rule.unclear = true,

@@ -202,11 +202,30 @@ fn what_is_read_is_what_was_configured() {
             "ip nexthop add id 10 group 9,5",
             "ip route add 10.4.0.0/16 nhid 10 table 253",
             "ip neigh add 10.1.1.2 lladdr 02:00:00:00:00:02 dev spa",
+            "ip rule add pref 5 not from 10.0.0.0/8 to 10.5.0.0/16 iif spa fwmark 0x1/0xff \
+             ipproto tcp sport 7 dport 25-26 lookup 77 suppress_prefixlength 0",
+            "ip rule add pref 6 tos 8 goto 32766",
+            "ip rule add pref 7 oif spb uidrange 5-6 prohibit",
+            "ip rule add pref 9 nop",
         ] {
             run(command);
         }
         let mirror = Mirror::open().expect("a mirror");
         let state = mirror.state();
+        let rules: Vec<String> = state.rules.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            rules,
+            [
+                "preference 0 lookup local",
+                "preference 5 not from 10.0.0.0/8 to 10.5.0.0/16 iif spa fwmark 0x1/0xff ipproto 6 \
+                 sport 7-7 dport 25-26 lookup 77 suppress_prefixlength 0",
+                "preference 6 and more goto 32766",
+                "preference 7 oif spb uidrange 5-6 prohibit",
+                "preference 9 nop",
+                "preference 32766 lookup main",
+                "preference 32767 lookup default",
+            ]
+        );
         let (spa, link) = state.link_named("spa").expect("spa");
         assert_eq!(link.mac, Some([2, 0, 0, 0, 0, 0x0a]));
         assert_eq!((link.mtu, link.up, link.carrier), (1500, true, true));
