@@ -71,7 +71,8 @@ pub const USED: usize = HALVES * HALF_BYTES;
 pub const REGION_BYTES: usize = (USED + NEXT_HOPS).next_multiple_of(limits::PAGE_BYTES);
 
 const _: () = assert!(REGION_BYTES <= limits::REGION_BYTES);
-const _: () = assert!(TBL8S <= TBL8_FLAG as usize && GROUPS <= TBL8_FLAG as usize);
+const _: () = assert!(TBL8S <= TBL8_FLAG as usize);
+const _: () = assert!(GROUPS <= TBL8_FLAG as usize);
 const _: () = assert!(GROUPS.is_power_of_two() && NEXT_HOPS.is_power_of_two());
 const _: () = assert!(TBL8S.is_power_of_two());
 const _: () = assert!(BUCKETS.is_power_of_two() && NEXT_HOPS <= u16::MAX as usize);
