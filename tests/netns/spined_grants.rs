@@ -162,7 +162,7 @@ fn hostile_clients_by_seed_keep_nobody_waiting_and_leave_nothing() {
         std::thread::sleep(Duration::from_millis(700));
         let doomed = usize::try_from(turn).unwrap_or(0) / 3 % all.len();
         all[doomed].kill().expect("our child");
-        daemon.reload(&policies[usize::from(turn % 2 == 0)]);
+        daemon.reload(&policies[usize::from(turn.is_multiple_of(2))]);
         for mut one in all {
             one.wait().expect("our child");
         }

@@ -115,7 +115,16 @@ pub(crate) fn peers(peers: &[PeerInfo]) -> String {
         "LOST",
         "SESSIONS",
     ];
-    table(&head, rows.collect())
+    let mut text = table(&head, rows.collect());
+    for peer in peers.iter().filter(|peer| peer.other_version > 0) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{} speaks another version of the language between machines: both must run the same spined",
+            peer.name
+        );
+    }
+    text
 }
 
 /// The counters of adapters that are not zero.

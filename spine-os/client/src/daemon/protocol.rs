@@ -414,6 +414,9 @@ pub struct PeerInfo {
     pub lost: u64,
     /// Sessions begun: more than one, and one of both sides was started anew.
     pub sessions: u64,
+    /// Handshakes of another version of the language between machines.
+    #[serde(default)]
+    pub other_version: u64,
 }
 
 /// A client's FIFO to an adapter, as the adapter sees it.

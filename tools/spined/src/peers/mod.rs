@@ -142,6 +142,7 @@ impl Peer {
             duplicates: counted.duplicates,
             lost: counted.lost,
             sessions: counted.sessions,
+            other_version: counted.other_version,
         }
     }
 }
