@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use spine_abi::Reason;
 
 use super::View;
-use super::text::{amount, columns, meaning};
+use super::text::{columns, meaning};
 use crate::netlink::state::{Route, RouteKind, TABLE_LOCAL};
 use crate::rib::{Target, TargetHop};
 use crate::table::Entry;
@@ -134,11 +134,11 @@ impl RouteCount {
 /// "12 of 14 routes", and what is with the other two.
 impl fmt::Display for RouteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} routes", amount(self.adapters), amount(self.all))?;
+        write!(f, "{} of {} routes", self.adapters, self.all)?;
         let kernel: Vec<String> = self
             .kernel
             .iter()
-            .map(|(reason, count)| format!("{} {reason} ({})", amount(*count), meaning(reason)))
+            .map(|(reason, count)| format!("{count} {reason} ({})", meaning(reason)))
             .collect();
         match kernel.is_empty() {
             true => Ok(()),

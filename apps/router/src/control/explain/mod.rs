@@ -430,3 +430,6 @@ impl fmt::Display for Explanation {
         writeln!(f, "  change   {}", self.change)
     }
 }
+
+#[cfg(test)]
+mod tests;
