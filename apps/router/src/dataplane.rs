@@ -86,6 +86,8 @@ pub struct DataPath {
     frame_bytes: u64,
     /// By adapter.
     unfinished_checksums: Vec<bool>,
+    /// By adapter.
+    longest: Vec<Option<u32>>,
     model: Option<Speed>,
     instead: Option<OpenError>,
     /// How ports were opened otherwise than they could have been.
@@ -106,6 +108,7 @@ impl DataPath {
         let fallback = instead.as_ref().and(options.instead);
         let speed = options.model.or(fallback);
         let unfinished_checksums = ports.iter().map(|port| port.unfinished_checksums).collect();
+        let longest = ports.iter().map(|port| port.longest).collect();
         let frame_bytes = u64::from(memory.frames()) * memory.frame_bytes() as u64;
         let (mut setups, mut taps) = (Vec::new(), Vec::new());
         for (index, port) in ports.into_iter().enumerate() {
@@ -133,6 +136,7 @@ impl DataPath {
             taps,
             frame_bytes,
             unfinished_checksums,
+            longest,
             model: speed,
             instead,
             notes,
@@ -227,6 +231,11 @@ impl DataPath {
     /// Whether those of an adapter's interface do.
     pub fn leaves_checksums_undone(&self, adapter: usize) -> bool {
         self.unfinished_checksums.get(adapter).copied().unwrap_or_default()
+    }
+
+    /// Bytes of the longest frame that is an adapter's, where its interface may receive longer ones.
+    pub fn longest(&self, adapter: usize) -> Option<u32> {
+        self.longest.get(adapter).copied().flatten()
     }
 
     /// What shows the packets of the interfaces, in the order of the adapters.

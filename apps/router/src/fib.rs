@@ -251,6 +251,25 @@ impl<R: Store> Fib<R> {
         }
     }
 
+    /// Whether an adapter believes that a packet comes from an address, where it asks at all.
+    pub fn believes(&self, source: Ipv4Addr, adapter: u16) -> bool {
+        if self.checking.checked_shr(adapter.into()).unwrap_or(0) & 1 == 0 {
+            return true;
+        }
+        let read = 1 - self.idle;
+        let which = u32::try_from(read).unwrap_or(0);
+        match &self.halves[read] {
+            Half::Dir24(_) => {
+                let half = spine_fib::Half::new(&*self.region, which);
+                half.believes(half.lookup(source.to_bits()), adapter)
+            }
+            Half::LcTrie(_) => {
+                let half = lc_trie::Half::new(&*self.region, which);
+                half.believes(half.lookup(source.to_bits()), adapter)
+            }
+        }
+    }
+
     /// The region, to look things up in it.
     pub fn region(&self) -> &R {
         &self.region

@@ -35,6 +35,9 @@ pub trait Facts {
     /// Whether packets of an adapter's interface come with checksums that their senders left to a card, so that tunnels are the
     /// kernel's.
     fn leaves_checksums_undone(&self, adapter: usize) -> bool;
+
+    /// Bytes of the longest frame that is an adapter's, where its interface may receive longer ones.
+    fn longest(&self, adapter: usize) -> Option<u32>;
 }
 
 impl Facts for Path {
@@ -73,6 +76,13 @@ impl Facts for Path {
             Self::Own(own) => own.leaves_checksums_undone(adapter),
             // The daemon does not tell how it has opened them, and claims no tunnel of an interface that may.
             Self::Spined(_) => true,
+        }
+    }
+
+    fn longest(&self, adapter: usize) -> Option<u32> {
+        match self {
+            Self::Own(own) => own.longest(adapter),
+            Self::Spined(_) => None,
         }
     }
 }

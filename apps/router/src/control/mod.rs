@@ -88,6 +88,8 @@ pub struct View<'a> {
     pub adapters: &'a [Box<dyn Adapter>],
     /// Where packets to an address go, by the hash of their flow.
     pub look_up: &'a dyn Fn(Ipv4Addr, u32) -> NextHop,
+    /// Whether the adapter with a number believes that a packet comes from an address.
+    pub believes: &'a dyn Fn(Ipv4Addr, u16) -> bool,
 }
 
 impl View<'_> {

@@ -96,6 +96,7 @@ fn kernel(
         Target::Kernel(reason) => Some(reason.name()),
         _ if !entry.has_room() || view.whose().is_starved(prefix) => Some("no_room"),
         Target::Drop(_) => None,
+        target if target.is_ours() && !entry.is_ours() => Some("unresolved"),
         Target::Forward(hops) => is_kept(view, hops).then_some("kept_way"),
     })
 }

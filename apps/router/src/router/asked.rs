@@ -27,6 +27,7 @@ impl<R: Store> Router<R> {
         let fib = &self.fib;
         let enabled = (0..self.adapters.len()).map(|at| !fib.is_paused(at)).collect();
         let look_up = |address: Ipv4Addr, hash: u32| fib.look_up(address, || hash);
+        let believes = |source: Ipv4Addr, adapter: u16| fib.believes(source, adapter);
         let (requests, state) = self.mirror.parts();
         look(&mut View {
             state,
@@ -44,6 +45,7 @@ impl<R: Store> Router<R> {
             most_unrepresented: self.most_unrepresented,
             adapters: &self.adapters,
             look_up: &look_up,
+            believes: &believes,
         })
     }
 }

@@ -197,10 +197,18 @@ fn classified(packet: &Packet, at: usize, view: &View<'_>, facts: &dyn Facts) ->
     }
     let one = as_set(packet);
     let kept = view.ownership.parts(at).iter().find(|kept| kept.packets.and(&one).is_some());
-    kept.map(|kept| {
+    if let Some(kept) = kept {
         let rule = format!("{} ({})", kept.why, kept.packets.describe(Family::V4));
-        Found::kernel(Counter::KeptByRules, "without that rule it is the adapters'").by(vec![rule])
-    })
+        let found = Found::kernel(Counter::KeptByRules, "without that rule it is the adapters'");
+        return Some(found.by(vec![rule]));
+    }
+    let bytes = u32::from(packet.length) + spine_headers::ethernet::BYTES as u32;
+    let longest = facts.longest(at).filter(|longest| bytes > *longest)?;
+    let change = format!(
+        "an MTU of at most {}",
+        longest.saturating_sub(spine_headers::ethernet::BYTES as u32)
+    );
+    Some(Found::kernel(Counter::TooLong, change))
 }
 
 /// An address of this machine, or a broadcast address of its links, as the classifier was told.
@@ -275,9 +283,16 @@ fn unclaimed_way(
         );
         return found("it is on the link, and not resolved", change);
     }
+    let ingress = view.ours.indices().get(at).copied();
+    if hops.iter().any(|(hop, _)| Some(hop.interface) == ingress) {
+        let why = "its way out is its way in: the kernel may tell its sender of a shorter one";
+        return found(why, format!("a route {prefix} that leads out elsewhere"));
+    }
+    let unresolved: Vec<String> =
+        hops.iter().filter_map(|(hop, _)| hop.gateway).map(|gateway| gateway.to_string()).collect();
     found(
-        "the next machine is not resolved, or its way out is its way in",
-        format!("the route {prefix} over another machine"),
+        "the next machine, or one of several, is not resolved, or its link is down",
+        format!("once the kernel has resolved {}", few(&unresolved, 8)),
     )
 }
 
@@ -311,6 +326,11 @@ fn next_hop(packet: &Packet, view: &View<'_>) -> NextHop {
     (view.look_up)(packet.destination, flow_hash(source, destination, packet.protocol, ports))
 }
 
+/// Whether the adapter believes the packet's source, which it asks only where the kernel would.
+fn believed(packet: &Packet, at: usize, view: &View<'_>) -> bool {
+    view.ours.numbers().get(at).is_none_or(|number| (view.believes)(packet.source, *number))
+}
+
 /// What the extension does with a packet that was claimed.
 fn handled(packet: &Packet, at: usize, view: &View<'_>, into: &mut Explanation) -> Found {
     let hop = next_hop(packet, view);
@@ -325,6 +345,10 @@ fn handled(packet: &Packet, at: usize, view: &View<'_>, into: &mut Explanation) 
             "once the kernel has resolved the next machine, it is the adapters'",
         ),
         Action::Kernel(reason) => after(reason, "another route"),
+        Action::Forward if !believed(packet, at, view) => after(
+            Reason::ReversePath,
+            "a route back to its source by the same interface, or no rp_filter",
+        ),
         Action::Forward if packet.length > hop.mtu => {
             after(Reason::TooBig, &format!("a packet of at most {} bytes", hop.mtu))
         }

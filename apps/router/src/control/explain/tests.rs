@@ -48,6 +48,9 @@ impl Facts for Nothing {
     fn leaves_checksums_undone(&self, _adapter: usize) -> bool {
         true
     }
+    fn longest(&self, _adapter: usize) -> Option<u32> {
+        Some(2014)
+    }
 }
 
 /// 10.50.0.0/16 over 10.9.2.2, which is resolved, out by `wan`.
@@ -66,8 +69,9 @@ fn state() -> KernelState {
     }
     let gateway = Ipv4Addr::new(10, 9, 2, 2);
     let resolved = Neighbour { mac: Some([4; 6]), state: nud::REACHABLE };
-    state.neighbours.insert((gateway, 3), resolved);
-    let hop = Hop { interface: 3, gateway: Some(gateway), weight: 1, foreign: false, dead: false };
+    state.neighbours.insert((gateway.into(), 3), resolved);
+    let hop =
+        Hop { interface: 3, gateway: Some(gateway.into()), weight: 1, foreign: false, dead: false };
     let route = Route {
         table: TABLE_MAIN,
         tos: 0,
@@ -121,6 +125,7 @@ fn with_kept(sets: &[(Packets, &str)], packets: &[&str]) -> Vec<Explanation> {
         most_unrepresented: 0,
         adapters: &[],
         look_up: &look_up,
+        believes: &|source, adapter| adapter != 0 || source != Ipv4Addr::new(10, 9, 66, 6),
     };
     let explain = |packet: &&str| explain(&packet.parse().expect("a packet"), &mut view, &Nothing);
     packets.iter().map(explain).collect()
@@ -155,7 +160,7 @@ fn a_set_keeps_what_is_in_it_and_is_named() {
                 assert_eq!(explanation.owner, Owner::Adapters, "{packet}: {explanation:?}");
                 assert_eq!(explanation.leaves_by.as_deref(), Some("wan"), "{packet}");
                 let route = explanation.route.expect("a route");
-                assert_eq!(route.next_hop, Some(Ipv4Addr::new(10, 9, 2, 2)));
+                assert_eq!(route.next_hop, Some(Ipv4Addr::new(10, 9, 2, 2).into()));
                 assert_eq!(
                     route.neighbour.as_deref(),
                     Some("on wan, 04:04:04:04:04:04, reachable")
@@ -186,4 +191,28 @@ fn what_keeps_a_whole_way_is_named_for_each_packet_on_it() {
     }
     assert_eq!(explained[1].why, "nope is none of the router's interfaces");
     assert_eq!(explained[1].kernel.as_deref(), Some("there is no interface nope (see `ip link`)"));
+}
+
+#[test]
+fn a_source_that_is_not_believed_and_a_frame_that_is_too_long_are_the_kernels() {
+    let packets = [
+        "iif=lan 10.9.66.6 > 10.50.1.1 udp 9",
+        "iif=lan 10.9.1.2 > 10.50.1.1 udp 9 len=2001",
+        "iif=lan 10.9.1.2 > 10.50.1.1 udp 9 len=2000",
+        "iif=wan 10.9.2.2 > 10.50.1.1 udp 9",
+    ];
+    let explained = with_kept(&[], &packets);
+    let found: Vec<(Owner, &str)> =
+        explained.iter().map(|one| (one.owner, one.reason.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            (Owner::KernelAfterAdapters, "reverse_path"),
+            (Owner::Kernel, "too_long"),
+            // Longer than the way out takes, and not than a frame.
+            (Owner::KernelAfterAdapters, "too_big"),
+            (Owner::Kernel, "not_ours"),
+        ]
+    );
+    assert!(explained[3].why.starts_with("its way out is its way in"), "{:?}", explained[3]);
 }
