@@ -8,16 +8,21 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: &[&str] = &["classifier", "pass"];
+/// Objects, what they are compiled from, and what is defined meanwhile.
+const PROGRAMS: &[(&str, &str, &[&str])] = &[
+    ("classifier", "classifier", &[]),
+    ("classifier_of_tags", "classifier", &["-DSPINE_SEES_TAGS"]),
+    ("pass", "pass", &[]),
+];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo:rerun-if-changed=src/bpf/spine.h");
-    for program in PROGRAMS {
-        let source = format!("src/bpf/{program}.bpf.c");
+    for (program, source, defines) in PROGRAMS {
+        let source = format!("src/bpf/{source}.bpf.c");
         println!("cargo:rerun-if-changed={source}");
         let object = out.join(format!("{program}.o"));
-        run(compiler().arg(&source).arg("-o").arg(&object));
+        run(compiler().args(*defines).arg(&source).arg("-o").arg(&object));
         // Types for the kernel stay (BTF); what only a debugger reads, with the paths of this machine in it, goes.
         run(Command::new("llvm-strip").arg("--strip-debug").arg(&object));
     }

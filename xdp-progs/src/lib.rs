@@ -16,10 +16,15 @@ struct Aligned<Bytes: ?Sized>(Bytes);
 
 static CLASSIFIER_OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/classifier.o")));
+static CLASSIFIER_OF_TAGS_OBJECT: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/classifier_of_tags.o")));
 static PASS_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/pass.o")));
 
 /// The classifier as a BPF object file: program [`CLASSIFIER_PROGRAM`] and the maps in [`maps`].
 pub static CLASSIFIER: &[u8] = &CLASSIFIER_OBJECT.0;
+/// The same that passes packets with a VLAN tag beside them, for one interface whose driver tells of those: it is to be loaded for that
+/// interface, over the maps of the other.
+pub static CLASSIFIER_OF_TAGS: &[u8] = &CLASSIFIER_OF_TAGS_OBJECT.0;
 /// The name of the program in [`CLASSIFIER`].
 pub const CLASSIFIER_PROGRAM: &str = "classifier";
 /// The program that passes every packet, as a BPF object file: program [`PASS_PROGRAM`], no maps.
@@ -294,6 +299,8 @@ counters! {
     TooLong = 16, "too_long";
     /// Nobody has looked into its socket's ring for too long, and packets wait there.
     AdapterStuck = 17, "adapter_stuck";
+    /// A VLAN tag that its driver has beside it: of a VLAN that is not the interface's.
+    TagBeside = 18, "tag_beside";
 }
 
 #[cfg(test)]
@@ -321,7 +328,7 @@ mod tests {
 
     #[test]
     fn objects_are_aligned_elf_files() {
-        for object in [CLASSIFIER, PASS] {
+        for object in [CLASSIFIER, CLASSIFIER_OF_TAGS, PASS] {
             assert_eq!(&object[..4], b"\x7fELF");
             assert_eq!(object.as_ptr().align_offset(8), 0);
         }

@@ -126,8 +126,10 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Served, Fai
     let options = &options.by_name();
     let mirror = Mirror::open()?;
     let indices = options.check(mirror.state())?;
-    let missing = privileges::missing(options.backend().0 == Backend::Xdp);
-    if !missing.is_empty() {
+    let backend = options.backend().0;
+    if !privileges::missing(backend == Backend::Xdp).is_empty() {
+        // With those that the best backend takes, or the next sentence would name another.
+        let missing = privileges::missing(backend != Backend::Packet);
         return Err(Failure::Capabilities(missing.join(", ")));
     }
     let mut ours = Interfaces::new(indices);

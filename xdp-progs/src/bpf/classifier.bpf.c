@@ -435,6 +435,32 @@ static __always_inline bool is_stuck(__u32 socket)
 	return false;
 }
 
+#ifdef SPINE_SEES_TAGS
+/*
+ * Of this object's license: the kernel lends its functions to programs under the GPL alone, and MIT's terms allow to pass this on under those.
+ */
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *context, __be16 *protocol, __u16 *tag) __ksym;
+
+/* Whether the driver has taken a VLAN tag from the packet, or the sender left it beside. */
+static __always_inline bool has_tag_beside(struct xdp_md *context)
+{
+	/* Written here first: without CAP_PERFMON the verifier lets nobody have what was on the stack. */
+	__be16 protocol = 0;
+	__u16 tag = 0;
+
+	return !bpf_xdp_metadata_rx_vlan_tag(context, &protocol, &tag);
+}
+
+#define SPINE_LICENSE "Dual MIT/GPL"
+#else
+static __always_inline bool has_tag_beside(struct xdp_md *context)
+{
+	return false;
+}
+
+#define SPINE_LICENSE "MIT"
+#endif
+
 static __always_inline enum spine_counter claim(struct xdp_md *context)
 {
 	__u32 zero = 0, ifindex = context->ingress_ifindex, queue = context->rx_queue_index;
@@ -476,6 +502,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 			return SPINE_ADAPTER_STUCK;
 		handler = port->handler;
 	}
+	if (has_tag_beside(context))
+		return SPINE_TAG_BESIDE;
 	/* Only names the target, so that a packet whose queue has no socket is still as it came. */
 	if (bpf_redirect_map(&sockets, port->first_socket + queue, XDP_PASS) != XDP_REDIRECT)
 		return SPINE_NO_SOCKET;
@@ -493,4 +521,4 @@ int classifier(struct xdp_md *context)
 	return owner == SPINE_CLAIMED ? XDP_REDIRECT : XDP_PASS;
 }
 
-char _license[] SEC("license") = "MIT";
+char _license[] SEC("license") = SPINE_LICENSE;

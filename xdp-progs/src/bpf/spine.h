@@ -126,6 +126,7 @@ enum spine_counter {
 	SPINE_KEPT_BY_RULES,    /* one of the kernel's rules could treat it otherwise than to let it pass */
 	SPINE_TOO_LONG,      /* longer than a frame: an MTU beyond it, or segments that are not cut yet */
 	SPINE_ADAPTER_STUCK, /* nobody has looked into the socket's ring for too long, and packets wait there */
+	SPINE_TAG_BESIDE,    /* a VLAN tag that its driver has beside it: of a VLAN that is not the interface's */
 	SPINE_COUNTERS,
 };
 

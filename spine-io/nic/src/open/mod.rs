@@ -112,6 +112,8 @@ pub struct Port {
     pub ring: Option<u64>,
     /// Whether packets come with checksums that their sender left to a card, and nobody says so.
     pub unfinished_checksums: bool,
+    /// Whether packets may have a VLAN tag beside them that nobody sees: they are taken for untagged ones.
+    pub hidden_tags: bool,
     /// The longest packets that are taken, in bytes with their Ethernet header, where there may be longer ones: those are left to the
     /// kernel.
     pub longest: Option<u32>,
@@ -176,8 +178,16 @@ impl<S> Ports<S> {
                 "{name} has an MTU of {mtu}: frames of more than {longest} bytes are left to the kernel"
             ))
         });
+        let tagged = self.ports.iter().filter(|port| port.hidden_tags).map(|port| {
+            let name = &port.interface.name;
+            format!(
+                "frames of VLANs are taken for untagged ones on {name}, where their tags are not seen: ethtool -K {name} rxvlan off \
+                 (for a card), or --nic packet"
+            )
+        });
         copies
             .chain(generic)
+            .chain(tagged)
             .chain(long)
             .chain(self.fewer.map(Fewer::note))
             .chain(self.gap.as_ref().and_then(Gap::note))

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use nix::sys::resource::{Resource, getrlimit};
 use spine_abi::HandlerNumber;
 use spine_xdp_progs::{Ingresses, KEPT, Kept, Port as Entry};
 
@@ -22,7 +23,7 @@ use crate::buffer::{Frame, FrameMemory};
 use crate::layer::multiqueue::MultiQueue;
 use crate::punt::inject::KernelEndpoint;
 use crate::xdp::attach::{AttachError, AttachMode, Classifier};
-use crate::xdp::{SharedUmem, XdpError, XdpMode, XdpNic, XdpOptions, driver, queues};
+use crate::xdp::{SharedUmem, XdpError, XdpMode, XdpNic, XdpOptions, driver, queues, strips_tags};
 
 /// How many classifiers there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,10 +156,16 @@ impl Sizes {
             let all = self.each.saturating_mul(u32::from(adapters));
             let rings = frames::rings(self.each / self.most_queues);
             match SharedUmem::with_rings(all, self.frame_bytes, adapters, rings) {
-                Err(XdpError::Umem { source, .. })
-                    if is_beyond_the_limit(&source) && self.each / 2 >= FEWEST =>
-                {
-                    self.each /= 2;
+                Err(error @ XdpError::Umem { .. }) if is_beyond_the_limit(&error) => {
+                    let lockable =
+                        lockable_memory() / self.frame_bytes as u64 / u64::from(adapters);
+                    let lockable = u32::try_from(lockable).unwrap_or(u32::MAX);
+                    // Other processes of this user may have a part of it.
+                    let fewer = (self.each / 2).min(lockable);
+                    if fewer < FEWEST {
+                        return Err(error.into());
+                    }
+                    self.each = fewer;
                 }
                 result => return Ok(result?),
             }
@@ -170,8 +177,15 @@ impl Sizes {
 const FEWEST: u32 = 512;
 
 /// Whether that is what the kernel says when a process may not lock so much memory (RLIMIT_MEMLOCK, for all of a user's processes).
-fn is_beyond_the_limit(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32)
+fn is_beyond_the_limit(error: &XdpError) -> bool {
+    let XdpError::Umem { source, .. } = error else { return false };
+    source.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32)
+}
+
+/// Bytes that frames may take of the memory that this process may lock: the rings in which it sleeps take some, too.
+fn lockable_memory() -> u64 {
+    let limit = getrlimit(Resource::RLIMIT_MEMLOCK);
+    limit.map_or(u64::MAX, |(now, _)| now / 4 * 3)
 }
 
 /// One interface that is being opened.
@@ -250,6 +264,7 @@ impl XdpSteering {
             frames,
             ring: None,
             unfinished_checksums: unfinished,
+            hidden_tags: strips_tags(&interface.name) && !self.classifier.sees_tags(ifindex),
             longest: Some(longest).filter(|longest| interface.longest_packet() > *longest),
             slower,
         };

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
@@ -31,6 +31,7 @@ use super::sys::ProgressMap;
 
 mod claims;
 mod error;
+mod tags;
 
 pub use error::AttachError;
 use error::{is_taken, load_error, refused};
@@ -78,9 +79,20 @@ impl fmt::Display for AttachMode {
     }
 }
 
+/// What holds a program to its interface until it is dropped.
+#[expect(dead_code, reason = "they are held")]
+enum Attachment {
+    /// The one that all interfaces can share.
+    Plain(FdLink),
+    /// One of the interface's own: the descriptor of its link.
+    OfTags(OwnedFd),
+}
+
 /// The loaded classifier, its maps, and its attachments, which end when it is dropped.
 pub struct Classifier {
-    links: Vec<(u32, FdLink)>,
+    links: Vec<(u32, Attachment)>,
+    /// What a program for one interface is made with.
+    tags: tags::Loader,
     program: Ebpf,
     control: Array<MapData, u32>,
     ports: HashMap<MapData, u32, [u8; Port::BYTES]>,
@@ -130,6 +142,7 @@ impl Classifier {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_with(times: bool, patience: Duration) -> Result<Self, AttachError> {
+        tags::quieten();
         let mut loader = EbpfLoader::new();
         let times = u8::from(times);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -145,6 +158,14 @@ impl Classifier {
                 .ok_or_else(|| AttachError::Map { map: name, error: MapError::ElementNotFound })
         };
         let progress = take(maps::PROGRESS)?;
+        let constants = [u64::from(times), patience, hold];
+        let mut tags = tags::Loader::new(constants);
+        tags.share(maps::PROGRESS, &progress);
+        let mut take = |name| {
+            let map = take(name)?;
+            tags.share(name, &map);
+            Ok::<_, AttachError>(map)
+        };
         Ok(Self {
             progress: Arc::new(map_progress(&progress)?),
             control: typed(maps::CONTROL, take(maps::CONTROL)?)?,
@@ -161,6 +182,7 @@ impl Classifier {
             hosts: false,
             claimed_ports: BTreeSet::new(),
             program,
+            tags,
         })
     }
 
@@ -209,8 +231,8 @@ impl Classifier {
             match result {
                 Err(error) if is_taken(&error) && Instant::now() < deadline => thread::sleep(RETRY),
                 Err(error) => return Err(error),
-                Ok(link) => {
-                    self.links.push((ifindex, link));
+                Ok(attachment) => {
+                    self.links.push((ifindex, attachment));
                     return Ok(());
                 }
             }
@@ -247,18 +269,34 @@ impl Classifier {
             .find(|id| *id != 0)
     }
 
-    /// One try, in one mode, by a link or not at all.
+    /// Whether packets that have a VLAN tag beside them are told from others on an attached interface.
+    pub fn sees_tags(&self, ifindex: u32) -> bool {
+        let attached = self.links.iter().find(|(attached, _)| *attached == ifindex);
+        matches!(attached, Some((_, Attachment::OfTags(_))))
+    }
+
+    /// One try, in one mode, by a link or not at all: in native mode the program that is told of VLAN tags beside packets, where the driver
+    /// tells.
     fn attach_once(
         &mut self,
         ifindex: u32,
         interface: &str,
         mode: AttachMode,
-    ) -> Result<FdLink, AttachError> {
+    ) -> Result<Attachment, AttachError> {
+        if mode == AttachMode::Native {
+            match self.tags.attach(ifindex) {
+                Ok(link) => return Ok(Attachment::OfTags(link)),
+                // Whatever it is, the other program says it better, if it has to say it, too.
+                Err(error) => {
+                    tracing::debug!(interface, %error, "VLAN tags beside packets are not seen")
+                }
+            }
+        }
         let refused = |error: ProgramError| refused(interface, mode, &error);
         let program = classifier(&mut self.program).map_err(refused)?;
         let id = program.attach_to_if_index(ifindex, mode.for_aya()).map_err(refused)?;
         let link = program.take_link(id).map_err(refused)?;
-        FdLink::try_from(link).map_err(|_| {
+        FdLink::try_from(link).map(Attachment::Plain).map_err(|_| {
             // aya's handle on a netlink attachment is gone with the conversion, the attachment is not.
             if let (Ok(ifindex), Ok(fd)) = (i32::try_from(ifindex), program.fd()) {
                 let undone = libbpf_rs::Xdp::new(fd.as_fd()).detach(ifindex, mode.for_libbpf());

@@ -130,6 +130,11 @@ pub fn driver(interface: &str) -> io::Result<String> {
     sys::driver(interface)
 }
 
+/// Whether a driver takes VLAN tags from received packets (`rx-vlan-offload`), as far as it says.
+pub fn strips_tags(interface: &str) -> bool {
+    sys::strips_tags(interface)
+}
+
 /// The number behind an error of xsk-rs's, which keeps it as the source.
 fn kernel_error(error: &(dyn std::error::Error + 'static)) -> io::Error {
     let number = error

@@ -414,6 +414,25 @@ pub(super) fn driver(interface: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&info.driver[..end]).into_owned())
 }
 
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct Flags {
+    command: u32,
+    flags: u32,
+}
+
+/// `ETHTOOL_GFLAGS` of linux/ethtool.h, and `ETH_FLAG_RXVLAN` in what it answers.
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const RXVLAN: u32 = 1 << 8;
+
+/// Whether the driver takes VLAN tags from the packets that an interface receives, as far as it says.
+pub(super) fn strips_tags(interface: &str) -> bool {
+    let mut question = Flags { command: ETHTOOL_GFLAGS, flags: 0 };
+    // SAFETY: for this command the kernel reads and writes one `ethtool_value`.
+    let asked = unsafe { ethtool(interface, &mut question) };
+    asked.is_ok() && question.flags & RXVLAN != 0
+}
+
 /// Asks an interface's driver something.
 ///
 /// # Safety

@@ -85,6 +85,7 @@ fn port(
         ring: None,
         // The kernel tells which they are, and the backend completes them.
         unfinished_checksums: false,
+        hidden_tags: false,
         longest: None,
         slower: None,
     };
