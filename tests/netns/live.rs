@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use spine_tests::iperf::{self, Direction};
 use spine_tests::ping::{ping, ping_with};
 use spine_tests::topology::{Link, hex};
-use spine_tests::{Report, Router, Topology, need_namespaces, router};
+use spine_tests::{Report, Router, Topology, need_namespaces, router, video};
 
 /// Packets that a receive ring holds.
 const RING: u64 = 2048;
@@ -24,7 +24,8 @@ fn a_router_that_is_stopped_has_the_kernel_forward_until_it_is_back() {
     let _alone = need_namespaces!();
     let net = Topology::pair();
     let address = net.link("server").host_address();
-    let mut router = Router::start_with(net.router(), &net.interfaces(), &["--nic", "xdp"]);
+    let options = ["--nic", "xdp", "--stuck-after", "20"];
+    let mut router = Router::start_with(net.router(), &net.interfaces(), &options);
     let lost = thread::scope(|scope| {
         // Some 4500 packets a second: in two seconds four times what a ring holds.
         let transfer = scope.spawn(|| {
@@ -238,8 +239,21 @@ fn the_capabilities_that_are_named_are_enough() {
     assert!(!none.status.success() && none.stderr.contains(named), "{}", none.stderr);
     let all = run("-all,+net_admin,+net_raw,+bpf").expect_success("with those");
     assert_eq!(Report::parse(&all.stdout).mode("client"), "af_xdp copy");
+    assert!(!all.stderr.contains("VLAN"), "the driver is asked for tags: {}", all.stderr);
     // With as little memory to lock as a unit has, and a sentence about it.
     assert!(all.stderr.contains("packet buffers and not 6144"), "{}", all.stderr);
+
+    let video = folder.path().join("spine-video");
+    fs::copy(video::binary(), &video).expect("a copy");
+    let words = format!(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps {named} --ambient-caps {named} --bounding-set {named} \
+         prlimit --memlock=8388608 {video} --backend xdp --iface client --port 5004 --format UYVY --size 64x48 --headless \
+         --json --duration 1",
+        named = "-all,+net_admin,+net_raw,+bpf",
+        video = video.display(),
+    );
+    let done = net.router().try_run(&words, Duration::from_secs(60)).expect_success("spine-video");
+    assert_eq!(video::Statistics::parse(&done.stdout).text("mode"), "af_xdp copy");
 }
 
 /// The link of a host once more, as it was: a virtual pair, addresses, neighbours and the host's route.
@@ -319,4 +333,58 @@ fn an_interface_of_which_nothing_is_ours_has_no_program() {
     assert_eq!(net.router().kernel_forwarded() - before, 0, "all are the adapters' again");
     let report = router.stop();
     assert!(report.forwarded() >= 40, "{report:?}");
+}
+
+/// Has a host send IPv4 packets with the tag of a VLAN beside them, where a device for that VLAN would put it. The kernel here may have none, so
+/// a program does it.
+fn tag_what_is_sent(net: &Topology, host: &str) {
+    const PUSH: &str = r#"
+        struct __sk_buff { unsigned int len, pkt_type, mark, queue_mapping, protocol; };
+        static long (*push)(void *, unsigned short, unsigned short) = (void *)18;
+        __attribute__((section("tc"), used)) int tag(struct __sk_buff *packet) {
+            if (packet->protocol == __builtin_bswap16(0x0800))
+                push(packet, __builtin_bswap16(0x8100), 5);
+            return 0;
+        }
+        __attribute__((section("license"), used)) char terms[] = "GPL";
+    "#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, object) = (folder.path().join("tag.c"), folder.path().join("tag.o"));
+    fs::write(&source, PUSH).expect("written");
+    let (source, object) = (source.display(), object.display());
+    let namespace = net.host(host);
+    namespace.run(&format!("clang -O2 -g -target bpf -c {source} -o {object}"));
+    namespace.run("tc qdisc add dev eth clsact");
+    namespace.run(&format!(
+        "tc filter add dev eth egress bpf direct-action object-file {object} section tc"
+    ));
+}
+
+#[test]
+fn frames_of_a_vlan_that_is_not_the_router_s_go_nowhere_as_the_kernel_has_it() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let address = net.link("server").host_address();
+    let arrived = || {
+        let before = net.host("server").snmp("Icmp", "InEchos");
+        ping(net.host("client"), &address, 10);
+        net.host("server").snmp("Icmp", "InEchos") - before
+    };
+    assert_eq!(arrived(), 10, "untagged, by the kernel");
+    let router = Router::start_with(net.router(), &net.interfaces(), &["--nic", "xdp"]);
+    assert_eq!(arrived(), 10, "untagged, by the adapters");
+    tag_what_is_sent(&net, "client");
+    assert_eq!(arrived(), 0, "tagged");
+    let report = router.stop();
+    assert_eq!(classified(&report, "tag_beside"), 10, "{report:?}");
+    assert!(report.forwarded() > 0, "{report:?}");
+    assert_eq!(arrived(), 0, "tagged, by the kernel alone");
+
+    // Where no driver is asked that is said.
+    let options = ["--nic", "xdp", "--xdp-mode", "generic"];
+    let router = Router::start_with(net.router(), &net.interfaces(), &options);
+    let told =
+        |line: &String| line.contains("frames of VLANs are taken for untagged ones on client");
+    assert!(router.said().iter().any(told), "{:?}", router.said());
+    router.stop();
 }
