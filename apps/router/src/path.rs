@@ -26,7 +26,7 @@ pub enum PathError {
 /// Where the extension runs.
 pub(crate) enum Path {
     /// On adapters of this process.
-    Own(DataPath),
+    Own(Box<DataPath>),
     /// On the daemon's.
     Spined(Spined),
 }

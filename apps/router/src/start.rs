@@ -275,7 +275,7 @@ fn link(module: &[u8], linker: &Linker) -> Result<Linked, Failure> {
 
 /// The interfaces, taken, or found to be the daemon's.
 enum Opened {
-    Own(DataPath),
+    Own(Box<DataPath>),
     Owned(String, Owner),
 }
 
@@ -358,7 +358,7 @@ fn open(
         key,
     });
     match data_path {
-        Ok(data_path) => Ok(Opened::Own(data_path)),
+        Ok(data_path) => Ok(Opened::Own(Box::new(data_path))),
         Err(error) => match owner(&error) {
             Some((interface, owner)) => Ok(Opened::Owned(interface, owner)),
             None => Err(error.into()),

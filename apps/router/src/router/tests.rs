@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
@@ -237,7 +238,7 @@ fn adapters_stop_before_the_routes_of_the_same_batch_are_followed() {
 }
 
 #[test]
-fn a_deleted_interface_is_named_once() {
+fn a_deleted_interface_is_named_once_and_noticed_when_it_is_up_again() {
     in_namespace(|| {
         run("sysctl -qw net.ipv4.ip_forward=1");
         let mut bench = Bench::new(false);
@@ -254,6 +255,14 @@ fn a_deleted_interface_is_named_once() {
         };
         assert_eq!(said, [sentence("spa"), sentence("spb")]);
         assert_eq!(bench.told.borrow().enabled, BTreeSet::new());
+
+        let (now, soon) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        assert_eq!((bench.router.returned(now), bench.router.returned(soon)), (None, None));
+        bench.after("ip link set spb up");
+        assert_eq!(bench.router.returned(now), None, "whoever made it may still be at it");
+        assert_eq!(bench.router.returned(soon).as_deref(), Some("spb"));
+        bench.after("ip link set spb down");
+        assert_eq!(bench.router.returned(soon), None);
     });
 }
 

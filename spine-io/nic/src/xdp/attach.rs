@@ -155,7 +155,7 @@ impl Classifier {
         let mut take = |name| {
             program
                 .take_map(name)
-                .ok_or_else(|| AttachError::Map { map: name, error: MapError::ElementNotFound })
+                .ok_or(AttachError::Map { map: name, error: MapError::ElementNotFound })
         };
         let progress = take(maps::PROGRESS)?;
         let constants = [u64::from(times), patience, hold];
