@@ -312,20 +312,19 @@ fn what_is_explained_is_what_happens() {
     ];
     assert_eq!(differences(&net, &asked, &cases), [""; 0]);
 
-    // Of several ways, the one that each flow takes.
-    let flows: Vec<(String, Sent)> = (0..12)
-        .map(|flow| {
-            let sent = Sent { ports: Some((1000 + flow, 80)), ..to([10, 80, 1, 1]) };
-            (format!("flow {flow}"), sent)
-        })
-        .collect();
+    // Of several ways, the one that each flow takes: some flows of each.
+    let mut by_way: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
+    for port in 0..200 {
+        let sent = Sent { ports: Some((1000 + port, 80)), ..to([10, 80, 1, 1]) };
+        let way = asked.explain(&sent.question())["leaves_by"].to_string();
+        by_way.entry(way).or_default().push(sent);
+    }
+    assert_eq!(by_way.len(), 2, "flows take both ways: {:?}", by_way.keys());
+    let some =
+        by_way.iter().flat_map(|(way, flows)| flows.iter().take(4).map(move |sent| (way, sent)));
     let flows: Vec<(&str, Sent, &str)> =
-        flows.iter().map(|(name, sent)| (name.as_str(), *sent, "adapters")).collect();
+        some.map(|(way, sent)| (way.as_str(), *sent, "adapters")).collect();
     assert_eq!(differences(&net, &asked, &flows), [""; 0]);
-    let out = |sent: &Sent| asked.explain(&sent.question())["leaves_by"].clone();
-    let ways: std::collections::BTreeSet<String> =
-        flows.iter().map(|(_, sent, _)| out(sent).to_string()).collect();
-    assert_eq!(ways.len(), 2, "flows take both ways: {ways:?}");
     asked.router.stop();
 }
 

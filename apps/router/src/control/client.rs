@@ -206,7 +206,10 @@ fn capture(capture: &Capture) -> Result<(), ClientError> {
     eprintln!("spine-router: packets of {}, until Ctrl-C", interfaces.join(", "));
     // From now on, nothing may come for long.
     stream.set_read_timeout(None).map_err(ClientError::Silent)?;
-    let until = capture.duration.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let until = capture.duration.and_then(|seconds| {
+        // What is too long to be reckoned with has no end.
+        Instant::now().checked_add(Duration::from_secs(seconds))
+    });
     let mut enough = false;
     loop {
         if !enough && from.buffer().is_empty() && ends(&signals, &stream, until)? {

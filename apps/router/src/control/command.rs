@@ -23,8 +23,8 @@ NEEDS
   named where one is missing. Routes, neighbours and rules are the kernel's: set them with ip, nft and routing daemons.
 
 LIMITS
-  IPv4 is forwarded, and what needs more than forwarding is the kernel's: see `spine-router show`. 64 interfaces; packets up to an
-  MTU of 3390. One capture at a time.
+  What needs more than forwarding is the kernel's, and so are frames longer than an adapter's (an MTU of 3390): `spine-router show`
+  says what and why. 64 interfaces. One capture at a time.
 
 EXIT CODES
   0  it was stopped, its time was up, or the question was answered

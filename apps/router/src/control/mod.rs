@@ -242,7 +242,10 @@ impl<'a> Control<'a> {
                 }
                 Err(error) => Answer::Refused(format!("{error}")),
             }),
-            Ask::Capture { .. } => done(Answer::Refused("it is under way".to_owned())),
+            // A capture is no answer but a thread's: `begin_capture`.
+            Ask::Capture { .. } => {
+                done(Answer::Refused("packets are shown by themselves".to_owned()))
+            }
         }
     }
 

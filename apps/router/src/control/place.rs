@@ -251,9 +251,7 @@ fn name() -> String {
     }
     let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let found = names
-        .filter(|file| {
-            file.metadata().is_ok_and(|_| id(&file.path().to_string_lossy()) == Some(ours))
-        })
+        .filter(|file| id(&file.path().to_string_lossy()) == Some(ours))
         .find_map(|file| file.file_name().into_string().ok());
     found.unwrap_or_else(|| std::process::id().to_string())
 }
