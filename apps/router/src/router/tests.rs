@@ -366,7 +366,6 @@ fn a_stale_neighbour_in_use_is_probed_by_the_kernel() {
     use spine_nic::netlink::socket::NetlinkSocket;
 
     use crate::netlink::mirror::snapshot;
-    use crate::netlink::state::IfIndex;
     use crate::netlink::state::nud;
 
     in_namespace(|| {
