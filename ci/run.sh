@@ -34,6 +34,7 @@ unsafe       unsafe only in the files listed in ci/unsafe.txt, each with its rea
 unit         all tests; those of the network are skipped without root
 netns        the tests in network namespaces only (root)
 nic          the network's tests on drivers of real interfaces, in a guest: nic [CARD]... [SCENARIO]...
+differential random routers, the kernel alone beside spine-router: differential --minutes N, or FIRST..END seeds (root)
 performance  the tests that measure (root)
 model        the paper's adapter: its tests, and the paper's experiments, twice
 bench-smoke  every measurement of spine-bench, for a moment, to see that it runs
@@ -55,6 +56,7 @@ doc          doc --release --workspace --no-deps
 programs     build --release --workspace --bins
 unit         test --release --workspace --no-fail-fast
 netns        test --release --workspace --no-fail-fast --test netns
+differential test --release --workspace --no-fail-fast --test differential
 performance  test --release --workspace --no-fail-fast --test performance
 bench        build --release --workspace --bin spine-bench
 link-video   build --release --workspace --bin link-video
@@ -235,6 +237,22 @@ job_netns() {
 job_nic() {
     build_programs
     ./tests/nic/lane "$@"
+}
+
+# 60 seeds; --minutes N goes on for so long, and FIRST..END are those seeds.
+job_differential() {
+    need_root differential
+    case ${1:-} in
+    --minutes) export SPINE_DIFFERENTIAL_MINUTES=${2:?run.sh differential --minutes N} ;;
+    ?*..?*) export SPINE_DIFFERENTIAL_SEEDS=$1 ;;
+    '') ;;
+    *)
+        echo "differential: $1 is neither --minutes N nor FIRST..END" >&2
+        return 2
+        ;;
+    esac
+    build_programs
+    run_tests cargo_for differential -- --nocapture
 }
 
 job_performance() {
@@ -495,7 +513,7 @@ main() {
         return 2
     fi
     case $job in
-    test | unit | netns | performance) COUNT_LAST=$job ;;
+    test | unit | netns | differential | performance) COUNT_LAST=$job ;;
     esac
     ./ci/setup.sh "$job"
     [ "$job" = setup ] || "job_$job" "${@:2}"

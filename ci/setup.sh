@@ -29,6 +29,8 @@ ethtool         ethtool                      demo
 iperf3          iperf3                       demo
 iputils-ping    ping                         netns
 nftables        nft                          netns
+iptables        iptables                     netns
+ipset           ipset                        netns
 procps          sysctl                       netns
 util-linux      setpriv                      netns
 python3-scapy   /usr/lib/python3/dist-packages/scapy/__init__.py  netns
@@ -50,7 +52,7 @@ needs_of() {
     lint | doc | wasm | model | bench-smoke | fuzz) echo build ;;
     demo) echo build demo ;;
     demo-video) echo build demo video ;;
-    performance) echo build demo netns ;;
+    performance | differential) echo build demo netns ;;
     *) echo build demo netns video ;;
     esac
 }
