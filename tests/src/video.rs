@@ -87,6 +87,11 @@ impl Receiver {
         self.finish(Duration::from_secs(10))
     }
 
+    /// Waits for it to end by itself, and returns what it said.
+    pub fn ends(self, patience: Duration) -> Finished {
+        self.running.finish(patience)
+    }
+
     /// The process.
     pub fn running(&self) -> &Running {
         &self.running

@@ -158,6 +158,9 @@ pub struct Receive {
     /// Also forwards packets between --iface and this interface, as spine-router does; repeat it for several
     #[arg(long, value_name = "NAME")]
     pub router: Vec<String>,
+    /// Shows streams although rules of the host's firewall may drop them, and says which
+    #[arg(long)]
+    pub bypass_kernel_policy: bool,
     /// The core that the adapter runs on (default: any)
     #[arg(long, value_name = "N")]
     pub core: Option<usize>,

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod colour;
 pub mod control;
 mod extension;
+pub mod firewall;
 pub mod frames;
 pub mod interface;
 pub mod listen;

@@ -20,6 +20,7 @@ use spine_video_extension::protocol::Counter;
 
 use crate::backend::{self, Backend, BackendError};
 use crate::cli::{Incomplete, Misuse, Receive, file_for};
+use crate::firewall::{Firewall, Refused};
 use crate::interface::Interface;
 use crate::listen::{ListenError, Listener};
 use crate::on_screen::{OnScreen, OnScreenError};
@@ -53,6 +54,9 @@ pub enum Failure {
     /// The ordinary sockets.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The host's firewall.
+    #[error(transparent)]
+    Firewall(#[from] Refused),
     /// A key.
     #[error(transparent)]
     Key(#[from] spine_client::signature::KeyError),
@@ -96,6 +100,9 @@ fn link() -> Result<(Arc<Linker>, Vec<u8>), Failure> {
 struct Receiver<'a> {
     options: &'a Receive,
     interface: Interface,
+    /// The rules that its packets would pass; none where they are to be bypassed.
+    firewall: Option<Firewall>,
+    streams: Vec<Stream>,
     /// What it had dropped before we listened.
     dropped_before: u64,
     backend: Backend,
@@ -141,6 +148,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
     let (start, streams) = (Instant::now(), options.streams()?);
     let name = options.interface.as_deref().unwrap_or_default();
     let interface = Interface::find(name)?;
+    let firewall = firewall(options, &interface, &streams)?;
     let listeners: Result<Vec<_>, _> =
         streams.iter().map(|stream| Listener::open(stream, name)).collect();
     let listeners = listeners?;
@@ -180,6 +188,8 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         options,
         dropped_before: interface.dropped(),
         interface,
+        firewall,
+        streams,
         backend,
         watches: Vec::new(),
         views,
@@ -191,7 +201,7 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
         losses_said: (0, 0),
         time,
     };
-    receiver.watches = (0..streams.len()).map(|index| receiver.watch(index)).collect();
+    receiver.watches = (0..receiver.streams.len()).map(|index| receiver.watch(index)).collect();
     voice::say("ready");
     receiver.run(signals)?;
     receiver.finish()
@@ -199,6 +209,24 @@ pub fn run(options: &Receive, signals: &Signals) -> Result<Report, Failure> {
 
 fn say(sentence: &str) {
     voice::say(format_args!("spine-video: {sentence}"));
+}
+
+/// The host's firewall, which lets the streams pass; or what of it is bypassed is said.
+fn firewall(
+    options: &Receive,
+    interface: &Interface,
+    streams: &[Stream],
+) -> Result<Option<Firewall>, Failure> {
+    let firewall = Firewall::read(interface, Instant::now());
+    let allowed = firewall.and_then(|firewall| firewall.allows(streams).map(|()| firewall));
+    match allowed {
+        Err(refused) if options.bypass_kernel_policy => {
+            say(&format!("bypassed, as --bypass-kernel-policy says: {refused}"));
+            Ok(None)
+        }
+        Ok(_) if options.bypass_kernel_policy => Ok(None),
+        allowed => Ok(Some(allowed?)),
+    }
 }
 
 fn open_views(options: &Receive, streams: &[Stream]) -> Result<Vec<View>, Failure> {
@@ -291,6 +319,9 @@ impl Receiver<'_> {
         }
         if !self.backend.is_running() {
             return Err(Failure::Ended);
+        }
+        if let Some(firewall) = &mut self.firewall {
+            firewall.still_allows(now, &self.streams)?;
         }
         let line = now >= self.next_line;
         if line {

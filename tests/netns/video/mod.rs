@@ -3,6 +3,7 @@
 mod beside_router;
 mod desktop;
 mod faults;
+mod firewall;
 mod hostile;
 mod pixels;
 mod screen;
