@@ -17,3 +17,4 @@ pub mod cbpf;
 pub mod frames;
 pub mod nft;
 pub mod owners;
+pub mod routes;

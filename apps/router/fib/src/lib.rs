@@ -2,7 +2,7 @@
 //!
 //! IPv4 longest-prefix match as DIR-24-8 (Gupta, Lin, McKeown 1998): an array indexed by the address's
 //! first 24 bits, and small arrays for what is longer. One 16-bit load finds most routes, whatever their
-//! number. It lies in a region that the host half writes and the router extension reads, as plain words
+//! number. IPv6 has a trie of its own in the same region ([`ipv6`]). The table lies in a region that the host half writes and the router extension reads, as plain words
 //! at fixed offsets ([`layout`]), twice: the host changes the half that nobody reads, tells every adapter
 //! to swap ([`protocol`]), waits for their acknowledgements, and repeats the change on the other half.
 //! So a reader never sees a table that is being changed.
@@ -27,6 +27,7 @@ extern crate alloc;
 extern crate std;
 
 mod groups;
+pub mod ipv6;
 pub mod layout;
 #[cfg(any(test, feature = "lc-trie"))]
 pub mod lc_trie;
@@ -38,7 +39,7 @@ mod used;
 mod writer;
 
 pub use next_hop::{Action, Addresses, NextHop};
-pub use reader::{Half, flow_hash, used};
+pub use reader::{Half, flow_hash, flow_hash_ipv6, used};
 pub use used::Used;
 #[cfg(any(test, feature = "writer"))]
 pub use writer::{Exhausted, Writer};
@@ -51,6 +52,11 @@ pub trait Load {
     fn u16_at(&self, offset: usize) -> u16;
     /// The 32-bit word at `offset`, a multiple of four.
     fn u32_at(&self, offset: usize) -> u32;
+    /// The 64-bit word at `offset`, a multiple of eight.
+    #[inline(always)]
+    fn u64_at(&self, offset: usize) -> u64 {
+        u64::from(self.u32_at(offset)) | u64::from(self.u32_at(offset + 4)) << 32
+    }
 }
 
 /// Writing a region that others read at the same time, hence through a shared reference. Out of range
@@ -62,6 +68,11 @@ pub trait Store: Load {
     fn set_u16(&self, offset: usize, value: u16);
     /// Writes the 32-bit word at `offset`, a multiple of four.
     fn set_u32(&self, offset: usize, value: u32);
+    /// Writes the 64-bit word at `offset`, a multiple of eight.
+    fn set_u64(&self, offset: usize, value: u64) {
+        self.set_u32(offset, (value & 0xffff_ffff) as u32);
+        self.set_u32(offset + 4, (value >> 32) as u32);
+    }
 }
 
 impl<T: Load + ?Sized> Load for &T {
@@ -77,6 +88,10 @@ impl<T: Load + ?Sized> Load for &T {
     fn u32_at(&self, offset: usize) -> u32 {
         (**self).u32_at(offset)
     }
+    #[inline]
+    fn u64_at(&self, offset: usize) -> u64 {
+        (**self).u64_at(offset)
+    }
 }
 
 impl<T: Store + ?Sized> Store for &T {
@@ -88,6 +103,9 @@ impl<T: Store + ?Sized> Store for &T {
     }
     fn set_u32(&self, offset: usize, value: u32) {
         (**self).set_u32(offset, value);
+    }
+    fn set_u64(&self, offset: usize, value: u64) {
+        (**self).set_u64(offset, value);
     }
 }
 

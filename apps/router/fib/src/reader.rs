@@ -2,7 +2,7 @@
 
 use crate::layout::{DIR, HALF_BYTES, HALVES, PLACES, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S, USED};
 use crate::next_hop::NextHop;
-use crate::{Load, Store, Used};
+use crate::{Load, Store, Used, ipv6};
 
 /// One half of the table, to be read.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,12 @@ impl<'a, Region: Load> Half<'a, Region> {
         // A damaged table leads to some entry of this half, not to memory beside it: here and below.
         let tbl8 = (usize::from(entry) & (TBL8S - 1)) * TBL8_ENTRIES;
         self.region.u16_at(self.base + TBL8 + (tbl8 + (address & 0xff) as usize) * 2)
+    }
+
+    /// The same for an IPv6 address, as it stands in a packet.
+    #[inline(always)]
+    pub fn lookup_ipv6(&self, address: &[u8; 16]) -> u16 {
+        ipv6::lookup(self.region, self.base, address)
     }
 
     /// The next hop of `group` for a flow, and its index (for [`Used`]). The flow's hash is asked for
@@ -67,6 +73,30 @@ pub fn flow_hash(source: u32, destination: u32, protocol: u8, ports: u32) -> u32
     let pair = (u64::from(source) << 32) | u64::from(destination);
     let rest = (u64::from(ports) << 8) | u64::from(protocol);
     let folded = fold(pair, 0xd6e8_feb8_6659_fd93);
+    let folded = fold(folded ^ rest, 0xff51_afd7_ed55_8ccd);
+    (fold(folded, 0xc4ce_b9fe_1a85_ec53) & 0xffff_ffff) as u32
+}
+
+/// The same for IPv6. A sender that labels its flows says by `label` which is which (RFC 6437), of all packets
+/// and of each of their fragments alike; for one that does not (zero), protocol and ports count.
+#[inline]
+pub fn flow_hash_ipv6(
+    source: &[u8; 16],
+    destination: &[u8; 16],
+    label: u32,
+    protocol: u8,
+    ports: u32,
+) -> u32 {
+    let rest = match label {
+        0 => (u64::from(ports) << 8) | u64::from(protocol),
+        label => u64::from(label) << 40 | 1 << 63,
+    };
+    let mut folded = 0;
+    for address in [source, destination] {
+        for word in address.as_chunks::<8>().0 {
+            folded = fold(folded ^ u64::from_le_bytes(*word), 0xd6e8_feb8_6659_fd93);
+        }
+    }
     let folded = fold(folded ^ rest, 0xff51_afd7_ed55_8ccd);
     (fold(folded, 0xc4ce_b9fe_1a85_ec53) & 0xffff_ffff) as u32
 }
@@ -128,6 +158,32 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_flows_spread_by_label_or_else_by_ports() {
+        let (from, to) = ([0x20; 16], [0x2a; 16]);
+        let labelled = |label| flow_hash_ipv6(&from, &to, label, 6, 80);
+        let unlabelled = |port: u32| flow_hash_ipv6(&from, &to, 0, 6, (40_000 + port) << 16 | 80);
+        let neighbour = |host: u32| {
+            let mut from = from;
+            from[12..].copy_from_slice(&host.to_be_bytes());
+            flow_hash_ipv6(&from, &to, 0, 58, 0)
+        };
+        for hash in [&labelled as &dyn Fn(u32) -> u32, &unlabelled, &neighbour] {
+            for bits in 1..=6 {
+                let mut seen = [0_u32; BUCKETS];
+                for flow in 1..=6400 {
+                    seen[hash(flow) as usize & ((1 << bits) - 1)] += 1;
+                }
+                let fair = 6400 >> bits;
+                assert!(seen[..1 << bits].iter().all(|count| count.abs_diff(fair) < fair / 2));
+            }
+        }
+        // A label alone says which flow: its fragments have no ports.
+        assert_eq!(labelled(5), flow_hash_ipv6(&from, &to, 5, 44, 0));
+        assert_ne!(labelled(5), flow_hash_ipv6(&to, &from, 5, 6, 80), "directions differ");
+        assert_ne!(unlabelled(1), flow_hash_ipv6(&from, &to, 0, 17, 40_001 << 16 | 80));
+    }
+
+    #[test]
     fn every_input_matters_to_the_hash() {
         let plain = flow_hash(1, 2, 6, 3);
         assert_eq!(flow_hash(1, 2, 6, 3), plain);
@@ -166,13 +222,15 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_never_panics_the_reader_nor_leads_it_outside(
-            seed: u64, address: u32, which in 0u32..2, hash: u32, group: u16,
+            seed: u64, address: u32, ipv6: [u8; 16], which in 0u32..2, hash: u32, group: u16,
         ) {
             let region = Garbage(seed);
             let half = Half::new(&region, which);
             let _ = half.next_hop(group, || hash);
-            let (index, _) = half.next_hop(half.lookup(address), || hash);
-            prop_assert!(usize::from(index) < NEXT_HOPS);
+            for group in [half.lookup(address), half.lookup_ipv6(&ipv6)] {
+                let (index, _) = half.next_hop(group, || hash);
+                prop_assert!(usize::from(index) < NEXT_HOPS);
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::Store;
 use crate::layout::{
-    DIR, DIR_ENTRIES, GROUPS, KERNEL_GROUP, PLACES, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S,
+    DIR, DIR_ENTRIES, GROUPS, HOST, HOST_BUCKETS, HOST_BYTES, HOSTS_EACH, KERNEL_GROUP, PLACES,
+    ROOT, ROOT_ENTRIES, TBL8, TBL8_ENTRIES, TBL8_FLAG, TBL8S,
 };
 use crate::next_hop::NextHop;
 use crate::reader::base;
+use crate::{Store, ipv6};
 
 /// No tbl8 was free for a prefix longer than 24 bits.
 ///
@@ -41,21 +42,28 @@ pub struct Writer<Region: Store> {
     region: Region,
     base: usize,
     free: Vec<u16>,
+    ipv6: ipv6::Trie,
 }
 
 impl<Region: Store> Writer<Region> {
     /// A writer for the half with the number `which` (0 or 1), which must be all zeroes: a new region.
     /// For one that is not, [`clear`](Self::clear) it first.
     pub fn new(region: Region, which: u32) -> Self {
-        Self { region, base: base(which), free: all_tbl8s() }
+        Self { region, base: base(which), free: all_tbl8s(), ipv6: ipv6::Trie::new() }
     }
 
-    /// Takes away all routes, by writing all of the 32 MiB. Groups and next hops stay.
+    /// Takes away all routes, by writing all of the 32 MiB and IPv6's. Groups and next hops stay.
     pub fn clear(&mut self) {
         for entry in (0..DIR_ENTRIES).step_by(2) {
             self.region.set_u32(self.dir(entry), 0);
         }
         self.free = all_tbl8s();
+        let roots = self.base + ROOT..self.base + ROOT + ROOT_ENTRIES * 4;
+        let hosts = self.base + HOST..self.base + HOST + HOST_BUCKETS * HOSTS_EACH * HOST_BYTES;
+        for word in roots.chain(hosts).step_by(4) {
+            self.region.set_u32(word, 0);
+        }
+        self.ipv6 = ipv6::Trie::new();
     }
 
     /// Gives every address of `prefix`/`length` (host order; bits beyond the length are ignored) to
@@ -80,6 +88,30 @@ impl<Region: Store> Writer<Region> {
         } else {
             self.paint_tbl8(start, 1 << (32 - length), group)
         }
+    }
+
+    /// The same for an IPv6 prefix.
+    ///
+    /// # Errors
+    /// [`ipv6::Exhausted`]: `length` is over 18 and no more nodes are free. It says what happened instead.
+    ///
+    /// # Panics
+    /// If `length` is over 128 or `group` not under [`GROUPS`]: the caller's own numbers.
+    pub fn paint_ipv6(
+        &mut self,
+        prefix: u128,
+        length: u8,
+        group: u16,
+    ) -> Result<(), ipv6::Exhausted> {
+        assert!(length <= 128, "a prefix has at most 128 bits, not {length}");
+        assert!(usize::from(group) < GROUPS, "there are {GROUPS} groups, not {group}");
+        self.ipv6.paint(&self.region, self.base, prefix, length, group)
+    }
+
+    /// How many of [`IPV6_NODES`](crate::layout::IPV6_NODES) and of
+    /// [`IPV6_LEAVES`](crate::layout::IPV6_LEAVES) are taken.
+    pub fn ipv6_taken(&self) -> (u32, u32) {
+        self.ipv6.taken()
     }
 
     /// Says which next hops a group has: 1, 2, 4, ... or 64 buckets; a flow goes to one of them. Weights

@@ -103,6 +103,12 @@ impl<'a, Region: Load> Half<'a, Region> {
         self.compare(address, child(node))
     }
 
+    /// The group of an IPv6 address: none has a route here, the paper's card knows IPv4.
+    #[inline(always)]
+    pub fn lookup_ipv6(&self, _address: &[u8; 16]) -> u16 {
+        NO_ROUTE_GROUP
+    }
+
     /// The group of a route, or of the longest of its prefixes that covers the address.
     #[inline(always)]
     fn compare(&self, address: u32, route: u32) -> u16 {
