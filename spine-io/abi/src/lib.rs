@@ -39,4 +39,4 @@ pub use message::{Header, Kind, Message};
 pub use notice::Notice;
 pub use reason::Reason;
 pub use time::Nanos;
-pub use verdict::Verdict;
+pub use verdict::{PackedVerdict, Verdict};

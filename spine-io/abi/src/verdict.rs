@@ -99,6 +99,38 @@ pub enum Verdict {
     },
 }
 
+/// A verdict as the 64 bits that it crosses the boundary in.
+///
+/// A handler may return this in place of a [`Verdict`]: packed where it is decided, it stays in a register, while one that
+/// several ways lead to goes through memory, field by field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedVerdict(u64);
+
+impl PackedVerdict {
+    /// The bits.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The verdict.
+    #[inline]
+    pub const fn verdict(self) -> Verdict {
+        match Verdict::from_bits(self.0) {
+            Ok(verdict) => verdict,
+            // It was made of one.
+            Err(_) => Verdict::Done,
+        }
+    }
+}
+
+impl From<Verdict> for PackedVerdict {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self(verdict.to_bits())
+    }
+}
+
 const DONE: u64 = 0;
 const DROP: u64 = 1;
 const FORWARD: u64 = 2;

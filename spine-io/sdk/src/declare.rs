@@ -1,8 +1,10 @@
 //! Declarations, checked when the extension is compiled: the manifest cannot be wrong later.
 
-use spine_abi::HandlerNumber;
 use spine_abi::limits::{HANDLERS, PREFIX_BYTES, REGIONS};
 use spine_abi::manifest::HandlerDeclaration;
+use spine_abi::{HandlerNumber, PackedVerdict};
+
+use crate::message::{Context, Message};
 
 /// A handler's declaration; `#[handler]` makes a constant of it.
 ///
@@ -20,6 +22,14 @@ pub const fn declare(number: u16, prefix: u16, writeback: u16) -> HandlerDeclara
         "writeback is larger than prefix: only what is seen is written back"
     );
     HandlerDeclaration { number: HandlerNumber(number), prefix, writeback }
+}
+
+/// Compiles for what a handler may be: it answers a [`Verdict`](crate::Verdict), or one that is
+/// [packed](PackedVerdict) already.
+#[doc(hidden)]
+pub const fn is_handler<Answer: Into<PackedVerdict>>(
+    _handler: fn(Context, &mut Message<'_>) -> Answer,
+) {
 }
 
 /// Checks what `extension!` lists together, and answers the largest prefix.

@@ -51,7 +51,7 @@ pub mod testing;
 mod timer;
 
 pub use buffer::Buffer;
-pub use declare::{check, declare};
+pub use declare::{check, declare, is_handler};
 pub use dma::{Dma, Scratch};
 pub use global::{Global, RegionCell};
 pub use init::Init;
@@ -64,8 +64,8 @@ pub use spine_abi::interface::{Domain, Domains, Value};
 pub use spine_abi::manifest::HandlerDeclaration;
 pub use spine_abi::verdict::{ChecksumRequest, Finish};
 pub use spine_abi::{
-    BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, Reason, Verdict, declaration,
-    limits, manifest,
+    BufferRef, Endpoint, ErrorCode, HandlerNumber, Header, Kind, PackedVerdict, Reason, Verdict,
+    declaration, limits, manifest,
 };
 pub use timer::Timer;
 

@@ -98,7 +98,7 @@ mod wasm {
     use core::ptr;
     use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-    use spine_abi::{BufferRef, Message, Verdict};
+    use spine_abi::{BufferRef, Message, PackedVerdict, Verdict};
 
     use super::{ALIGN, Span};
     use crate::message::Context;
@@ -152,10 +152,12 @@ mod wasm {
     /// there is none. `STRIDE` is the length of a slot, as the manifest's largest prefix makes it.
     #[doc(hidden)]
     #[inline(always)]
-    pub fn run<const STRIDE: usize>(dispatch: impl Fn(Context, &mut [u8; STRIDE]) -> Verdict) {
-        let mut verdict = Verdict::Done.to_bits();
+    pub fn run<const STRIDE: usize>(
+        dispatch: impl Fn(Context, &mut [u8; STRIDE]) -> PackedVerdict,
+    ) {
+        let mut verdict = PackedVerdict::from(Verdict::Done);
         loop {
-            let answer = core_domain::next(verdict);
+            let answer = core_domain::next(verdict.to_bits());
             if answer == 0 {
                 return;
             }
@@ -164,7 +166,7 @@ mod wasm {
             // SAFETY: the runtime answers the address of a slot of `slot_stride(largest prefix)` bytes
             // in memory it has set aside for slots, and touches it only inside `next`; the reference
             // ends with `dispatch`, before that.
-            verdict = dispatch(Context(context), unsafe { &mut *slot }).to_bits();
+            verdict = dispatch(Context(context), unsafe { &mut *slot });
         }
     }
 

@@ -21,7 +21,7 @@
 
 use spine_abi::dma::Element;
 use spine_abi::limits::{ARGUMENT_BYTES, HEADER_BYTES, MESSAGE_BYTES};
-use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, Verdict};
+use spine_abi::{BufferRef, Endpoint, HandlerNumber, Header, Kind, PackedVerdict, Verdict};
 
 use std::rc::Rc;
 
@@ -177,12 +177,13 @@ impl Call {
     /// `Call::packet(&bytes).handler(2).dispatch(extension::dispatch)`.
     pub fn dispatch<const STRIDE: usize>(
         self,
-        dispatch: impl FnOnce(Context, &mut [u8; STRIDE]) -> Verdict,
+        dispatch: impl FnOnce(Context, &mut [u8; STRIDE]) -> PackedVerdict,
     ) -> Outcome {
         let mut slot = [0; STRIDE];
         let context = Context(self.context);
         self.in_slot(&mut slot, |slot| {
-            dispatch(context, slot.try_into().expect("the slot was made with this length"))
+            let slot = slot.try_into().expect("the slot was made with this length");
+            dispatch(context, slot).verdict()
         })
     }
 

@@ -90,7 +90,9 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
 
         /// The extension as a whole: its manifest, and how the runtime enters it.
         pub mod extension {
-            use ::spine_sdk::{Context, Domain, Domains, HandlerDeclaration, Message, Verdict};
+            use ::spine_sdk::{
+                Context, Domain, Domains, HandlerDeclaration, Message, PackedVerdict, Verdict,
+            };
 
             const HANDLERS: &[HandlerDeclaration] = &[#(#declarations),*];
             const REGIONS: u16 = #regions;
@@ -116,13 +118,13 @@ pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
 
             /// Invokes the handler whose number the message in `slot` carries.
             #[inline]
-            pub fn dispatch(context: Context, slot: &mut [u8; STRIDE]) -> Verdict {
+            pub fn dispatch(context: Context, slot: &mut [u8; STRIDE]) -> PackedVerdict {
                 #(const #numbers: u16 = #declarations.number.0;)*
                 match ::spine_sdk::handler_number(slot) {
                     #(#numbers => {
-                        #functions(context, &mut Message::in_slot(slot, #declarations.prefix))
+                        #functions(context, &mut Message::in_slot(slot, #declarations.prefix)).into()
                     })*
-                    _ => Verdict::Drop(::spine_sdk::Reason::Unhandled),
+                    _ => Verdict::Drop(::spine_sdk::Reason::Unhandled).into(),
                 }
             }
 

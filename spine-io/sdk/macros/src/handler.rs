@@ -72,8 +72,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
         #visibility const #declaration: ::spine_sdk::HandlerDeclaration =
             ::spine_sdk::declare(#number, #prefix, #writeback);
 
-        const _: fn(::spine_sdk::Context, &mut ::spine_sdk::Message<'_>) -> ::spine_sdk::Verdict =
-            #name;
+        const _: () = ::spine_sdk::is_handler(#name);
     })
 }
 
