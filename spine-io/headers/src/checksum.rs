@@ -1,6 +1,6 @@
 //! The Internet checksum (RFC 1071), and how to change one (RFC 1624).
 //!
-//! A checksum is the complement of a one's complement sum of 16-bit words. Sums here are unfolded: 64
+//! A checksum is the complement of a one's complement sum of 16-bit words. Sums here may be unfolded: 64
 //! bits in which words of 16 or 32 bits are added without losing a carry, so that sums of parts add up
 //! with `+` and are folded once. Words are big-endian, as they are on the wire.
 //!
@@ -8,18 +8,28 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// The unfolded sum of bytes; an odd last byte counts as if a zero followed. Parts whose sums are added
-/// start at even places of the whole.
+/// The sum of bytes; an odd last byte counts as if a zero followed. Parts whose sums are added start at even places
+/// of the whole.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u64 {
-    // Words of 32 bits fold to the same sum as their halves (RFC 1071 2(B)), and 2^32 of them fit.
+    // Words of 32 bits fold to the same sum as their halves, and words with their bytes exchanged to that sum with its
+    // own exchanged (RFC 1071 2(B)): so they are added as most machines have them, and turned round once. 2^32 of them fit.
     let (words, rest) = bytes.as_chunks::<4>();
-    let whole: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let whole: u64 = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();
     let mut last = [0; 4];
     for (place, byte) in last.iter_mut().zip(rest) {
         *place = *byte;
     }
-    whole + u64::from(u32::from_be_bytes(last))
+    u64::from(fold(whole + u64::from(u32::from_le_bytes(last))).swap_bytes())
+}
+
+/// [`sum`] of so many bytes that every one of them is an instruction.
+#[inline(always)]
+pub fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
+    const { assert!(N.is_multiple_of(4), "whole words") };
+    let (words, _) = bytes.as_chunks::<4>();
+    let whole: u64 = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();
+    u64::from(fold(whole).swap_bytes())
 }
 
 /// A sum in 16 bits, with the carries added back in. Only a sum of nothing but zeroes is zero.
@@ -135,6 +145,9 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             prop_assert_eq!(fold(sum(&bytes)), textbook(&bytes));
+            if let Some(some) = bytes.first_chunk::<40>() {
+                prop_assert_eq!(sum_of(some), sum(some));
+            }
         }
 
         #[test]

@@ -108,6 +108,14 @@ impl<B: Borrow<[u8; BYTES]>> Header<B> {
         Ipv6Addr::from_bits(u128::from_be_bytes(get::<{ offset::DESTINATION }, _, _>(self.bytes())))
     }
 
+    /// Both addresses as they stand there, the source's first: for who does not compute with them.
+    #[inline(always)]
+    pub fn addresses(&self) -> &[u8; 32] {
+        let bytes = self.bytes().last_chunk();
+        const { assert!(offset::SOURCE + 32 == BYTES, "they are the header's end") };
+        bytes.expect("the header is longer")
+    }
+
     #[inline(always)]
     fn first_word(&self) -> u32 {
         u32::from_be_bytes(get::<{ offset::VERSION }, _, _>(self.bytes()))
@@ -311,6 +319,8 @@ mod tests {
         assert_eq!((header.next_header(), header.hop_limit()), (protocol::UDP, 64));
         let fields = fields(protocol::UDP, 8);
         assert_eq!((header.source(), header.destination()), (fields.source, fields.destination));
+        let both = [fields.source.octets(), fields.destination.octets()].concat();
+        assert_eq!(header.addresses()[..], both);
         assert_eq!(read.payload, b"12345678", "without padding");
         assert_eq!(read.pseudo_sum(), fields.pseudo_sum());
     }
