@@ -288,6 +288,8 @@ job_model() {
 job_bench-smoke() {
     cargo_for bench
     "$BIN/spine-bench" dispatch --turns 10 --runs 1
+    "$BIN/spine-bench" dispatch --family ipv6 --turns 10 --runs 1
+    "$BIN/spine-bench" fib --lookups 1000 --changes 10 --runs 1
     "$BIN/spine-bench" watchdog --kills 100
     "$BIN/spine-bench" call --rounds 1 --messages 10
     "$BIN/spine-bench" fifo --rounds 100 --messages 1000 --sleepers 10

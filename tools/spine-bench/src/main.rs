@@ -26,6 +26,8 @@ enum Command {
     Watchdog(parts::watchdog::Arguments),
     /// A call from one extension to another.
     Call(parts::call::Arguments),
+    /// The forwarding table: a look-up, a change, and how much of it is in use.
+    Fib(parts::fib::Arguments),
     /// Messages between an application and its adapter.
     Fifo(parts::fifo::Arguments),
     /// What a neighbour notices of somebody else's cold memory.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Dispatch(arguments) => parts::dispatcher::main(&arguments),
         Command::Watchdog(arguments) => parts::watchdog::main(&arguments),
         Command::Call(arguments) => parts::call::main(&arguments),
+        Command::Fib(arguments) => parts::fib::main(&arguments),
         Command::Fifo(arguments) => parts::fifo::main(&arguments),
         Command::Strangers(arguments) => parts::strangers::main(&arguments),
         Command::Hosts(arguments) => parts::hosts::main(&arguments),

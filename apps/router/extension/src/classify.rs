@@ -1,4 +1,4 @@
-//! First step: is this a packet that a router forwards?
+//! First step: is this a packet that a router forwards? For IPv4; for IPv6 see [`crate::ipv6`].
 //!
 //! What Linux checks before it forwards, in Linux's sense (its 240/4 is ordinary space): what it would
 //! throw away is dropped and counted here, since handing it over would cost more than the packet is
@@ -31,19 +31,16 @@ pub struct Packet {
     pub fragment: bool,
 }
 
-/// Checks the headers of a frame of `frame_length` bytes.
+/// Checks the headers of a frame of `frame_length` bytes that says it is IPv4.
 ///
 /// # Errors
 /// The verdict for a packet that is not forwarded.
-#[inline]
+#[inline(always)]
 pub fn classify(headers: &[u8; HEADER_BYTES], frame_length: usize) -> Result<Packet, Verdict> {
     // The array is as long as both; this is how they are told apart.
     let truncated = |_| Verdict::Drop(Reason::Truncated);
-    let (ethernet, rest) = ethernet::Header::split(headers).map_err(truncated)?;
+    let (_, rest) = ethernet::Header::split(headers).map_err(truncated)?;
     let (ip, _) = ipv4::Header::split(rest).map_err(truncated)?;
-    if ethernet.ether_type() != ethernet::ether_type::IPV4 {
-        return Err(Verdict::kernel(Reason::Unhandled));
-    }
     match ip.version_and_length() {
         ipv4::PLAIN => {}
         LEAST_OPTIONS..=MOST_OPTIONS => return Err(Verdict::kernel(Reason::Options)),
@@ -68,7 +65,7 @@ pub fn classify(headers: &[u8; HEADER_BYTES], frame_length: usize) -> Result<Pac
     Ok(Packet { source, destination, protocol, total_length, fragment })
 }
 
-#[inline]
+#[inline(always)]
 fn addresses(source: u32, destination: u32) -> Result<(), Verdict> {
     const BROADCAST: u32 = u32::MAX;
     let multicast = |address: u32| address >> 28 == 0xe;

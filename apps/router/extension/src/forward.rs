@@ -1,12 +1,13 @@
-//! Third step: what a router changes in a packet.
+//! Third step: what a router changes in a packet. For IPv4; for IPv6 see [`crate::ipv6`].
 
 use core::net::Ipv4Addr;
 
-use spine_fib::NextHop;
-use spine_headers::{checksum, ethernet, in_u8, in_u16, ipv4, protocol, tcp, udp};
+use spine_fib::{Load, NextHop, flow_hash};
+use spine_headers::{checksum, ethernet, in_u8, in_u16, ipv4, ports, protocol, tcp, udp};
 use spine_sdk::ChecksumRequest;
 
 use crate::classify::{HEADER_BYTES, Packet};
+use crate::packet::{self, Half};
 
 /// Where the transport header starts.
 const TRANSPORT: u8 = in_u8(HEADER_BYTES);
@@ -30,16 +31,12 @@ pub fn rewrite(headers: &mut [u8; HEADER_BYTES], hop: &NextHop) {
 /// The frame's bytes without the padding that Ethernet put behind a short packet; zero if there is
 /// none. Padding is not forwarded: it could make a frame too long for the way out.
 #[inline(always)]
-pub fn without_padding(packet: &Packet, frame_length: usize) -> u16 {
-    let length = packet.total_length.saturating_add(ETHERNET);
+pub(crate) fn without_padding(packet: &impl packet::Packet, frame_length: usize) -> u16 {
+    let length = packet.total_length().saturating_add(ETHERNET);
     if usize::from(length) < frame_length { length } else { 0 }
 }
 
-/// What remains to be done for the transport checksum, if its sender left it to a network card.
-///
-/// Such a sender (Linux's CHECKSUM_PARTIAL) leaves the sum over the pseudo-header in the field, and on a
-/// virtual wire no card ever completes it. A finished checksum may by chance equal that sum: then
-/// completing it yields the same checksum again, so being wrong does no harm.
+/// What remains to be done for the transport checksum, see [`Packet::partial_checksum`](crate::packet::Packet).
 #[inline(always)]
 pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumRequest> {
     let (offset, least) = match packet.protocol {
@@ -58,4 +55,44 @@ pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumReques
     let sum = checksum::pseudo_ipv4(source, destination, packet.protocol, length);
     // Zero in UDP says "none", and no pseudo-header sums to zero.
     (field == checksum::fold(sum)).then_some(ChecksumRequest { start: TRANSPORT, offset })
+}
+
+/// Both ports, zero where there are none. All fragments of a packet, the first one too, have none:
+/// else they would go different ways.
+fn both_ports(packet: &Packet, prefix: &[u8]) -> u32 {
+    if packet.fragment || !ports::starts(packet.protocol) {
+        return 0;
+    }
+    // Of a packet too short to have ports, padding is read: it has a hash as well.
+    let ports = prefix.get(HEADER_BYTES..).and_then(<[u8]>::first_chunk::<{ ports::BYTES }>);
+    ports.map_or(0, |ports| u32::from_le_bytes(*ports))
+}
+
+impl packet::Packet for Packet {
+    #[inline(always)]
+    fn total_length(&self) -> u16 {
+        self.total_length
+    }
+
+    #[inline(always)]
+    fn group<Region: Load>(&self, half: &Half<'_, Region>) -> u16 {
+        half.lookup(self.destination)
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self, prefix: &[u8]) -> u32 {
+        flow_hash(self.source, self.destination, self.protocol, both_ports(self, prefix))
+    }
+
+    #[inline(always)]
+    fn partial_checksum(&self, prefix: &[u8]) -> Option<ChecksumRequest> {
+        partial_checksum(self, prefix)
+    }
+
+    #[inline(always)]
+    fn rewrite(&self, prefix: &mut [u8], hop: &NextHop) {
+        if let Some(headers) = prefix.first_chunk_mut::<HEADER_BYTES>() {
+            rewrite(headers, hop);
+        }
+    }
 }

@@ -8,26 +8,32 @@
 //! is, the host half says with a [`Swap`]; until the first one everything goes
 //! to the kernel.
 //!
+//! The steps are those of IPv4; [`ipv6`] has its own, and between them both families go the same way.
+//!
 //! Left out: what the XDP classifier has settled before (the frame's destination address is ours, the
-//! packet is IPv4 and not for this machine). It may be wrong about the IP header at no risk; about the
+//! packet is not for this machine). It may be wrong about the IP header at no risk; about the
 //! link-layer address it is believed.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 
 pub mod classify;
 pub mod forward;
+pub mod ipv6;
 pub mod lookup;
+mod packet;
 pub mod settings;
 
 use spine_fib::protocol::{self, SWAP_BYTES, SWAPPED, Swap};
 use spine_fib::{Action, Store};
+use spine_headers::ethernet::{self, ether_type};
 use spine_sdk::{
-    Context, Endpoint, Finish, Init, Message, Reason, RegionCell, Verdict, handler, init,
-    send_to_host,
+    Context, Endpoint, Finish, Init, Message, PackedVerdict, Reason, RegionCell, Verdict, handler,
+    init, send_to_host,
 };
 
 use crate::classify::{HEADER_BYTES, classify};
 use crate::lookup::{Table, believed, lookup};
+use crate::packet::Packet;
 use crate::settings::Settings;
 
 static TABLE: RegionCell = RegionCell::new();
@@ -39,11 +45,12 @@ fn init(setup: &mut Init) {
     }
 }
 
-/// One packet from the wire. Sees the headers and four more bytes than TCP's; changes Ethernet and IPv4.
-#[handler(protocol::FORWARD.0, prefix = 64, writeback = 34)]
-fn forward(_context: Context, message: &mut Message<'_>) -> Verdict {
+/// One packet from the wire. Sees the headers as far as TCP's checksum behind IPv6; changes Ethernet, IPv4, and of IPv6
+/// the hop limit, which is not as far back.
+#[handler(protocol::FORWARD.0, prefix = 72, writeback = 34)]
+fn forward(_context: Context, message: &mut Message<'_>) -> PackedVerdict {
     let (Some(region), Some(settings)) = (TABLE.get(), Settings::current()) else {
-        return Verdict::kernel(Reason::Paused);
+        return Verdict::kernel(Reason::Paused).into();
     };
     let length = message.length();
     route(&Table(region), settings, message.packet_mut(), length)
@@ -75,40 +82,96 @@ pub fn route<Region: Store>(
     settings: Settings,
     prefix: &mut [u8],
     length: usize,
-) -> Verdict {
+) -> PackedVerdict {
     let Some(headers) = prefix.first_chunk::<HEADER_BYTES>() else {
-        return Verdict::Drop(Reason::Truncated);
+        return Verdict::Drop(Reason::Truncated).into();
     };
-    let packet = match classify(headers, length) {
-        Ok(packet) => packet,
-        Err(verdict) => return verdict,
+    let Ok((ethernet, _)) = ethernet::Header::split(headers) else {
+        return Verdict::Drop(Reason::Truncated).into();
     };
-    let (index, hop) = lookup(region, settings.half, &packet, prefix);
+    if ethernet.ether_type() != ether_type::IPV4 {
+        return route_other(region, settings, prefix, length);
+    }
+    if settings.check_sources {
+        return route_checked(region, settings, prefix, length);
+    }
+    let verdict = match classify(headers, length) {
+        Ok(packet) => send_on(region, settings, &packet, prefix, length, || true),
+        Err(verdict) => verdict,
+    };
+    verdict.into()
+}
+
+/// The same for IPv4 where the way back to its source is looked up as well. A function of its own whose answer is one
+/// register, as [`route_other`], so that those who do not ask pay nothing.
+#[inline(never)]
+fn route_checked<Region: Store>(
+    region: &Region,
+    settings: Settings,
+    prefix: &mut [u8],
+    length: usize,
+) -> PackedVerdict {
+    let Some(headers) = prefix.first_chunk::<HEADER_BYTES>() else {
+        return Verdict::Drop(Reason::Truncated).into();
+    };
+    match classify(headers, length) {
+        Ok(packet) => {
+            let believed = || believed(region, settings.half, settings.adapter, packet.source);
+            send_on(region, settings, &packet, prefix, length, believed).into()
+        }
+        Err(verdict) => verdict.into(),
+    }
+}
+
+/// The same for what is not IPv4: IPv6, or nothing of ours. A function of its own whose answer is one register, so that
+/// IPv4 pays nothing for it.
+#[inline(never)]
+fn route_other<Region: Store>(
+    region: &Region,
+    settings: Settings,
+    prefix: &mut [u8],
+    length: usize,
+) -> PackedVerdict {
+    match ethernet::Header::split(prefix) {
+        Ok((ethernet, _)) if ethernet.ether_type() == ether_type::IPV6 => {}
+        _ => return Verdict::kernel(Reason::Unhandled).into(),
+    }
+    match ipv6::classify(prefix, length) {
+        // Linux checks no sources of IPv6.
+        Ok(packet) => send_on(region, settings, &packet, prefix, length, || true).into(),
+        Err(verdict) => verdict.into(),
+    }
+}
+
+/// The second and the third step; `is_believed` says whether the kernel's reverse-path filter would let the packet pass.
+#[inline(always)]
+fn send_on<Region: Store>(
+    region: &Region,
+    settings: Settings,
+    packet: &impl Packet,
+    prefix: &mut [u8],
+    length: usize,
+    is_believed: impl FnOnce() -> bool,
+) -> Verdict {
+    let (index, hop) = lookup(region, settings.half, packet, prefix);
     // The kernel forwards what it is handed without looking at transport checksums, as we do.
     let checksum = match settings.complete_checksums {
-        true => forward::partial_checksum(&packet, prefix),
+        true => packet.partial_checksum(prefix),
         false => None,
     };
-    let finish = Finish { length: forward::without_padding(&packet, length), checksum };
+    let finish = Finish { length: forward::without_padding(packet, length), checksum };
     let reason = match hop.action {
         Action::Drop(reason) => return Verdict::Drop(reason),
         Action::Kernel(reason) => Some(reason),
-        Action::Forward
-            if settings.check_sources
-                && !believed(region, settings.half, settings.adapter, packet.source) =>
-        {
-            Some(Reason::ReversePath)
-        }
-        Action::Forward if packet.total_length > hop.mtu => Some(Reason::TooBig),
+        Action::Forward if !is_believed() => Some(Reason::ReversePath),
+        Action::Forward if packet.total_length() > hop.mtu => Some(Reason::TooBig),
         Action::Forward if hop.peer == settings.adapter => Some(Reason::Hairpin),
         Action::Forward => None,
     };
     if let Some(reason) = reason {
         return Verdict::Kernel { reason, finish };
     }
-    if let Some(headers) = prefix.first_chunk_mut::<HEADER_BYTES>() {
-        forward::rewrite(headers, &hop);
-    }
+    packet.rewrite(prefix, &hop);
     lookup::mark_used(region, index);
     Verdict::Forward { peer: hop.peer, finish }
 }

@@ -1,14 +1,13 @@
 //! Second step: where does it go?
 
 #[cfg(feature = "lc-trie")]
-use spine_fib::lc_trie::{Half, used};
+use spine_fib::lc_trie::used;
 #[cfg(not(feature = "lc-trie"))]
-use spine_fib::{Half, used};
-use spine_fib::{Load, NextHop, Store, flow_hash};
-use spine_headers::ports;
+use spine_fib::used;
+use spine_fib::{Load, NextHop, Store};
 use spine_sdk::Region;
 
-use crate::classify::{HEADER_BYTES, Packet};
+use crate::packet::{Half, Packet};
 
 /// The shared region, as the table's functions want to see it.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +25,10 @@ impl Load for Table {
     #[inline(always)]
     fn u32_at(&self, offset: usize) -> u32 {
         self.0.u32_at(offset)
+    }
+    #[inline(always)]
+    fn u64_at(&self, offset: usize) -> u64 {
+        self.0.u64_at(offset)
     }
 }
 
@@ -45,22 +48,20 @@ impl Store for Table {
 }
 
 /// The next hop of a packet and its index. `prefix` is where the ports are read, if they are needed.
-#[inline]
-pub fn lookup<Region: Load>(
+#[inline(always)]
+pub(crate) fn lookup<Region: Load>(
     region: &Region,
     half: u32,
-    packet: &Packet,
+    packet: &impl Packet,
     prefix: &[u8],
 ) -> (u16, NextHop) {
     let half = Half::new(region, half);
-    let group = half.lookup(packet.destination);
-    half.next_hop(group, || {
-        flow_hash(packet.source, packet.destination, packet.protocol, both_ports(packet, prefix))
-    })
+    let group = packet.group(&half);
+    half.next_hop(group, || packet.flow_hash(prefix))
 }
 
 /// Whether the kernel's reverse-path filter would let a packet from this source pass: what it would not is its own to
-/// count. Numbers and no references, or those who do not ask would pay for keeping things in memory.
+/// count.
 #[inline(always)]
 pub fn believed<Region: Load>(region: &Region, half: u32, adapter: u16, source: u32) -> bool {
     let half = Half::new(region, half);
@@ -71,15 +72,4 @@ pub fn believed<Region: Load>(region: &Region, half: u32, adapter: u16, source: 
 #[inline]
 pub fn mark_used<Region: Store>(region: &Region, index: u16) {
     used(region).mark(index);
-}
-
-/// Both ports, zero where there are none. All fragments of a packet, the first one too, have none:
-/// else they would go different ways.
-fn both_ports(packet: &Packet, prefix: &[u8]) -> u32 {
-    if packet.fragment || !ports::starts(packet.protocol) {
-        return 0;
-    }
-    // Of a packet too short to have ports, padding is read: it has a hash as well.
-    let ports = prefix.get(HEADER_BYTES..).and_then(<[u8]>::first_chunk::<{ ports::BYTES }>);
-    ports.map_or(0, |ports| u32::from_le_bytes(*ports))
 }

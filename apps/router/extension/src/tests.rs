@@ -1,4 +1,6 @@
-//! The router's handlers, verdict by verdict.
+//! The router's handlers, verdict by verdict. Of IPv6, see [`ipv6`].
+
+mod ipv6;
 
 use std::net::Ipv4Addr;
 
@@ -7,11 +9,12 @@ use spine_fib::protocol::{FORWARD, SWAP, SWAPPED, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer, layout, used};
 use spine_headers::{checksum as sums, ethernet, ipv4, protocol};
 use spine_packets::frames;
-use spine_packets::owners::{self, LOCAL, MTU, Owner, ROUTED, Tier};
+use spine_packets::owners::{self, LOCAL, LOCAL_IPV6, MTU, Owner, ROUTED, ROUTED_IPV6, Tier};
 use spine_sdk::manifest::Manifest;
 use spine_sdk::testing::{self, Call, Outcome};
 use spine_sdk::{
-    ChecksumRequest, Context, Domain, Endpoint, Finish, Message, Reason, Region, Verdict,
+    ChecksumRequest, Context, Domain, Endpoint, Finish, Message, PackedVerdict, Reason, Region,
+    Verdict,
 };
 
 use crate::classify::{HEADER_BYTES, classify};
@@ -109,7 +112,7 @@ fn say(swap: &Swap) -> Outcome {
 }
 
 fn send(frame: &Frame) -> Outcome {
-    Call::packet(&frame.0).handler(FORWARD.0).prefix(64).dispatch(extension::dispatch)
+    Call::packet(&frame.0).handler(FORWARD.0).prefix(72).dispatch(extension::dispatch)
 }
 
 fn to(destination: [u8; 4]) -> Frame {
@@ -128,7 +131,7 @@ fn a_packet_with_a_route_leaves_with_a_lower_ttl_and_the_neighbours_address() {
     let mut expected = frame.with(22, &[63]);
     expected.0[..6].copy_from_slice(&NEIGHBOUR);
     expected.0[6..12].copy_from_slice(&OURS);
-    assert_eq!(outcome.prefix, expected.0[..64]);
+    assert_eq!(outcome.prefix, expected.0[..72]);
     let table = Table(region);
     assert!(used(&table).take(1), "the next hop is in use");
     assert!(!used(&table).take(2), "and no other");
@@ -168,10 +171,12 @@ fn each_kind_of_route_has_its_verdict_and_leaves_other_packets_as_they_are() {
         ("blackhole", to([10, 3, 0, 1]), Verdict::Drop(Reason::Blackhole)),
         ("neighbour unknown", to([10, 4, 0, 1]), Verdict::kernel(Reason::Unresolved)),
         ("over the MTU", Frame::new(1481), Verdict::kernel(Reason::TooBig)),
+        ("ARP", Frame::new(100).with(12, &[8, 6]), Verdict::kernel(Reason::Unhandled)),
+        ("VLAN tag", Frame::new(100).with(12, &[0x81, 0]), Verdict::kernel(Reason::Unhandled)),
     ] {
         let outcome = send(&frame);
         assert_eq!(outcome.verdict, verdict, "{name}");
-        assert_eq!(outcome.prefix, frame.0[..64], "{name}");
+        assert_eq!(outcome.prefix, frame.0[..72], "{name}");
     }
     assert!((0..4096).all(|hop| !used(&Table(region)).take(hop)), "none was sent by");
     assert_eq!(send(&Frame::new(1480)).verdict, FORWARDED, "exactly the MTU");
@@ -184,8 +189,6 @@ fn every_field_of_the_header_is_checked() {
     let drop = |reason| Err(Verdict::Drop(reason));
     let kernel = |reason| Err(Verdict::kernel(reason));
     for (name, frame, expected) in [
-        ("ARP", good.with(12, &[8, 6]), kernel(Reason::Unhandled)),
-        ("VLAN tag", good.with(12, &[0x81, 0]), kernel(Reason::Unhandled)),
         ("version 6", good.with(14, &[0x65]), drop(Reason::BadHeader)),
         ("version 0", good.with(14, &[0x05]), drop(Reason::BadHeader)),
         ("header of 16 bytes", good.with(14, &[0x44]), drop(Reason::BadHeader)),
@@ -229,6 +232,10 @@ fn the_extension_answers_as_the_table_of_owners_says() {
     for address in LOCAL {
         writer.paint(address.to_bits(), 32, 12).unwrap();
     }
+    writer.paint_ipv6(ROUTED_IPV6.0.to_bits(), ROUTED_IPV6.1, 11).unwrap();
+    for address in LOCAL_IPV6 {
+        writer.paint_ipv6(address.to_bits(), 128, 12).unwrap();
+    }
     let settings = crate::settings::Settings {
         half: 1,
         adapter: HERE,
@@ -237,7 +244,7 @@ fn the_extension_answers_as_the_table_of_owners_says() {
     };
     owners::check(Tier::Extension, |frame| {
         let mut bytes = frame.to_vec();
-        match route(&Table(region), settings, &mut bytes, frame.len()) {
+        match route(&Table(region), settings, &mut bytes, frame.len()).verdict() {
             Verdict::Kernel { .. } => Owner::Kernel,
             Verdict::Forward { .. } | Verdict::Drop(_) => Owner::Adapter,
             other => panic!("{other:?}"),
@@ -408,7 +415,7 @@ fn the_manifest_asks_for_what_the_router_needs() {
     let expected = [Domain::Core, Domain::Net, Domain::Peer, Domain::Host, Domain::Kernel];
     assert_eq!(domains, expected);
     let handlers: Vec<_> = manifest.handlers().map(|h| (h.number, h.prefix, h.writeback)).collect();
-    assert_eq!(handlers, [(FORWARD, 64, 34), (SWAP, 0, 0)]);
+    assert_eq!(handlers, [(FORWARD, 72, 34), (SWAP, 0, 0)]);
     assert_eq!(extension::STRIDE, 256);
 }
 
@@ -475,6 +482,7 @@ fn a_region_smaller_than_the_table_has_no_routes() {
     };
     let mut frame = Frame::new(20).0;
     let length = frame.len();
-    assert_eq!(route(&region, settings, &mut frame, length), Verdict::kernel(Reason::NoRoute));
-    let _: fn(Context, &mut Message<'_>) -> Verdict = crate::forward;
+    let verdict = route(&region, settings, &mut frame, length).verdict();
+    assert_eq!(verdict, Verdict::kernel(Reason::NoRoute));
+    let _: fn(Context, &mut Message<'_>) -> PackedVerdict = crate::forward;
 }

@@ -107,7 +107,12 @@ impl NextHop {
                 action: Action::Forward,
                 peer: u16::from_le_bytes([peer_low, peer_high]),
                 mtu: region.u16_at(offset + 4),
-                addresses: Addresses([8, 12, 16].map(|at| region.u32_at(offset + at))),
+                // One by one: a closure over them is a call where this function is used twice.
+                addresses: Addresses([
+                    region.u32_at(offset + 8),
+                    region.u32_at(offset + 12),
+                    region.u32_at(offset + 16),
+                ]),
             },
             KERNEL => match Reason::from_number(reason) {
                 Some(reason) => Self::without_way(Action::Kernel(reason)),

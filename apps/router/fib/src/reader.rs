@@ -89,7 +89,7 @@ pub fn flow_hash_ipv6(
 ) -> u32 {
     let rest = match label {
         0 => (u64::from(ports) << 8) | u64::from(protocol),
-        label => u64::from(label) << 40 | 1 << 63,
+        label => u64::from(label) | 1 << 63,
     };
     let mut folded = 0;
     for address in [source, destination] {

@@ -145,7 +145,7 @@ impl Classifier for SteeringHandle {
     }
 
     fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.set_claim(prefix, from))
+        self.tell(|steering| steering.set_claim(prefix.into(), from))
     }
 
     fn set_kept(&mut self, interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError> {
@@ -156,15 +156,15 @@ impl Classifier for SteeringHandle {
     }
 
     fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.remove_claim(prefix))
+        self.tell(|steering| steering.remove_claim(prefix.into()))
     }
 
     fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.set_address(address))
+        self.tell(|steering| steering.set_address(address.into()))
     }
 
     fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.remove_address(address))
+        self.tell(|steering| steering.remove_address(address.into()))
     }
 
     fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError> {

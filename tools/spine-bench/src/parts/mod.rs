@@ -4,6 +4,7 @@
 
 pub(crate) mod call;
 pub(crate) mod dispatcher;
+pub(crate) mod fib;
 pub(crate) mod fifo;
 pub(crate) mod hosts;
 pub(crate) mod strangers;

@@ -24,18 +24,18 @@ pub(super) const STEPS: u8 = HIGH_STEPS + (128 - HIGH_BITS).div_ceil(STRIDE_BITS
 /// The group of the longest prefix that covers `address`, in the half that starts at `base`.
 #[inline(always)]
 pub(crate) fn lookup(region: &impl Load, base: usize, address: &[u8; 16]) -> u16 {
-    let entry = region.u32_at(base + ROOT + root_index(address) * 4);
+    let (high, low) = words(address);
+    let entry = region.u32_at(base + ROOT + root_of(high) * 4);
     if entry & HOSTS_FLAG != 0
-        && let Some(group) = host(region, base, address)
+        && let Some(group) = host(region, base, high, low)
     {
         return group;
     }
     if entry & NODE_FLAG == 0 {
         return (entry & 0xffff) as u16;
     }
-    let (high, _) = halves(address);
     let mut at = entry as usize;
-    let mut rest = u64::from_be_bytes(high) << ROOT_BITS;
+    let mut rest = high.swap_bytes() << ROOT_BITS;
     for _ in 0..HIGH_STEPS {
         let node = node_at(base, at);
         let slot = (rest >> 58) as u32;
@@ -87,9 +87,7 @@ fn leaf(region: &impl Load, base: usize, node: usize, slot: u32) -> u16 {
 
 /// The group of a single address.
 #[inline(always)]
-fn host(region: &impl Load, base: usize, address: &[u8; 16]) -> Option<u16> {
-    let (high, low) = halves(address);
-    let (high, low) = (u64::from_le_bytes(high), u64::from_le_bytes(low));
+fn host(region: &impl Load, base: usize, high: u64, low: u64) -> Option<u16> {
     let mut at = bucket_at(base, high, low);
     for _ in 0..HOSTS_EACH {
         let word = region.u32_at(at + GROUP);
@@ -114,11 +112,12 @@ pub(super) fn bucket_at(base: usize, high: u64, low: u64) -> usize {
     base + HOST + bucket * HOSTS_EACH * HOST_BYTES
 }
 
-/// The first 18 bits of an address.
+/// The first 18 bits of an address, of its first word.
 #[inline(always)]
-pub(super) fn root_index(address: &[u8; 16]) -> usize {
-    let [first, second, third, ..] = *address;
-    usize::from(first) << 10 | usize::from(second) << 2 | usize::from(third) >> 6
+pub(super) fn root_of(high: u64) -> usize {
+    // Its first three bytes.
+    let start = (high & 0xffff_ffff) as usize;
+    (start & 0xff) << 10 | (start >> 8 & 0xff) << 2 | (start >> 22 & 3)
 }
 
 /// Where a node is; a damaged table leads to some node of this half, not to memory beside it: here and below.
@@ -132,11 +131,12 @@ pub(super) fn leaf_at(base: usize, leaf: usize) -> usize {
     base + LEAF + (leaf & (IPV6_LEAVES - 1)) * 2
 }
 
+/// The two words of an address, in which the bytes stand as on the wire.
 #[inline(always)]
-pub(super) fn halves(address: &[u8; 16]) -> ([u8; 8], [u8; 8]) {
+pub(super) fn words(address: &[u8; 16]) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p])
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p]))
 }
 
-const _: () = assert!(ROOT_BITS == 18, "root_index takes 18");
+const _: () = assert!(ROOT_BITS == 18, "root_of takes 18");
 const _: () = assert!(STEPS == 19);

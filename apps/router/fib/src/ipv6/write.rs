@@ -10,8 +10,8 @@ use core::net::Ipv6Addr;
 
 use super::blocks::Blocks;
 use super::read::{
-    BELOW, FIRST_LEAF, FIRST_NODE, GROUP, HIGH, LOW, RUNS, STEPS, bucket_at, halves, leaf_at,
-    lookup, node_at, root_index,
+    BELOW, FIRST_LEAF, FIRST_NODE, GROUP, HIGH, LOW, RUNS, STEPS, bucket_at, leaf_at, lookup,
+    node_at, root_of, words,
 };
 use crate::Store;
 use crate::layout::{
@@ -355,9 +355,9 @@ impl Trie {
             return true;
         }
         let Some(place) = place else { return false };
-        let (high, low) = halves(&bytes);
-        region.set_u64(place + HIGH, u64::from_le_bytes(high));
-        region.set_u64(place + LOW, u64::from_le_bytes(low));
+        let (high, low) = words(&bytes);
+        region.set_u64(place + HIGH, high);
+        region.set_u64(place + LOW, low);
         region.set_u32(place + GROUP, TAKEN_FLAG | u32::from(group));
         region.set_u32(root, entry | HOSTS_FLAG);
         self.hosts.insert(address);
@@ -384,8 +384,8 @@ impl Trie {
     fn remove_host(&self, region: &impl Store, base: usize, address: u128) {
         let bytes = address.to_be_bytes();
         let Some(place) = find(region, base, &bytes) else { return };
-        let (high, low) = halves(&bytes);
-        let start = bucket_at(base, u64::from_le_bytes(high), u64::from_le_bytes(low));
+        let (high, low) = words(&bytes);
+        let start = bucket_at(base, high, low);
         let taken = |at: &usize| region.u32_at(at + GROUP) & TAKEN_FLAG != 0;
         // The last one goes where it was.
         let places = (0..HOSTS_EACH).map(|number| start + number * HOST_BYTES);
@@ -478,14 +478,18 @@ fn read_slots(region: &impl Store, base: usize, node: &Node) -> [Slot; SLOTS] {
 
 /// The place of a single address in its bucket: its own, or else a free one.
 fn find(region: &impl Store, base: usize, address: &[u8; 16]) -> Option<usize> {
-    let (high, low) = halves(address);
-    let (high, low) = (u64::from_le_bytes(high), u64::from_le_bytes(low));
+    let (high, low) = words(address);
     let start = bucket_at(base, high, low);
     (0..HOSTS_EACH).map(|number| start + number * HOST_BYTES).find(|at| {
         let is_taken = region.u32_at(at + GROUP) & TAKEN_FLAG != 0;
         let is_it = region.u64_at(at + HIGH) == high && region.u64_at(at + LOW) == low;
         !is_taken || is_it
     })
+}
+
+/// The first 18 bits of an address.
+fn root_index(address: &[u8; 16]) -> usize {
+    root_of(words(address).0)
 }
 
 /// The network mask of a prefix length.

@@ -8,6 +8,8 @@ use spine_abi::{BufferRef, Endpoint, Header, Kind, Message};
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use wasmtime::{Caller, Engine, Linker, Memory, Module, Result, Store, TypedFunc};
 
+use super::rig::Family;
+
 struct Burst {
     given: usize,
     count: usize,
@@ -27,7 +29,7 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// With or without fuel.
-    pub(crate) fn new(fuel: bool) -> Self {
+    pub(crate) fn new(family: Family, fuel: bool) -> Self {
         let mut config = spine_engine::config();
         config.consume_fuel(fuel);
         let engine = Engine::new(&config).expect("an engine");
@@ -58,7 +60,7 @@ impl Bare {
         store.data_mut().region = (place, bytes);
         let init: TypedFunc<(), ()> = instance.get_typed_func(&mut store, "init").expect("init");
         init.call(&mut store, ()).expect("init works");
-        let mut bare = Self { store, run, memory, packets: super::rig::packets(), next: 0 };
+        let mut bare = Self { store, run, memory, packets: super::rig::packets(family), next: 0 };
         bare.swap();
         bare
     }
@@ -82,19 +84,20 @@ impl Bare {
 
     /// Fills `count` slots and runs the module over them.
     pub(crate) fn entry(&mut self, count: usize) {
-        let header = Header {
+        let header = |bytes: usize| Header {
             handler: FORWARD,
             kind: Kind::Bulk,
             source: Endpoint::Network,
-            length: 60,
+            length: u16::try_from(bytes).expect("a short packet"),
             buffer: BufferRef { index: 1, generation: 1 },
         };
         let slots = self.store.data().slots;
         let memory = &mut self.memory.data_mut(&mut self.store)[slots..];
         let slots = memory.chunks_exact_mut(MESSAGE_BYTES).take(count);
         for slot in slots {
-            slot[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-            slot[HEADER_BYTES..HEADER_BYTES + 60].copy_from_slice(&self.packets[self.next]);
+            let packet = &self.packets[self.next];
+            slot[..HEADER_BYTES].copy_from_slice(&header(packet.len()).to_bytes());
+            slot[HEADER_BYTES..HEADER_BYTES + packet.len()].copy_from_slice(packet);
             self.next = if self.next + 1 == self.packets.len() { 0 } else { self.next + 1 };
         }
         self.run(count);

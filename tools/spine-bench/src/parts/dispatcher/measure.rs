@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
-use super::rig::Rig;
+use super::rig::{Family, Rig};
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -21,22 +21,27 @@ pub(crate) enum Part {
 pub(crate) type Turn = Box<dyn FnMut()>;
 
 /// One part, ready to handle bursts of so many messages; the router is in a rig that is made so.
-pub(crate) fn part(part: Part, burst: usize, rig: fn(usize) -> Rig) -> Turn {
+pub(crate) fn part(
+    part: Part,
+    family: Family,
+    burst: usize,
+    rig: fn(Family, usize) -> Rig,
+) -> Turn {
     match part {
         Part::Router => {
-            let mut rig = rig(burst);
+            let mut rig = rig(family, burst);
             Box::new(move || rig.turns(1))
         }
         Part::Native => {
-            let mut native = super::rig::Native::new();
+            let mut native = super::rig::Native::new(family);
             Box::new(move || assert_eq!(native.route(burst), burst))
         }
         Part::WithWatchdog => {
-            let mut bare = super::bare::Bare::new(true);
+            let mut bare = super::bare::Bare::new(family, true);
             Box::new(move || bare.entry(burst))
         }
         Part::WithoutWatchdog => {
-            let mut bare = super::bare::Bare::new(false);
+            let mut bare = super::bare::Bare::new(family, false);
             Box::new(move || bare.entry(burst))
         }
     }
@@ -44,9 +49,9 @@ pub(crate) fn part(part: Part, burst: usize, rig: fn(usize) -> Rig) -> Turn {
 
 /// Nanoseconds per message through dispatcher and router, native, with and without the watchdog: medians
 /// of `runs` alternating runs of `turns` bursts.
-pub(crate) fn measure(burst: usize, turns: u64, runs: usize) -> [f64; 4] {
+pub(crate) fn measure(family: Family, burst: usize, turns: u64, runs: usize) -> [f64; 4] {
     let mut parts = [Part::Router, Part::Native, Part::WithWatchdog, Part::WithoutWatchdog]
-        .map(|which| (part(which, burst, Rig::new), Vec::new()));
+        .map(|which| (part(which, family, burst, Rig::new), Vec::new()));
     for _ in 0..runs {
         for (turn, times) in &mut parts {
             let start = Instant::now();

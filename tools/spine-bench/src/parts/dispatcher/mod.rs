@@ -11,6 +11,7 @@ mod rig;
 use clap::Args;
 
 use self::measure::{Part, measure, part};
+use self::rig::Family;
 
 /// Nanoseconds per message through the dispatcher and the router extension.
 #[derive(Args)]
@@ -18,6 +19,9 @@ pub(crate) struct Arguments {
     /// Run one part only, without measuring it.
     #[arg(long)]
     only: Option<Part>,
+    /// Which packets.
+    #[arg(long, value_enum, default_value = "ipv4")]
+    family: Family,
     /// Messages in a burst (default: 1, 8, 32 and 64, one after the other; with --only 32).
     #[arg(long)]
     burst: Option<usize>,
@@ -32,7 +36,8 @@ pub(crate) struct Arguments {
 /// Measures and prints.
 pub(crate) fn main(arguments: &Arguments) {
     if let Some(only) = arguments.only {
-        let mut turn = part(only, arguments.burst.unwrap_or(32), rig::Rig::standing_still);
+        let mut turn =
+            part(only, arguments.family, arguments.burst.unwrap_or(32), rig::Rig::standing_still);
         (0..arguments.turns).for_each(|_| turn());
         return;
     }
@@ -40,12 +45,13 @@ pub(crate) fn main(arguments: &Arguments) {
     println!("burst  dispatcher+router  native  ratio  watchdog");
     let bursts = arguments.burst.map_or_else(|| vec![1, 8, 32, 64], |burst| vec![burst]);
     for burst in bursts {
-        let [router, native, with, without] = measure(burst, arguments.turns, arguments.runs);
+        let [router, native, with, without] =
+            measure(arguments.family, burst, arguments.turns, arguments.runs);
         println!(
             "{burst:>5}  {router:>17.1}  {native:>6.1}  {:>5.2}  {:>8.1}",
             router / native,
             with - without
         );
     }
-    println!("fuel per message: {}", rig::Rig::new(32).fuel_per_message());
+    println!("fuel per message: {}", rig::Rig::new(arguments.family, 32).fuel_per_message());
 }

@@ -1,6 +1,6 @@
-//! Two adapters without a wire, the router extension on the first, and a table of 1000 routes.
+//! Two adapters without a wire, the router extension on the first, and a table of 1000 routes of either family.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use spine_abi::{Endpoint, Message, Verdict};
@@ -8,7 +8,7 @@ use spine_client::memory::Region;
 use spine_client::signature::SecretKey;
 use spine_fib::protocol::{FORWARD, SWAP, Swap};
 use spine_fib::{Action, Addresses, NextHop, Writer};
-use spine_headers::{ethernet, ipv4, protocol};
+use spine_headers::{ethernet, ipv4, ipv6, protocol};
 use spine_io::runtime::Adapter;
 use spine_io::{AdapterSetup, Budget, Machine, RegionSource, TrustedKey};
 use spine_nic::buffer::FrameMemory;
@@ -16,6 +16,7 @@ use spine_nic::clock::{Clock, Manual, Monotonic, ThreadTime};
 use spine_nic::loopback::Generator;
 use spine_os::domain::Policy;
 use spine_os::linker::Linker;
+use spine_packets::routes;
 use spine_router::region::TableRegion;
 use spine_router_extension::settings::Settings;
 
@@ -25,6 +26,15 @@ pub(crate) const ROUTES: u32 = 1000;
 /// The n-th destination: routes are /24s spread over the address space.
 fn destination(n: u32) -> u32 {
     (10 << 24) + (n.wrapping_mul(2_654_435_761) >> 8 & 0xff_ff00) + 1
+}
+
+/// Which packets there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Family {
+    /// To /24s.
+    Ipv4,
+    /// To prefixes with the lengths that the Internet has.
+    Ipv6,
 }
 
 /// A table with the routes in both halves, all by one next hop: adapter 1.
@@ -45,24 +55,47 @@ pub(crate) fn table() -> TableRegion {
             let prefix = destination(n) & !0xff;
             writer.paint(prefix, 24, spine_fib::layout::FIRST_GROUP).expect("room");
         }
+        for (prefix, length) in routes::ipv6(ROUTES as usize) {
+            writer.paint_ipv6(prefix, length, spine_fib::layout::FIRST_GROUP).expect("room");
+        }
     }
     table
 }
 
-/// One 60-byte UDP packet to each route.
-pub(crate) fn packets() -> Vec<Box<[u8]>> {
-    (0..ROUTES).map(|n| packet(destination(n))).collect()
+/// One UDP packet to each route, as short as a frame may be.
+pub(crate) fn packets(family: Family) -> Vec<Box<[u8]>> {
+    match family {
+        Family::Ipv4 => (0..ROUTES).map(|n| ipv4_packet(destination(n))).collect(),
+        Family::Ipv6 => {
+            let routes = routes::ipv6(ROUTES as usize);
+            routes.into_iter().map(|(prefix, _)| ipv6_packet(prefix | 1)).collect()
+        }
+    }
 }
 
-fn packet(destination: u32) -> Box<[u8]> {
-    let ether_type = ethernet::ether_type::IPV4;
+fn frame(ether_type: u16, ip: &[u8], bytes: usize) -> Box<[u8]> {
     let ethernet = ethernet::Fields { destination: [0; 6], source: [0; 6], ether_type };
+    let mut packet = [&ethernet.to_bytes()[..], ip].concat();
+    packet.resize(bytes, 0);
+    packet.into()
+}
+
+fn ipv4_packet(destination: u32) -> Box<[u8]> {
     let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::from_bits(destination));
     let fields = ipv4::Fields::new(from, to, protocol::UDP, 26);
     let ip = ipv4::Fields { identification: 1, ..fields };
-    let mut packet = [&ethernet.to_bytes()[..], &ip.to_bytes()].concat();
-    packet.resize(ethernet::LEAST_BYTES, 0);
-    packet.into()
+    frame(ethernet::ether_type::IPV4, &ip.to_bytes(), ethernet::LEAST_BYTES)
+}
+
+fn ipv6_packet(destination: u128) -> Box<[u8]> {
+    let ip = ipv6::Fields {
+        source: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        destination: Ipv6Addr::from_bits(destination),
+        next_header: protocol::UDP,
+        payload: 8,
+        hop_limit: 64,
+    };
+    frame(ethernet::ether_type::IPV6, &ip.to_bytes(), ethernet::BYTES + ipv6::BYTES + 8)
 }
 
 /// The router on adapters that are turned by hand.
@@ -74,17 +107,17 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// Packets arrive in bursts of `burst`, and the clock is the real one.
-    pub(crate) fn new(burst: usize) -> Self {
-        Self::by(burst, || Box::new(Monotonic::default()))
+    pub(crate) fn new(family: Family, burst: usize) -> Self {
+        Self::by(family, burst, || Box::new(Monotonic::default()))
     }
 
     /// The same by a clock that stands still: under an instruction counter everything takes fifty times as long, and
     /// the router would have its share of the adapter's time and no more.
-    pub(crate) fn standing_still(burst: usize) -> Self {
-        Self::by(burst, || Box::new(Manual::default()))
+    pub(crate) fn standing_still(family: Family, burst: usize) -> Self {
+        Self::by(family, burst, || Box::new(Manual::default()))
     }
 
-    fn by(burst: usize, clock: impl Fn() -> Box<dyn Clock>) -> Self {
+    fn by(family: Family, burst: usize, clock: impl Fn() -> Box<dyn Clock>) -> Self {
         let linker = Linker::new(SecretKey::generate().expect("randomness"), Policy::everything())
             .expect("a compiler for this machine");
         let key = TrustedKey::from_bytes(&linker.public().to_bytes()).expect("a key");
@@ -93,7 +126,7 @@ impl Rig {
 
         let (memory, dealt) = FrameMemory::anonymous(1024, 2048, 2).expect("memory");
         let setups = dealt.into_iter().enumerate().map(|(index, frames)| {
-            let mut nic = Generator::new("generator", Arc::clone(&memory), packets());
+            let mut nic = Generator::new("generator", Arc::clone(&memory), packets(family));
             if index == 1 {
                 nic.limit(0);
             }
@@ -164,8 +197,8 @@ pub(crate) struct Native {
 
 impl Native {
     /// The same table, the same packets.
-    pub(crate) fn new() -> Self {
-        Self { table: table(), packets: packets(), next: 0 }
+    pub(crate) fn new(family: Family) -> Self {
+        Self { table: table(), packets: packets(family), next: 0 }
     }
 
     /// Routes so many packets; says how many were forwarded.
@@ -174,25 +207,21 @@ impl Native {
             Settings { half: 0, adapter: 0, complete_checksums: true, check_sources: false };
         let mut forwarded = 0;
         for _ in 0..count {
-            let mut packet = [0; 60];
-            packet.copy_from_slice(&self.packets[self.next]);
+            let mut packet = [0; 64];
+            let bytes = self.packets[self.next].len();
+            packet[..bytes].copy_from_slice(&self.packets[self.next]);
             self.next = if self.next + 1 == self.packets.len() { 0 } else { self.next + 1 };
             let packet = std::hint::black_box(&mut packet);
             let mut slot = [0; 64];
-            slot[..60].copy_from_slice(packet);
-            let verdict = spine_router_extension::route(&self.table, settings, &mut slot[..60], 60);
-            if matches!(verdict, Verdict::Forward { .. }) {
+            slot[..bytes].copy_from_slice(&packet[..bytes]);
+            let slot = &mut slot[..bytes];
+            let verdict = spine_router_extension::route(&self.table, settings, slot, bytes);
+            if matches!(verdict.verdict(), Verdict::Forward { .. }) {
                 packet[..34].copy_from_slice(&slot[..34]);
                 forwarded += 1;
             }
             std::hint::black_box(packet);
         }
         forwarded
-    }
-}
-
-impl Default for Native {
-    fn default() -> Self {
-        Self::new()
     }
 }
