@@ -6,7 +6,7 @@
 //! nothing is transmuted. What each map means is in the crate's README.
 #![forbid(unsafe_code)]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use spine_abi::HandlerNumber;
 
@@ -52,8 +52,14 @@ pub mod maps {
     pub const ADDRESSES: &str = "addresses";
     /// [`claim_key`](super::claim_key) to [`Ingresses`](super::Ingresses).
     pub const CLAIMS: &str = "claims";
+    /// IPv6 address (octets) to a `u8`, as [`ADDRESSES`].
+    pub const ADDRESSES_IPV6: &str = "addresses6";
+    /// [`claim_key_ipv6`](super::claim_key_ipv6) to [`Ingresses`](super::Ingresses).
+    pub const CLAIMS_IPV6: &str = "claims6";
     /// A number (`u32`) to [`Kept`](super::Kept); which are of an interface, its [`Port`](super::Port) says.
     pub const KEPT: &str = "kept";
+    /// The same of IPv6.
+    pub const KEPT_IPV6: &str = "kept6";
     /// [`Kept::counter`](super::Kept) to a `u64` for each CPU.
     pub const KEPT_PACKETS: &str = "kept_packets";
     /// [`PROGRESS_BYTES`](super::PROGRESS_BYTES) for each of the sockets, to be mapped: the first eight count how often its
@@ -71,14 +77,14 @@ pub const SOCKETS: u32 = 1024;
 pub const PROGRESS_BYTES: usize = 128;
 /// Interfaces it can serve.
 pub const PORTS: u32 = 64;
-/// Addresses it can know.
+/// Addresses it can know, of each family.
 pub const ADDRESSES: u32 = 4096;
-/// Prefixes it can hold.
+/// Prefixes it can hold, of each family.
 pub const CLAIMS: u32 = 1 << 20;
 /// Claimed UDP ports it can hold, the entries for fragments among them.
 pub const FLOWS: u32 = 1024;
 
-/// Sets of packets that the kernel can keep of what one interface receives.
+/// Sets of packets of a family that the kernel can keep of what one interface receives.
 pub const KEPT: u32 = 32;
 /// Counters of such packets.
 pub const KEPT_COUNTERS: u32 = 256;
@@ -100,16 +106,18 @@ impl From<bool> for Ingresses {
     }
 }
 
-/// Packets that are the kernel's wherever they go; ranges with both ends meant. For ICMP the source's port is
-/// the type, and the destination's the code.
+/// Packets of one family that are the kernel's wherever they go; ranges with both ends meant. For ICMP the source's port
+/// is the type, and the destination's the code.
+///
+/// An IPv6 packet with extension headers is in whatever its protocol and its ports would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct Kept<Address = Ipv4Addr> {
     /// A bit for each protocol number, from the lowest bit of the first word on.
     pub protocols: [u64; 4],
     /// From these.
-    pub source: (Ipv4Addr, Ipv4Addr),
+    pub source: (Address, Address),
     /// To these.
-    pub destination: (Ipv4Addr, Ipv4Addr),
+    pub destination: (Address, Address),
     /// From these ports.
     pub source_ports: (u16, u16),
     /// To these.
@@ -122,29 +130,55 @@ pub struct Kept {
     pub counter: u32,
 }
 
-impl Kept {
+impl Kept<Ipv4Addr> {
     /// Size of the map's value.
     pub const BYTES: usize = 64;
 
     /// The map's value.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        for (at, word) in self.protocols.iter().enumerate() {
-            bytes[at * 8..][..8].copy_from_slice(&word.to_ne_bytes());
+        self.write(&mut bytes, |address| u32::from(address).to_ne_bytes());
+        bytes
+    }
+}
+
+impl Kept<Ipv6Addr> {
+    /// Size of the map's value.
+    pub const BYTES: usize = 112;
+
+    /// The map's value.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        self.write(&mut bytes, |address: Ipv6Addr| {
+            let [high, low] =
+                [64, 0].map(|shift| ((address.to_bits() >> shift) as u64).to_ne_bytes());
+            let mut words = [0; 16];
+            words[..8].copy_from_slice(&high);
+            words[8..].copy_from_slice(&low);
+            words
+        });
+        bytes
+    }
+}
+
+impl<Address: Copy> Kept<Address> {
+    /// Writes all of it, the addresses in this form.
+    fn write<const N: usize>(self, bytes: &mut [u8], form: impl Fn(Address) -> [u8; N]) {
+        let mut parts = Vec::with_capacity(bytes.len());
+        for word in self.protocols {
+            parts.extend(word.to_ne_bytes());
         }
-        let addresses =
-            [self.source.0, self.source.1, self.destination.0, self.destination.1].map(u32::from);
-        for (at, address) in addresses.iter().enumerate() {
-            bytes[32 + at * 4..][..4].copy_from_slice(&address.to_ne_bytes());
+        for address in [self.source.0, self.source.1, self.destination.0, self.destination.1] {
+            parts.extend(form(address));
         }
         let ((a, b), (c, d)) = (self.source_ports, self.destination_ports);
-        for (at, port) in [a, b, c, d].iter().enumerate() {
-            bytes[48 + at * 2..][..2].copy_from_slice(&port.to_ne_bytes());
+        for port in [a, b, c, d] {
+            parts.extend(port.to_ne_bytes());
         }
         let pieces = u32::from(self.whole) | u32::from(self.pieces) << 1;
-        bytes[56..60].copy_from_slice(&pieces.to_ne_bytes());
-        bytes[60..64].copy_from_slice(&self.counter.to_ne_bytes());
-        bytes
+        parts.extend(pieces.to_ne_bytes());
+        parts.extend(self.counter.to_ne_bytes());
+        bytes.copy_from_slice(&parts);
     }
 }
 
@@ -168,9 +202,11 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The handler number to stamp.
     pub handler: HandlerNumber,
-    /// Whether packets received here are claimed by their destination, as a router's are. What comes to a claimed
+    /// Whether IPv4 packets received here are claimed by their destination, as a router's are. What comes to a claimed
     /// port, or from another host's adapter, is claimed all the same.
     pub enabled: bool,
+    /// Whether IPv6 packets are.
+    pub enabled_ipv6: bool,
     /// Whether senders here leave checksums to the card that do not cross a real one (a veth's peer):
     /// tunnels and SCTP are then the kernel's, which alone can complete theirs.
     pub unfinished_checksums: bool,
@@ -182,11 +218,19 @@ pub struct Port {
     pub kept: u32,
     /// Bytes of a packet, with its Ethernet header, that a frame holds: longer ones are the kernel's.
     pub longest: u32,
+    /// The same of IPv6.
+    pub first_kept_ipv6: u32,
+    /// The same of IPv6.
+    pub kept_ipv6: u32,
 }
+
+/// Bits of a port's `enabled`.
+const IPV4: u32 = 1 << 0;
+const IPV6: u32 = 1 << 1;
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 40;
+    pub const BYTES: usize = 48;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -195,12 +239,16 @@ impl Port {
         bytes[4..8].copy_from_slice(&self.queues.to_ne_bytes());
         bytes[8..14].copy_from_slice(&self.mac);
         bytes[14..16].copy_from_slice(&self.handler.0.to_ne_bytes());
-        bytes[16..20].copy_from_slice(&u32::from(self.enabled).to_ne_bytes());
+        let enabled =
+            if self.enabled { IPV4 } else { 0 } | if self.enabled_ipv6 { IPV6 } else { 0 };
+        bytes[16..20].copy_from_slice(&enabled.to_ne_bytes());
         bytes[20..24].copy_from_slice(&u32::from(self.unfinished_checksums).to_ne_bytes());
         bytes[24..28].copy_from_slice(&self.ingress.to_ne_bytes());
         bytes[28..32].copy_from_slice(&self.first_kept.to_ne_bytes());
         bytes[32..36].copy_from_slice(&self.kept.to_ne_bytes());
         bytes[36..40].copy_from_slice(&self.longest.to_ne_bytes());
+        bytes[40..44].copy_from_slice(&self.first_kept_ipv6.to_ne_bytes());
+        bytes[44..48].copy_from_slice(&self.kept_ipv6.to_ne_bytes());
         bytes
     }
 
@@ -213,12 +261,15 @@ impl Port {
             queues: word(4),
             mac: [bytes[8], bytes[9], bytes[10], bytes[11], bytes[12], bytes[13]],
             handler: HandlerNumber(u16::from_ne_bytes([bytes[14], bytes[15]])),
-            enabled: word(16) != 0,
+            enabled: word(16) & IPV4 != 0,
+            enabled_ipv6: word(16) & IPV6 != 0,
             unfinished_checksums: word(20) != 0,
             ingress: word(24),
             first_kept: word(28),
             kept: word(32),
             longest: word(36),
+            first_kept_ipv6: word(40),
+            kept_ipv6: word(44),
         }
     }
 }
@@ -228,6 +279,14 @@ pub fn claim_key(prefix: Ipv4Addr, length: u8) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[0..4].copy_from_slice(&u32::from(length).to_ne_bytes());
     bytes[4..8].copy_from_slice(&prefix.octets());
+    bytes
+}
+
+/// The same for IPv6.
+pub fn claim_key_ipv6(prefix: Ipv6Addr, length: u8) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[0..4].copy_from_slice(&u32::from(length).to_ne_bytes());
+    bytes[4..20].copy_from_slice(&prefix.octets());
     bytes
 }
 
@@ -271,13 +330,13 @@ counters! {
     NoSocket = 2, "no_socket";
     /// Not addressed to this interface; broadcast and multicast among them.
     OtherMac = 3, "other_mac";
-    /// ARP, IPv6, VLAN tags, anything else.
-    NotIpv4 = 4, "not_ipv4";
+    /// ARP, VLAN tags, anything else.
+    NotIp = 4, "not_ip";
     /// Ends before its headers do.
     Truncated = 5, "truncated";
     /// Version and lengths contradict each other or the frame.
     BadHeader = 6, "bad_header";
-    /// IP options.
+    /// IP options, or a hop-by-hop header.
     Options = 7, "options";
     /// Would not survive a hop.
     TtlExceeded = 8, "ttl_exceeded";
@@ -289,7 +348,7 @@ counters! {
     Local = 11, "local";
     /// The way out is not one of our interfaces.
     NotOurs = 12, "not_ours";
-    /// A tunnel or SCTP, from senders that leave checksums undone.
+    /// A tunnel, SCTP, or behind an extension header, from senders that leave checksums undone.
     UnfinishedChecksums = 13, "unfinished_checksums";
     /// A fragment to an address where a UDP port is claimed: nobody here puts it together.
     Fragments = 14, "fragments";
@@ -341,27 +400,34 @@ mod tests {
             queues: 2,
             mac: [3, 4, 5, 6, 7, 8],
             handler: HandlerNumber(9),
-            enabled: true,
+            enabled: false,
+            enabled_ipv6: true,
             unfinished_checksums: true,
             ingress: 7,
             first_kept: 64,
             kept: 3,
             longest: 1792,
+            first_kept_ipv6: 96,
+            kept_ipv6: 4,
         };
         let mut expected = Vec::new();
         expected.extend(1u32.to_ne_bytes());
         expected.extend(2u32.to_ne_bytes());
         expected.extend([3, 4, 5, 6, 7, 8]);
         expected.extend(9u16.to_ne_bytes());
-        expected.extend(1u32.to_ne_bytes());
+        expected.extend(2u32.to_ne_bytes());
         expected.extend(1u32.to_ne_bytes());
         expected.extend(7u32.to_ne_bytes());
         expected.extend(64u32.to_ne_bytes());
         expected.extend(3u32.to_ne_bytes());
         expected.extend(1792u32.to_ne_bytes());
+        expected.extend(96u32.to_ne_bytes());
+        expected.extend(4u32.to_ne_bytes());
         assert_eq!(port.to_bytes().as_slice(), expected);
         assert_eq!(Port::from_bytes(&port.to_bytes()), port);
         assert_eq!(claim_key(Ipv4Addr::new(10, 1, 0, 0), 16)[4..], [10, 1, 0, 0]);
+        let site = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
+        assert_eq!(claim_key_ipv6(site, 48)[4..], site.octets());
         let flow = flow_key(Ipv4Addr::new(239, 1, 2, 3), 5004);
         assert_eq!(flow, [239, 1, 2, 3, 0x13, 0x8c, 0, 0]);
     }

@@ -23,6 +23,8 @@ use spine_xdp_progs::{
 
 #[path = "classifier/flows.rs"]
 mod flows;
+#[path = "classifier/ipv6.rs"]
+mod ipv6;
 
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
@@ -42,11 +44,14 @@ const PORT: Port = Port {
     mac: MAC,
     handler: HANDLER,
     enabled: true,
+    enabled_ipv6: true,
     unfinished_checksums: false,
     ingress: 5,
     first_kept: 64,
     kept: 0,
     longest: 1792,
+    first_kept_ipv6: 96,
+    kept_ipv6: 0,
 };
 
 /// The classifier in the kernel, with its maps as a running router would fill them.
@@ -104,6 +109,7 @@ impl Classifier {
             classifier.update(maps::ADDRESSES, &address.octets(), &[1]);
         }
         classifier.claim(ROUTED.0, ROUTED.1, true);
+        classifier.describe_ipv6();
         Some(classifier)
     }
 
@@ -124,7 +130,7 @@ impl Classifier {
     }
 
     fn set_port(&self, queues: u32, enabled: bool) {
-        self.update_port(Port { queues, enabled, ..PORT });
+        self.update_port(Port { queues, enabled, enabled_ipv6: enabled, ..PORT });
     }
 
     fn update_port(&self, port: Port) {
@@ -339,11 +345,11 @@ fn what_the_kernel_must_see_is_passed_untouched() {
         ("IPv4 multicast", Counter::OtherMac, with(0, &[1, 0, 0x5e, 0, 0, 1])),
         ("another station's MAC: first byte", Counter::OtherMac, with(0, &[4])),
         ("another station's MAC: last byte", Counter::OtherMac, with(5, &[9])),
-        ("ARP", Counter::NotIpv4, with(ETHER_TYPE, &[0x08, 0x06])),
-        ("IPv6", Counter::NotIpv4, with(ETHER_TYPE, &[0x86, 0xdd])),
-        ("a VLAN tag", Counter::NotIpv4, with(ETHER_TYPE, &[0x81, 0x00])),
-        ("802.3 with a length", Counter::NotIpv4, with(ETHER_TYPE, &[0x00, 0x2e])),
-        ("an unknown EtherType", Counter::NotIpv4, with(ETHER_TYPE, &[0x88, 0xb5])),
+        ("ARP", Counter::NotIp, with(ETHER_TYPE, &[0x08, 0x06])),
+        ("IPv4 that says it is IPv6", Counter::BadHeader, with(ETHER_TYPE, &[0x86, 0xdd])),
+        ("a VLAN tag", Counter::NotIp, with(ETHER_TYPE, &[0x81, 0x00])),
+        ("802.3 with a length", Counter::NotIp, with(ETHER_TYPE, &[0x00, 0x2e])),
+        ("an unknown EtherType", Counter::NotIp, with(ETHER_TYPE, &[0x88, 0xb5])),
         ("version 6", Counter::BadHeader, with(VERSION, &[0x65])),
         ("version 0", Counter::BadHeader, with(VERSION, &[0x05])),
         ("header of 16 bytes", Counter::BadHeader, with(VERSION, &[0x44])),
@@ -601,8 +607,11 @@ fn expected_owner(frame: &[u8]) -> Counter {
     if ethernet.destination() != MAC {
         return Counter::OtherMac;
     }
+    if ethernet.ether_type() == ether_type::IPV6 {
+        return ipv6::expected_owner(rest);
+    }
     if ethernet.ether_type() != ether_type::IPV4 {
-        return Counter::NotIpv4;
+        return Counter::NotIp;
     }
     let Ok((ip, _)) = ipv4::Header::split(rest) else { return Counter::Truncated };
     let (source, destination) = (ip.source(), ip.destination());

@@ -1,7 +1,8 @@
 //! The table of packets and their owners.
 //!
 //! One machine, as a running router would describe it: [`OURS`] and [`LOCAL`] are its addresses,
-//! [`ROUTED`] is the one prefix with a way out by an adapter, of [`MTU`] bytes. It is a machine with
+//! [`ROUTED`] is the one prefix with a way out by an adapter, of [`MTU`] bytes; [`OURS_IPV6`], [`LOCAL_IPV6`] and [`ROUTED_IPV6`] are the same of
+//! IPv6. It is a machine with
 //! virtual wires, on which senders leave checksums unfinished.
 //!
 //! Where a tier answers otherwise than the row, the row says so and why. That is no licence to differ: each
@@ -14,6 +15,10 @@ use spine_headers::ethernet::{self, ether_type};
 use spine_headers::{ipv4, protocol};
 
 use crate::frames;
+
+mod ipv6;
+
+pub use ipv6::{LOCAL_IPV6, OURS_IPV6, ROUTED_IPV6};
 
 /// The link-layer address of the interface that packets come in by.
 pub const MAC: ethernet::Address = [2, 0, 0, 0, 0, 1];
@@ -123,7 +128,7 @@ const EXTENSION: &[Tier] = &[Tier::Extension];
 
 /// The table.
 pub fn rows() -> Vec<Row> {
-    [common(), link_layer(), lengths(), fields(), protocols(), addresses()].concat()
+    [common(), link_layer(), lengths(), fields(), protocols(), addresses(), ipv6::rows()].concat()
 }
 
 fn adapters(name: &'static str, frame: Vec<u8>) -> Row {
@@ -204,7 +209,7 @@ fn link_layer() -> Vec<Row> {
         kernels("another station's address: last byte", with_link(5, &[9]))
             .but(EXTENSION, BELIEVES),
         kernels("ARP", of_type(ether_type::ARP)),
-        kernels("IPv6", of_type(ether_type::IPV6)),
+        kernels("IPv4 that says it is IPv6", of_type(ether_type::IPV6)).but(EXTENSION, DROPPED),
         kernels("a VLAN tag", of_type(ether_type::VLAN)),
         kernels("802.3 with a length", of_type(46)),
         kernels("an unknown EtherType", of_type(ether_type::EXPERIMENTAL_1)),

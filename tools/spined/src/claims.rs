@@ -120,7 +120,7 @@ impl Wire {
         self.become_claimants()?;
         self.look(claims)?;
         for (prefix, taken) in &claims.prefixes {
-            self.steering.set_claim(*prefix, (*taken).into())?;
+            self.steering.set_claim((*prefix).into(), (*taken).into())?;
         }
         self.steering.set_handler(self.ifindex, handler)?;
         self.give(!claims.paused)
@@ -148,7 +148,7 @@ impl Wire {
     pub(crate) fn forget_some(&mut self) -> Result<bool, SteeringError> {
         for _ in 0..FORGOTTEN {
             let Some(prefix) = self.leaving.pop() else { return Ok(false) };
-            self.steering.remove_claim(prefix)?;
+            self.steering.remove_claim(prefix.into())?;
         }
         Ok(true)
     }
@@ -192,13 +192,13 @@ impl Wire {
             ClaimChange::Leave(prefix) => self.say(claims, prefix.trunc(), Some(false)),
             ClaimChange::Forget(prefix) => self.say(claims, prefix.trunc(), None),
             ClaimChange::Own(address) => {
-                self.steering.set_address(address)?;
+                self.steering.set_address(address.into())?;
                 let new = claims.addresses.insert(address);
                 Ok(if new { ClaimChange::Disown(address) } else { ClaimChange::Own(address) })
             }
             ClaimChange::Disown(address) => {
                 if !self.addresses.contains(&address) {
-                    self.steering.remove_address(address)?;
+                    self.steering.remove_address(address.into())?;
                 }
                 let known = claims.addresses.remove(&address);
                 Ok(if known { ClaimChange::Own(address) } else { ClaimChange::Disown(address) })
@@ -216,11 +216,11 @@ impl Wire {
         let before = claims.prefixes.get(&prefix).copied();
         match taken {
             Some(taken) => {
-                self.steering.set_claim(prefix, taken.into())?;
+                self.steering.set_claim(prefix.into(), taken.into())?;
                 claims.prefixes.insert(prefix, taken);
             }
             None => {
-                self.steering.remove_claim(prefix)?;
+                self.steering.remove_claim(prefix.into())?;
                 claims.prefixes.remove(&prefix);
             }
         }
@@ -251,7 +251,7 @@ impl Wire {
         self.leaving.extend(claims.prefixes.keys());
         for address in &claims.addresses {
             if !self.addresses.contains(address) {
-                refused = self.steering.remove_address(*address).err().or(refused);
+                refused = self.steering.remove_address((*address).into()).err().or(refused);
             }
         }
         if let Some(error) = refused {
@@ -264,11 +264,11 @@ impl Wire {
         let now: BTreeSet<Ipv4Addr> = wires::own_addresses().collect();
         for gone in self.addresses.difference(&now) {
             if !claims.addresses.contains(gone) {
-                self.steering.remove_address(*gone)?;
+                self.steering.remove_address((*gone).into())?;
             }
         }
         for new in now.difference(&self.addresses) {
-            self.steering.set_address(*new)?;
+            self.steering.set_address((*new).into())?;
         }
         self.addresses = now;
         let told = self.steering.entry(self.ifindex).map(|entry| entry.mac);

@@ -2,7 +2,7 @@
 /*
  * Decides who owns a packet: an adapter, or the kernel.
  *
- * It is no router: it claims UDP ports that an extension listens on, and IPv4 unicast whose way out is one of our
+ * It is no router: it claims UDP ports that an extension listens on, and IPv4 and IPv6 unicast whose way out is one of our
  * interfaces, and gives the kernel, untouched, all that is not the common case. Who is wrong about a packet is the kernel; a packet claimed wrongly would be lost to it,
  * so what is in doubt is not claimed. The header's checksum is left to the extension, which looks at the header anyway.
  */
@@ -11,6 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/udp.h>
 
 struct {
@@ -50,6 +51,22 @@ struct {
 	__type(value, __u64);
 } claims SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH); /* the same for IPv6 */
+	__uint(max_entries, SPINE_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} addresses6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SPINE_CLAIMS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct spine_prefix6);
+	__type(value, __u64);
+} claims6 SEC(".maps");
+
 /*
  * Each interface has two lists' room, and its port says which one is in force; so a list is written while nobody reads it. An array,
  * and a look-up for each set: of a list in one value the verifier wants to know too much from who may not look into the kernel.
@@ -62,7 +79,14 @@ struct {
 } kept SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); /* by the number in spine_kept */
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64 * 2 * SPINE_KEPT);
+	__type(key, __u32);
+	__type(value, struct spine_kept6);
+} kept6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); /* by the number in spine_kept and spine_kept6 */
 	__uint(max_entries, SPINE_KEPT_COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
@@ -224,7 +248,7 @@ static __always_inline enum spine_counter read_packet(struct xdp_md *context, co
 	if (!is_same_mac(ethernet->h_dest, port->mac))
 		return SPINE_OTHER_MAC;
 	if (ethernet->h_proto != bpf_htons(ETH_P_IP))
-		return SPINE_NOT_IPV4;
+		return SPINE_NOT_IP;
 	if ((void *)(ip + 1) > end)
 		return SPINE_TRUNCATED;
 
@@ -359,6 +383,246 @@ static __always_inline bool keeps(struct xdp_md *context, const struct spine_por
 	return false;
 }
 
+/* Headers that have another one, or the transport header, behind them; a hop-by-hop header is looked for before. */
+static __always_inline bool is_extension(__u8 header)
+{
+	switch (header) {
+	case 43:  /* routing */
+	case 44:  /* fragment */
+	case 51:  /* authentication */
+	case 60:  /* options for the destination */
+	case 135: /* mobility */
+	case 139: /* host identity */
+	case 140: /* shim6 */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Whether a sender that leaves checksums to the card may have left one that the extension does not find. Pieces and what is signed
+ * are finished: who made them had to read all of it.
+ */
+static __always_inline bool may_hide_checksum(__u8 header)
+{
+	return has_checksum_inside(header) || (is_extension(header) && header != 44 && header != 51);
+}
+
+/* The owner of an IPv6 packet by itself, as read_packet for IPv4. */
+static __always_inline enum spine_counter read_packet6(struct xdp_md *context, const struct spine_port *port)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+	struct ipv6hdr *ip = (void *)(ethernet + 1);
+
+	if ((void *)(ethernet + 1) > end)
+		return SPINE_TRUNCATED;
+	if (!is_same_mac(ethernet->h_dest, port->mac))
+		return SPINE_OTHER_MAC;
+	if ((void *)(ip + 1) > end)
+		return SPINE_TRUNCATED;
+	if (ip->version != 6 || is_longer(context, bpf_ntohs(ip->payload_len) + sizeof(*ip)))
+		return SPINE_BAD_HEADER;
+	if (ip->nexthdr == 0)
+		return SPINE_OPTIONS;
+	if (ip->hop_limit <= 1)
+		return SPINE_TTL_EXCEEDED;
+	if (is_routing_protocol(ip->nexthdr))
+		return SPINE_ROUTING_PROTOCOL;
+	if (port->unfinished && may_hide_checksum(ip->nexthdr))
+		return SPINE_UNFINISHED_CHECKSUMS;
+	return SPINE_CLAIMED;
+}
+
+/*
+ * Never forwarded, neither to nor from (RFC 4291 2.5, 2.7): groups, addresses of one link, and what begins with 64 zeroes,
+ * among it "none yet", loopback and IPv4's addresses.
+ */
+static __always_inline bool is_special6(const struct in6_addr *address)
+{
+	return address->s6_addr[0] == 0xff || (address->s6_addr[0] == 0xfe && (address->s6_addr[1] & 0xc0) == 0x80) ||
+	       (address->s6_addr32[0] == 0 && address->s6_addr32[1] == 0);
+}
+
+/* The owner of an IPv6 packet by its addresses. */
+static __always_inline enum spine_counter look_up6(struct xdp_md *context, const struct spine_port *port)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ipv6hdr *ip = (void *)(long)context->data + sizeof(struct ethhdr);
+	struct spine_prefix6 key = { .length = 128 };
+	struct in6_addr source, destination;
+
+	if ((void *)(ip + 1) > end)
+		return SPINE_TRUNCATED;
+	source = ip->saddr;
+	destination = ip->daddr;
+	__builtin_memcpy(key.address, &ip->daddr, sizeof(key.address));
+	if (is_special6(&source) || is_special6(&destination))
+		return SPINE_SPECIAL_ADDRESS;
+	if (bpf_map_lookup_elem(&addresses6, &destination) || bpf_map_lookup_elem(&addresses6, &source))
+		return SPINE_LOCAL;
+
+	__u64 *from = bpf_map_lookup_elem(&claims6, &key);
+
+	return from && *from >> (port->ingress & 63) & 1 ? SPINE_CLAIMED : SPINE_NOT_OURS;
+}
+
+/* What a set of kept IPv6 packets asks of one. */
+struct spine_seen6 {
+	struct spine_address6 source;
+	struct spine_address6 destination;
+	__u32 source_port;
+	__u32 destination_port;
+	__u32 protocol;
+	__u32 pieces; /* what it may be of SPINE_WHOLE and SPINE_PIECES */
+	bool has_ports;
+	bool is_hidden; /* its protocol is behind an extension header */
+};
+
+static __always_inline struct spine_address6 in_order(const struct in6_addr *address)
+{
+	return (struct spine_address6){
+		.high = (__u64)bpf_ntohl(address->s6_addr32[0]) << 32 | bpf_ntohl(address->s6_addr32[1]),
+		.low = (__u64)bpf_ntohl(address->s6_addr32[2]) << 32 | bpf_ntohl(address->s6_addr32[3]),
+	};
+}
+
+static __always_inline bool is_within6(const struct spine_address6 *address, const struct spine_address6 *first,
+				       const struct spine_address6 *last)
+{
+	if (address->high < first->high || address->high > last->high)
+		return false;
+	if (address->high == first->high && address->low < first->low)
+		return false;
+	return address->high != last->high || address->low <= last->low;
+}
+
+static __always_inline bool is_in6(const struct spine_seen6 *seen, const struct spine_kept6 *set)
+{
+	__u64 protocols = seen->protocol < 64    ? set->protocols[0]
+			  : seen->protocol < 128 ? set->protocols[1]
+			  : seen->protocol < 192 ? set->protocols[2]
+						 : set->protocols[3];
+
+	if (!seen->is_hidden && !(protocols >> (seen->protocol & 63) & 1))
+		return false;
+	if (!(set->pieces & seen->pieces))
+		return false;
+	if (!is_within6(&seen->source, &set->source_first, &set->source_last))
+		return false;
+	if (!is_within6(&seen->destination, &set->destination_first, &set->destination_last))
+		return false;
+	if (!seen->has_ports)
+		return true;
+	return is_within(seen->source_port, set->source_port_first, set->source_port_last) &&
+	       is_within(seen->destination_port, set->destination_port_first, set->destination_port_last);
+}
+
+/* Ports, or what stands in their place, directly behind the header. */
+static __always_inline void read_ports6(struct xdp_md *context, struct spine_seen6 *seen)
+{
+	void *end = (void *)(long)context->data_end;
+	__u8 *at = (void *)(long)context->data + sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
+
+	if ((void *)(at + 4) > end)
+		return;
+	switch (seen->protocol) {
+	case IPPROTO_ICMPV6:
+		seen->source_port = at[0];
+		seen->destination_port = at[1];
+		seen->has_ports = true;
+		break;
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_DCCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		seen->source_port = at[0] << 8 | at[1];
+		seen->destination_port = at[2] << 8 | at[3];
+		seen->has_ports = true;
+		break;
+	}
+}
+
+/* Whether the kernel keeps a packet that read_packet6 has found to be plain. */
+static __always_inline bool keeps6(struct xdp_md *context, const struct spine_port *port)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ipv6hdr *ip = (void *)(long)context->data + sizeof(struct ethhdr);
+	__u32 first = port->first_kept6, count = port->kept6;
+	struct spine_seen6 seen = {};
+
+	if ((void *)(ip + 1) > end)
+		return true;
+	seen.source = in_order(&ip->saddr);
+	seen.destination = in_order(&ip->daddr);
+	seen.protocol = ip->nexthdr;
+	seen.pieces = SPINE_WHOLE;
+	if (is_extension(ip->nexthdr)) {
+		seen.is_hidden = true;
+		seen.pieces = ip->nexthdr == 44 ? SPINE_PIECES : SPINE_WHOLE | SPINE_PIECES;
+	} else {
+		read_ports6(context, &seen);
+	}
+	for (__u32 i = 0; i < SPINE_KEPT && i < count; i++) {
+		__u32 at = first + i;
+		struct spine_kept6 *set = bpf_map_lookup_elem(&kept6, &at);
+
+		if (!set)
+			return true;
+		if (!is_in6(&seen, set))
+			continue;
+
+		__u32 counter = set->counter;
+		__u64 *packets = bpf_map_lookup_elem(&kept_packets, &counter);
+
+		if (packets)
+			++*packets;
+		return true;
+	}
+	return false;
+}
+
+static __always_inline bool is_ipv6(struct xdp_md *context)
+{
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = (void *)(long)context->data;
+
+	return (void *)(ethernet + 1) <= end && ethernet->h_proto == bpf_htons(ETH_P_IPV6);
+}
+
+static __always_inline enum spine_counter claim_ipv6(struct xdp_md *context, const struct spine_port *port)
+{
+	enum spine_counter owner;
+
+	if (!(port->enabled & SPINE_IPV6))
+		return SPINE_SWITCHED_OFF;
+	owner = read_packet6(context, port);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	owner = look_up6(context, port);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	return port->kept6 && keeps6(context, port) ? SPINE_KEPT_BY_RULES : SPINE_CLAIMED;
+}
+
+static __always_inline enum spine_counter claim_ipv4(struct xdp_md *context, const struct spine_port *port)
+{
+	enum spine_counter owner;
+	__be32 source, destination;
+
+	if (!(port->enabled & SPINE_IPV4))
+		return SPINE_SWITCHED_OFF;
+	owner = read_packet(context, port, &source, &destination);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	owner = look_up(port, source, destination);
+	if (owner != SPINE_CLAIMED)
+		return owner;
+	return port->kept && keeps(context, port) ? SPINE_KEPT_BY_RULES : SPINE_CLAIMED;
+}
+
 /* Messages between hosts on this link. The adapter knows from whom it takes them. */
 static __always_inline bool is_from_host(struct xdp_md *context, const struct spine_port *port)
 {
@@ -466,7 +730,6 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 	__u32 zero = 0, ifindex = context->ingress_ifindex, queue = context->rx_queue_index;
 	__u32 *on = bpf_map_lookup_elem(&control, &zero);
 	struct spine_port *port = bpf_map_lookup_elem(&ports, &ifindex);
-	__be32 source, destination;
 	enum spine_counter owner = SPINE_NOT_OURS;
 	__u32 handler;
 
@@ -485,16 +748,9 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		handler = port->handler;
 	}
 	if (owner != SPINE_CLAIMED) {
-		if (!port->enabled)
-			return SPINE_SWITCHED_OFF;
-		owner = read_packet(context, port, &source, &destination);
+		owner = is_ipv6(context) ? claim_ipv6(context, port) : claim_ipv4(context, port);
 		if (owner != SPINE_CLAIMED)
 			return owner;
-		owner = look_up(port, source, destination);
-		if (owner != SPINE_CLAIMED)
-			return owner;
-		if (port->kept && keeps(context, port))
-			return SPINE_KEPT_BY_RULES;
 		if (bpf_xdp_get_buff_len(context) > port->longest)
 			return SPINE_TOO_LONG;
 		/* Of a port's packets the kernel could make nothing but an error. */

@@ -40,13 +40,18 @@ struct spine_port {
 	__u32 queues;       /* how many queues have one */
 	__u8 mac[6];
 	__u16 handler;
-	__u32 enabled; /* 0: nothing received here is claimed by its destination; ports and hosts are all the same */
+	__u32 enabled; /* SPINE_IPV4, SPINE_IPV6: what is claimed here by its destination; ports and hosts are all the same */
 	__u32 unfinished; /* 1: senders here leave checksums to the card, also those nobody but the kernel can complete */
 	__u32 ingress; /* its bit in the value of `claims`: 0 to 63 */
 	__u32 first_kept; /* of what is received here the kernel keeps these sets in the map `kept` ... */
 	__u32 kept;       /* ... so many of them */
 	__u32 longest;    /* bytes of a packet that a frame holds, Ethernet header and all */
+	__u32 first_kept6; /* the same of IPv6, in `kept6` */
+	__u32 kept6;
 };
+
+#define SPINE_IPV4 1u
+#define SPINE_IPV6 2u
 
 /*
  * Packets that stay the kernel's whatever their destination: what one of its rules could treat in any other way than to let
@@ -61,6 +66,26 @@ struct spine_kept {
 	__u16 destination_port_first, destination_port_last;
 	__u32 pieces;  /* SPINE_WHOLE, SPINE_PIECES or both */
 	__u32 counter; /* where such packets are counted in `kept_packets` */
+};
+
+/* An IPv6 address, by its first and its last 64 bits. */
+struct spine_address6 {
+	__u64 high;
+	__u64 low;
+};
+
+/*
+ * The same of IPv6. Behind an extension header nobody here looks: such a packet is in whatever its protocol and its ports
+ * would be, and one with any but a fragment's may be a piece or not.
+ */
+struct spine_kept6 {
+	__u64 protocols[4];
+	struct spine_address6 source_first, source_last;
+	struct spine_address6 destination_first, destination_last;
+	__u16 source_port_first, source_port_last;
+	__u16 destination_port_first, destination_port_last;
+	__u32 pieces;
+	__u32 counter;
 };
 
 #define SPINE_WHOLE 1u
@@ -88,6 +113,11 @@ struct spine_prefix {
 	__be32 address;
 };
 
+struct spine_prefix6 {
+	__u32 length;
+	__u8 address[16];
+};
+
 /*
  * A UDP port claimed for a handler, whoever routes what: the packets of a stream. Address zero is any unicast address.
  * Port zero says that something is claimed at this address, so that fragments to it are noticed.
@@ -112,16 +142,16 @@ enum spine_counter {
 	SPINE_SWITCHED_OFF,     /* the host half wants the kernel to have all packets, or all of this interface */
 	SPINE_NO_SOCKET,        /* the interface is not ours, or its queue has no socket */
 	SPINE_OTHER_MAC,        /* not addressed to this interface; broadcast and multicast among them */
-	SPINE_NOT_IPV4,         /* ARP, IPv6, VLAN tags, anything else */
+	SPINE_NOT_IP,           /* ARP, VLAN tags, anything else */
 	SPINE_TRUNCATED,        /* ends before its headers do */
 	SPINE_BAD_HEADER,       /* version and lengths contradict each other or the frame */
-	SPINE_OPTIONS,          /* IP options */
+	SPINE_OPTIONS,          /* IP options, or a hop-by-hop header */
 	SPINE_TTL_EXCEEDED,     /* would not survive a hop */
 	SPINE_ROUTING_PROTOCOL, /* what routers say to each other */
 	SPINE_SPECIAL_ADDRESS,  /* multicast, broadcast, loopback, "this network", link-local */
 	SPINE_LOCAL,            /* to or from an address of this machine */
 	SPINE_NOT_OURS,         /* the way out is not one of our interfaces */
-	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel or SCTP, from a sender that leaves checksums to the card */
+	SPINE_UNFINISHED_CHECKSUMS, /* a tunnel, SCTP, or behind an extension header, from a sender that leaves checksums to the card */
 	SPINE_FRAGMENTS,        /* a fragment to an address where a UDP port is claimed: nobody here puts it together */
 	SPINE_KEPT_BY_RULES,    /* one of the kernel's rules could treat it otherwise than to let it pass */
 	SPINE_TOO_LONG,      /* longer than a frame: an MTU beyond it, or segments that are not cut yet */

@@ -1,8 +1,8 @@
 //! Steering: which packets of an opened interface are an adapter's, and which the kernel's.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use spine_abi::HandlerNumber;
 use spine_xdp_progs::{Ingresses, Kept};
 
@@ -57,7 +57,7 @@ pub trait Steering {
     /// [`SteeringError`].
     fn set_all_enabled(&mut self, enabled: bool) -> Result<(), SteeringError>;
 
-    /// Packets received on this interface are claimed by their destination at all; none is, at first.
+    /// IPv4 packets received on this interface are claimed by their destination at all; none is, at first.
     ///
     /// # Errors
     /// [`SteeringError`].
@@ -73,6 +73,21 @@ pub trait Steering {
         Ok(())
     }
 
+    /// The same for IPv6.
+    ///
+    /// # Errors
+    /// [`SteeringError`], [`Unsupported`](SteeringError::Unsupported) among others, unless it is switched off.
+    fn set_enabled_ipv6(&mut self, interface: u32, enabled: bool) -> Result<(), SteeringError> {
+        let _ = interface;
+        if enabled { Err(SteeringError::Unsupported("IPv6")) } else { Ok(()) }
+    }
+
+    /// Whether IPv6 packets can be an adapter's. Where they cannot, what is said of IPv6 prefixes and addresses is of no
+    /// consequence.
+    fn knows_ipv6(&self) -> bool {
+        false
+    }
+
     /// The interface has this link-layer address now: only packets sent to it are claimed.
     ///
     /// # Errors
@@ -84,7 +99,7 @@ pub trait Steering {
     ///
     /// # Errors
     /// [`SteeringError`], a full map among others.
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), SteeringError>;
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), SteeringError>;
 
     /// Whether prefixes are looked at; otherwise all destinations are the adapters', and an extension gives back what
     /// has no way out.
@@ -99,6 +114,19 @@ pub trait Steering {
     /// [`SteeringError`], [`Unsupported`](SteeringError::Unsupported) among others, unless `sets` is empty.
     fn set_kept(&mut self, interface: u32, sets: &[Kept]) -> Result<(), SteeringError>;
 
+    /// The same of IPv6.
+    ///
+    /// # Errors
+    /// As [`set_kept`](Self::set_kept).
+    fn set_kept_ipv6(
+        &mut self,
+        interface: u32,
+        sets: &[Kept<Ipv6Addr>],
+    ) -> Result<(), SteeringError> {
+        let _ = interface;
+        if sets.is_empty() { Ok(()) } else { Err(SteeringError::Unsupported("IPv6")) }
+    }
+
     /// Packets that the kernel kept so, by [`Kept::counter`]; none where nobody counts.
     ///
     /// # Errors
@@ -109,19 +137,19 @@ pub trait Steering {
     ///
     /// # Errors
     /// [`SteeringError`].
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError>;
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), SteeringError>;
 
     /// This is an address of this machine, or a broadcast address of its links: the kernel's.
     ///
     /// # Errors
     /// [`SteeringError`], a full map among others.
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError>;
+    fn set_address(&mut self, address: IpAddr) -> Result<(), SteeringError>;
 
     /// It is not any more.
     ///
     /// # Errors
     /// [`SteeringError`].
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError>;
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), SteeringError>;
 
     /// Gives packets to a UDP port to a handler, whatever is claimed by destination.
     ///

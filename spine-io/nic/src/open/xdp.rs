@@ -6,10 +6,10 @@
 //! Sockets that share frames all work without copies or none does. So where one cannot, whatever its driver
 //! answers, everything is opened again with copies, and that is said.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit};
 use spine_abi::HandlerNumber;
 use spine_xdp_progs::{Ingresses, KEPT, Kept, Port as Entry};
@@ -243,11 +243,14 @@ impl XdpSteering {
             mac: interface.mac,
             handler,
             enabled: false,
+            enabled_ipv6: false,
             unfinished_checksums: unfinished,
             ingress: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
             first_kept: 0,
             kept: 0,
             longest,
+            first_kept_ipv6: 0,
+            kept_ipv6: 0,
         };
         for socket in &mut sockets {
             self.classifier.set_socket(self.next_socket, socket)?;
@@ -361,6 +364,15 @@ fn join(mut sockets: Vec<XdpNic>, interface: &Interface) -> Result<Box<dyn Nic>,
     Ok(if others.is_empty() { Box::new(first) } else { Box::new(MultiQueue::new(first, others)) })
 }
 
+/// Where a list of kept sets is written that takes the place of one that starts at `first`: an interface has room for
+/// two; and how long it is.
+fn other_room(ingress: u32, first: u32, sets: usize) -> Result<(u32, u32), SteeringError> {
+    let room = [0, KEPT].map(|half| ingress * 2 * KEPT + half);
+    let kept = u32::try_from(sets).ok().filter(|kept| *kept <= KEPT);
+    let kept = kept.ok_or(SteeringError::Kept(sets))?;
+    Ok((if first == room[0] { room[1] } else { room[0] }, kept))
+}
+
 impl Steering for XdpSteering {
     fn set_all_enabled(&mut self, enabled: bool) -> Result<(), SteeringError> {
         Ok(self.classifier.set_enabled(enabled)?)
@@ -381,25 +393,39 @@ impl Steering for XdpSteering {
         Ok(())
     }
 
+    fn set_enabled_ipv6(&mut self, interface: u32, enabled: bool) -> Result<(), SteeringError> {
+        self.change(interface, |entry| entry.enabled_ipv6 = enabled)
+    }
+
+    fn knows_ipv6(&self) -> bool {
+        true
+    }
+
     fn set_mac(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), SteeringError> {
         self.change(interface, |entry| entry.mac = mac)
     }
 
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), SteeringError> {
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), SteeringError> {
         Ok(self.classifier.set_claim(prefix.network(), prefix.prefix_len(), from)?)
     }
 
     /// Written where nobody reads, and then put in force.
     fn set_kept(&mut self, interface: u32, sets: &[Kept]) -> Result<(), SteeringError> {
         let entry = self.entry(interface).ok_or(SteeringError::NoPort(interface))?;
-        let room = [0, KEPT].map(|half| entry.ingress * 2 * KEPT + half);
-        let first = if entry.first_kept == room[0] { room[1] } else { room[0] };
-        let kept = u32::try_from(sets.len()).unwrap_or(u32::MAX);
-        if kept > KEPT {
-            return Err(SteeringError::Kept(sets.len()));
-        }
+        let (first, kept) = other_room(entry.ingress, entry.first_kept, sets.len())?;
         self.classifier.set_kept(first, sets)?;
         self.change(interface, |entry| (entry.first_kept, entry.kept) = (first, kept))
+    }
+
+    fn set_kept_ipv6(
+        &mut self,
+        interface: u32,
+        sets: &[Kept<Ipv6Addr>],
+    ) -> Result<(), SteeringError> {
+        let entry = self.entry(interface).ok_or(SteeringError::NoPort(interface))?;
+        let (first, kept) = other_room(entry.ingress, entry.first_kept_ipv6, sets.len())?;
+        self.classifier.set_kept_ipv6(first, sets)?;
+        self.change(interface, |entry| (entry.first_kept_ipv6, entry.kept_ipv6) = (first, kept))
     }
 
     fn kept_packets(&self, counter: u32) -> Result<u64, SteeringError> {
@@ -414,15 +440,15 @@ impl Steering for XdpSteering {
         KEPT as usize
     }
 
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), SteeringError> {
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), SteeringError> {
         Ok(self.classifier.remove_claim(prefix.network(), prefix.prefix_len())?)
     }
 
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+    fn set_address(&mut self, address: IpAddr) -> Result<(), SteeringError> {
         Ok(self.classifier.set_address(address)?)
     }
 
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), SteeringError> {
         Ok(self.classifier.remove_address(address)?)
     }
 

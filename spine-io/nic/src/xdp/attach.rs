@@ -9,7 +9,7 @@
 //! [`Classifier::set_enabled`]. Sockets, and choosing among modes, belong to the folder's other files.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +99,10 @@ pub struct Classifier {
     sockets: XskMap<MapData>,
     addresses: HashMap<MapData, [u8; 4], u8>,
     claims: LpmTrie<MapData, [u8; 4], u64>,
-    kept: Array<MapData, [u8; Kept::BYTES]>,
+    addresses_ipv6: HashMap<MapData, [u8; 16], u8>,
+    claims_ipv6: LpmTrie<MapData, [u8; 16], u64>,
+    kept: Array<MapData, [u8; <Kept>::BYTES]>,
+    kept_ipv6: Array<MapData, [u8; Kept::<Ipv6Addr>::BYTES]>,
     kept_packets: PerCpuArray<MapData, u64>,
     flows: HashMap<MapData, [u8; 8], u32>,
     counters: PerCpuArray<MapData, u64>,
@@ -173,7 +176,10 @@ impl Classifier {
             sockets: typed(maps::SOCKETS, take(maps::SOCKETS)?)?,
             addresses: typed(maps::ADDRESSES, take(maps::ADDRESSES)?)?,
             claims: typed(maps::CLAIMS, take(maps::CLAIMS)?)?,
+            addresses_ipv6: typed(maps::ADDRESSES_IPV6, take(maps::ADDRESSES_IPV6)?)?,
+            claims_ipv6: typed(maps::CLAIMS_IPV6, take(maps::CLAIMS_IPV6)?)?,
             kept: typed(maps::KEPT, take(maps::KEPT)?)?,
+            kept_ipv6: typed(maps::KEPT_IPV6, take(maps::KEPT_IPV6)?)?,
             kept_packets: typed(maps::KEPT_PACKETS, take(maps::KEPT_PACKETS)?)?,
             flows: typed(maps::FLOWS, take(maps::FLOWS)?)?,
             counters: typed(maps::COUNTERS, take(maps::COUNTERS)?)?,

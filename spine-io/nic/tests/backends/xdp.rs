@@ -64,16 +64,19 @@ fn bind_to(
             mac,
             handler: HANDLER,
             enabled: true,
+            enabled_ipv6: false,
             unfinished_checksums: false,
             ingress: 0,
             first_kept: 0,
             kept: 0,
             longest: u32::MAX,
+            first_kept_ipv6: 0,
+            kept_ipv6: 0,
         };
         classifier.set_port(ifindex, port).unwrap();
         stations.push((nic, frames));
     }
-    classifier.set_claim(Ipv4Addr::UNSPECIFIED, 0, Ingresses::ALL).unwrap();
+    classifier.set_claim(Ipv4Addr::UNSPECIFIED.into(), 0, Ingresses::ALL).unwrap();
     classifier.set_enabled(true).unwrap();
     (classifier, memory, stations)
 }

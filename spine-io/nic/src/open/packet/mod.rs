@@ -16,10 +16,10 @@ mod hook;
 mod ports;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use spine_xdp_progs::{Ingresses, Kept};
 
 use self::entrance::Entrance;
@@ -181,7 +181,7 @@ impl Steering for PacketSteering {
     }
 
     /// Routes are not looked at here: what has no way out of ours, the extension gives to the kernel.
-    fn set_claim(&mut self, _prefix: Ipv4Net, _from: Ingresses) -> Result<(), SteeringError> {
+    fn set_claim(&mut self, _prefix: IpNet, _from: Ingresses) -> Result<(), SteeringError> {
         Ok(())
     }
 
@@ -204,11 +204,13 @@ impl Steering for PacketSteering {
         0
     }
 
-    fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {
+    fn remove_claim(&mut self, _prefix: IpNet) -> Result<(), SteeringError> {
         Ok(())
     }
 
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+    /// Of IPv6 nothing is taken from the kernel here, so there is nothing to leave to it.
+    fn set_address(&mut self, address: IpAddr) -> Result<(), SteeringError> {
+        let IpAddr::V4(address) = address else { return Ok(()) };
         if self.addresses.len() >= claim::ADDRESSES {
             // Neither side knows it: the extension does, and gives its packets to the kernel.
             return Err(SteeringError::Addresses(claim::ADDRESSES));
@@ -218,7 +220,8 @@ impl Steering for PacketSteering {
         Ok(self.hook.set_address(address, true)?)
     }
 
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), SteeringError> {
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), SteeringError> {
+        let IpAddr::V4(address) = address else { return Ok(()) };
         if !self.addresses.remove(&address) {
             return Ok(());
         }

@@ -6,9 +6,9 @@
 //! handler of all packets.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use spine_headers::ethernet::{self, ether_type};
 use spine_headers::{in_u16, ipv4, protocol, udp};
 use spine_xdp_progs::{Ingresses, Kept};
@@ -106,7 +106,7 @@ impl Steering for PortSteering {
         Ok(())
     }
 
-    fn set_claim(&mut self, _prefix: Ipv4Net, _from: Ingresses) -> Result<(), SteeringError> {
+    fn set_claim(&mut self, _prefix: IpNet, _from: Ingresses) -> Result<(), SteeringError> {
         Err(SteeringError::Unsupported("destinations beside UDP ports"))
     }
 
@@ -129,15 +129,15 @@ impl Steering for PortSteering {
         0
     }
 
-    fn remove_claim(&mut self, _prefix: Ipv4Net) -> Result<(), SteeringError> {
+    fn remove_claim(&mut self, _prefix: IpNet) -> Result<(), SteeringError> {
         Ok(())
     }
 
-    fn set_address(&mut self, _address: Ipv4Addr) -> Result<(), SteeringError> {
+    fn set_address(&mut self, _address: IpAddr) -> Result<(), SteeringError> {
         Ok(())
     }
 
-    fn remove_address(&mut self, _address: Ipv4Addr) -> Result<(), SteeringError> {
+    fn remove_address(&mut self, _address: IpAddr) -> Result<(), SteeringError> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What the classifier is told: interfaces, sockets, addresses, and which packets are ours.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use aya::maps::MapError;
@@ -21,7 +21,7 @@ impl Classifier {
         done(maps::PORTS, self.ports.insert(ifindex, port.to_bytes(), 0))
     }
 
-    /// Switches claiming by destination on one interface, where [`set_enabled`](Self::set_enabled) is for all of
+    /// Switches claiming of IPv4 by destination on one interface, where [`set_enabled`](Self::set_enabled) is for all of
     /// it: such a packet is claimed if both say so. Claimed ports, and messages between hosts, ask only the other.
     ///
     /// # Errors
@@ -46,40 +46,64 @@ impl Classifier {
     ///
     /// # Errors
     /// [`AttachError::Map`].
-    pub fn set_address(&mut self, address: Ipv4Addr) -> Result<(), AttachError> {
-        done(maps::ADDRESSES, self.addresses.insert(address.octets(), 1, 0))
+    pub fn set_address(&mut self, address: IpAddr) -> Result<(), AttachError> {
+        match address {
+            IpAddr::V4(v4) => done(maps::ADDRESSES, self.addresses.insert(v4.octets(), 1, 0)),
+            IpAddr::V6(v6) => {
+                done(maps::ADDRESSES_IPV6, self.addresses_ipv6.insert(v6.octets(), 1, 0))
+            }
+        }
     }
 
     /// Takes [`set_address`](Self::set_address) back; no error if it was never said.
     ///
     /// # Errors
     /// [`AttachError::Map`].
-    pub fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), AttachError> {
-        gone(maps::ADDRESSES, self.addresses.remove(&address.octets()))
+    pub fn remove_address(&mut self, address: IpAddr) -> Result<(), AttachError> {
+        match address {
+            IpAddr::V4(v4) => gone(maps::ADDRESSES, self.addresses.remove(&v4.octets())),
+            IpAddr::V6(v6) => gone(maps::ADDRESSES_IPV6, self.addresses_ipv6.remove(&v6.octets())),
+        }
     }
 
     /// Says from which interfaces packets to a prefix are ours, and not the kernel's; the longest prefix decides, and
-    /// without any they are the kernel's. `length` is 0 to 32.
+    /// without any they are the kernel's. `length` is 0 to 32, for IPv6 to 128.
     ///
     /// # Errors
     /// [`AttachError::Map`].
     pub fn set_claim(
         &mut self,
-        prefix: Ipv4Addr,
+        prefix: IpAddr,
         length: u8,
         from: Ingresses,
     ) -> Result<(), AttachError> {
-        let key = Key::new(u32::from(length), prefix.octets());
-        done(maps::CLAIMS, self.claims.insert(&key, from.0, 0))
+        let length = u32::from(length);
+        match prefix {
+            IpAddr::V4(v4) => {
+                let key = Key::new(length, v4.octets());
+                done(maps::CLAIMS, self.claims.insert(&key, from.0, 0))
+            }
+            IpAddr::V6(v6) => {
+                let key = Key::new(length, v6.octets());
+                done(maps::CLAIMS_IPV6, self.claims_ipv6.insert(&key, from.0, 0))
+            }
+        }
     }
 
     /// Takes [`set_claim`](Self::set_claim) back; no error if it was never said.
     ///
     /// # Errors
     /// [`AttachError::Map`].
-    pub fn remove_claim(&mut self, prefix: Ipv4Addr, length: u8) -> Result<(), AttachError> {
-        let key = Key::new(u32::from(length), prefix.octets());
-        gone(maps::CLAIMS, self.claims.remove(&key))
+    pub fn remove_claim(&mut self, prefix: IpAddr, length: u8) -> Result<(), AttachError> {
+        let length = u32::from(length);
+        match prefix {
+            IpAddr::V4(v4) => {
+                gone(maps::CLAIMS, self.claims.remove(&Key::new(length, v4.octets())))
+            }
+            IpAddr::V6(v6) => {
+                gone(maps::CLAIMS_IPV6, self.claims_ipv6.remove(&Key::new(length, v6.octets())))
+            }
+        }
     }
 
     /// Writes sets of packets that the kernel keeps at these numbers; which are in force on an interface its
@@ -90,6 +114,21 @@ impl Classifier {
     pub fn set_kept(&mut self, first: u32, sets: &[Kept]) -> Result<(), AttachError> {
         for (number, set) in (first..).zip(sets) {
             done(maps::KEPT, self.kept.set(number, set.to_bytes(), 0))?;
+        }
+        Ok(())
+    }
+
+    /// The same of IPv6.
+    ///
+    /// # Errors
+    /// [`AttachError::Map`].
+    pub fn set_kept_ipv6(
+        &mut self,
+        first: u32,
+        sets: &[Kept<Ipv6Addr>],
+    ) -> Result<(), AttachError> {
+        for (number, set) in (first..).zip(sets) {
+            done(maps::KEPT_IPV6, self.kept_ipv6.set(number, set.to_bytes(), 0))?;
         }
         Ok(())
     }

@@ -173,15 +173,18 @@ fn the_maps_decide_about_live_packets() {
             mac: MAC,
             handler: HandlerNumber(1),
             enabled: true,
+            enabled_ipv6: false,
             unfinished_checksums: false,
             ingress: 0,
             first_kept: 0,
             kept: 0,
             longest: u32::MAX,
+            first_kept_ipv6: 0,
+            kept_ipv6: 0,
         };
         classifier.set_port(ifindex, port).unwrap();
         expect(&classifier, "without a claim", Counter::NotOurs);
-        classifier.set_claim(Ipv4Addr::new(10, 77, 0, 0), 24, Ingresses::ALL).unwrap();
+        classifier.set_claim(Ipv4Addr::new(10, 77, 0, 0).into(), 24, Ingresses::ALL).unwrap();
         expect(&classifier, "without a socket", Counter::NoSocket);
 
         let socket = rustix::net::socket(AddressFamily::XDP, SocketType::RAW, None).unwrap();
@@ -193,13 +196,13 @@ fn the_maps_decide_about_live_packets() {
         classifier.set_port_enabled(ifindex, true).unwrap();
         expect(&classifier, "and on, with all it had", Counter::Claimed);
 
-        classifier.set_claim(STATION, 32, Ingresses::NONE).unwrap();
+        classifier.set_claim(STATION.into(), 32, Ingresses::NONE).unwrap();
         expect(&classifier, "a passed host in a claimed network", Counter::NotOurs);
-        classifier.remove_claim(STATION, 32).unwrap();
-        classifier.remove_claim(STATION, 32).expect("twice is no error");
+        classifier.remove_claim(STATION.into(), 32).unwrap();
+        classifier.remove_claim(STATION.into(), 32).expect("twice is no error");
         expect(&classifier, "claimed again", Counter::Claimed);
 
-        classifier.set_address(STATION).unwrap();
+        classifier.set_address(STATION.into()).unwrap();
         expect(&classifier, "an address of ours", Counter::Local);
         for (address, what) in
             [(STATION, "a claimed port"), (Ipv4Addr::UNSPECIFIED, "at any address")]
@@ -229,8 +232,8 @@ fn the_maps_decide_about_live_packets() {
             let error = classifier.claim_port(STATION, port, handler).unwrap_err();
             assert!(matches!(error, AttachError::NoFlow { .. }), "{error}");
         }
-        classifier.remove_address(STATION).unwrap();
-        classifier.remove_address(STATION).expect("twice is no error");
+        classifier.remove_address(STATION.into()).unwrap();
+        classifier.remove_address(STATION.into()).expect("twice is no error");
         expect(&classifier, "not ours any more", Counter::Claimed);
 
         drop(socket);
@@ -240,7 +243,7 @@ fn the_maps_decide_about_live_packets() {
 
         let error = classifier.set_socket(spine_xdp_progs::SOCKETS, &sender).unwrap_err();
         assert!(error.to_string().contains("\"sockets\""), "{error}");
-        let error = classifier.set_claim(STATION, 33, Ingresses::ALL).unwrap_err();
+        let error = classifier.set_claim(STATION.into(), 33, Ingresses::ALL).unwrap_err();
         assert!(error.to_string().contains("\"claims\""), "{error}");
     });
 }
