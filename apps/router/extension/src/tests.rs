@@ -158,7 +158,7 @@ fn a_packet_whose_way_back_leads_elsewhere_is_the_kernels_where_that_is_asked() 
     }
     let frame = from([11, 0, 0, 7]);
     say(&Swap { check_sources: true, ..SAID });
-    assert_eq!(send(&frame).prefix, frame.0[..64], "as it was received");
+    assert_eq!(send(&frame).prefix, frame.0[..72], "as it was received");
 }
 
 #[test]
