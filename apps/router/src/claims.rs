@@ -9,9 +9,9 @@
 //! is given to the kernel by the extension. So claims may trail the table, and do.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use prefix_trie::PrefixMap;
 use spine_abi::Reason;
 use spine_nic::open::Ingresses;
@@ -36,7 +36,7 @@ pub trait Classifier {
     ///
     /// # Errors
     /// [`ClassifierError`], a full map among others.
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError>;
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), ClassifierError>;
     /// These are the kernel's of what an interface of ours receives, in place of those said before; no more of them than
     /// are [in reach](Self::reach).
     ///
@@ -47,22 +47,39 @@ pub trait Classifier {
     ///
     /// # Errors
     /// [`ClassifierError`].
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError>;
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), ClassifierError>;
     /// This is an address of this machine, or a broadcast address of its links.
     ///
     /// # Errors
     /// [`ClassifierError`], a full map among others.
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError>;
+    fn set_address(&mut self, address: IpAddr) -> Result<(), ClassifierError>;
     /// It is not any more.
     ///
     /// # Errors
     /// [`ClassifierError`].
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError>;
-    /// Packets received on this interface of ours are claimed at all; nothing is, at first.
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), ClassifierError>;
+    /// IPv4 packets received on this interface of ours are claimed at all; nothing is, at first.
     ///
     /// # Errors
     /// [`ClassifierError`].
     fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError>;
+    /// The same of IPv6, where the classifier [knows it](Self::knows_ipv6).
+    ///
+    /// # Errors
+    /// [`ClassifierError`]: it does not, among others.
+    fn set_enabled_ipv6(
+        &mut self,
+        interface: IfIndex,
+        enabled: bool,
+    ) -> Result<(), ClassifierError> {
+        let _ = interface;
+        let refused = || Err(ClassifierError("IPv6 is the kernel's here".to_owned()));
+        if enabled { refused() } else { Ok(()) }
+    }
+    /// Whether IPv6 packets can be claimed at all.
+    fn knows_ipv6(&self) -> bool {
+        false
+    }
     /// An interface of ours has this Ethernet address now: only packets sent to it are claimed.
     ///
     /// # Errors
@@ -111,10 +128,10 @@ impl ClaimChange {
     /// As the classifier says.
     pub fn tell(self, classifier: &mut dyn Classifier) -> Result<(), ClassifierError> {
         match self {
-            Self::Set(prefix, from) => classifier.set_claim(prefix, from),
-            Self::Remove(prefix) => classifier.remove_claim(prefix),
-            Self::SetAddress(address) => classifier.set_address(address),
-            Self::RemoveAddress(address) => classifier.remove_address(address),
+            Self::Set(prefix, from) => classifier.set_claim(prefix.into(), from),
+            Self::Remove(prefix) => classifier.remove_claim(prefix.into()),
+            Self::SetAddress(address) => classifier.set_address(address.into()),
+            Self::RemoveAddress(address) => classifier.remove_address(address.into()),
         }
     }
 }

@@ -14,14 +14,14 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use spine_abi::{Endpoint, Message};
 use spine_fib::layout;
 use spine_fib::protocol::{SWAP, SWAPPED, Swap};
 use spine_fib::{Load, Store, Writer, lc_trie, used};
 
 use crate::adapters::{Adapter, AdapterError};
-use crate::operation::Operation;
+use crate::operation::{GROUP_NO_ROUTE, Operation};
 use crate::trie::{self, TrieHalf};
 
 pub use spine_fib::{Action, Addresses, NextHop};
@@ -111,6 +111,9 @@ impl<R: Store> Load for Shared<R> {
     fn u32_at(&self, offset: usize) -> u32 {
         self.0.u32_at(offset)
     }
+    fn u64_at(&self, offset: usize) -> u64 {
+        self.0.u64_at(offset)
+    }
 }
 
 impl<R: Store> Store for Shared<R> {
@@ -122,6 +125,9 @@ impl<R: Store> Store for Shared<R> {
     }
     fn set_u32(&self, offset: usize, value: u32) {
         self.0.set_u32(offset, value);
+    }
+    fn set_u64(&self, offset: usize, value: u64) {
+        self.0.set_u64(offset, value);
     }
 }
 
@@ -138,6 +144,8 @@ pub struct Fib<R: Store> {
     paused: Vec<bool>,
     /// The adapters that look up where a packet comes from, as a bit for each number.
     checking: u64,
+    /// IPv6 prefixes that had no room and are the kernel's since.
+    starved_ipv6: BTreeSet<Ipv6Net>,
 }
 
 impl<R: Store> Fib<R> {
@@ -159,8 +167,17 @@ impl<R: Store> Fib<R> {
         };
         let halves = [half(0), half(1)];
         let (numbers, paused) = (numbers.to_vec(), vec![true; numbers.len()]);
-        let (idle, sequence, checking) = (0, 0, 0);
-        Self { region, halves, idle, sequence, complete_checksums, numbers, paused, checking }
+        Self {
+            region,
+            halves,
+            idle: 0,
+            sequence: 0,
+            complete_checksums,
+            numbers,
+            paused,
+            checking: 0,
+            starved_ipv6: BTreeSet::new(),
+        }
     }
 
     /// Makes the operations true for every adapter, and returns when they are. Gives back what had
@@ -181,11 +198,16 @@ impl<R: Store> Fib<R> {
                 self.checking = *adapters;
             }
         }
-        let starved = self.halves[self.idle].write(operations);
+        let starved = self.halves[self.idle].write(operations, &mut self.starved_ipv6);
         self.swap(adapters)?;
         // The same calls in the same order leave the same half behind.
-        self.halves[self.idle].write(operations);
+        self.halves[self.idle].write(operations, &mut self.starved_ipv6);
         Ok(starved)
+    }
+
+    /// The IPv6 prefixes that are the kernel's although they were painted otherwise, for want of room.
+    pub fn starved_ipv6(&self) -> &BTreeSet<Ipv6Net> {
+        &self.starved_ipv6
     }
 
     /// Stops an adapter, or lets it go on, from the next [`swap`](Self::swap) on.
@@ -284,15 +306,32 @@ enum Half<R: Store> {
 
 impl<R: Store> Half<R> {
     /// Carries the operations out; gives back what had no room.
-    fn write(&mut self, operations: &[Operation]) -> BTreeSet<Ipv4Net> {
+    fn write(
+        &mut self,
+        operations: &[Operation],
+        starved_ipv6: &mut BTreeSet<Ipv6Net>,
+    ) -> BTreeSet<Ipv4Net> {
         match self {
-            Self::Dir24(half) => paint(half, operations),
-            Self::LcTrie(half) => half.write(operations),
+            Self::Dir24(half) => paint(half, operations, starved_ipv6),
+            Self::LcTrie(half) => {
+                // The paper's card has no table for them.
+                starved_ipv6.extend(operations.iter().filter_map(|operation| match operation {
+                    Operation::PaintIpv6(prefix, group) if *group != GROUP_NO_ROUTE => {
+                        Some(*prefix)
+                    }
+                    _ => None,
+                }));
+                half.write(operations)
+            }
         }
     }
 }
 
-fn paint<R: Store>(half: &mut Writer<R>, operations: &[Operation]) -> BTreeSet<Ipv4Net> {
+fn paint<R: Store>(
+    half: &mut Writer<R>,
+    operations: &[Operation],
+    starved_ipv6: &mut BTreeSet<Ipv6Net>,
+) -> BTreeSet<Ipv4Net> {
     let mut starved = BTreeSet::new();
     for operation in operations {
         match operation {
@@ -308,6 +347,15 @@ fn paint<R: Store>(half: &mut Writer<R>, operations: &[Operation]) -> BTreeSet<I
                 } else if prefix.prefix_len() <= 24 {
                     // Painted anew; it may have found room since.
                     starved.retain(|net| !prefix.contains(net));
+                }
+            }
+            Operation::PaintIpv6(prefix, group) => {
+                // Painted anew; it may have found room since.
+                starved_ipv6.retain(|net| !prefix.contains(net));
+                let (address, length) = (prefix.network().to_bits(), prefix.prefix_len());
+                if let Err(exhausted) = half.paint_ipv6(address, length, *group) {
+                    tracing::debug!(%exhausted);
+                    starved_ipv6.extend(Ipv6Net::new(exhausted.prefix.into(), exhausted.length));
                 }
             }
         }

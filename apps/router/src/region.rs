@@ -38,6 +38,10 @@ impl Load for TableRegion {
     fn u32_at(&self, offset: usize) -> u32 {
         self.0.load_u32(offset).unwrap_or_default()
     }
+
+    fn u64_at(&self, offset: usize) -> u64 {
+        self.0.load_u64(offset).unwrap_or_default()
+    }
 }
 
 impl Store for TableRegion {
@@ -53,6 +57,11 @@ impl Store for TableRegion {
 
     fn set_u32(&self, offset: usize, value: u32) {
         let written = self.0.store_u32(offset, value);
+        debug_assert!(written.is_ok());
+    }
+
+    fn set_u64(&self, offset: usize, value: u64) {
+        let written = self.0.store_u64(offset, value);
         debug_assert!(written.is_ok());
     }
 }

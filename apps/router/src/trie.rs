@@ -48,7 +48,7 @@ impl<R: Store> TrieHalf<R> {
                 Operation::SetSources(group, adapters) => {
                     Trie::set_sources(&self.region, self.which, *group, *adapters);
                 }
-                Operation::CheckSources(_) => {}
+                Operation::CheckSources(_) | Operation::PaintIpv6(..) => {}
                 Operation::Paint(prefix, group) => {
                     self.paint(*prefix, *group);
                     painted = true;

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use spine_abi::{Message, Notice, Reason};
 use spine_io::{ExtensionId, Machine};
 use spine_nic::open::{self, Ingresses, Steering, SteeringError};
@@ -144,8 +144,8 @@ impl Classifier for SteeringHandle {
         Reach { destinations: steering.knows_destinations(), sets: steering.most_kept() }
     }
 
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.set_claim(prefix.into(), from))
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.set_claim(prefix, from))
     }
 
     fn set_kept(&mut self, interface: IfIndex, sets: &[Kept]) -> Result<(), ClassifierError> {
@@ -155,20 +155,32 @@ impl Classifier for SteeringHandle {
         self.tell(|steering| steering.set_kept(interface, &sets))
     }
 
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.remove_claim(prefix.into()))
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.remove_claim(prefix))
     }
 
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.set_address(address.into()))
+    fn set_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.set_address(address))
     }
 
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
-        self.tell(|steering| steering.remove_address(address.into()))
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.remove_address(address))
     }
 
     fn set_enabled(&mut self, interface: IfIndex, enabled: bool) -> Result<(), ClassifierError> {
         self.tell(|steering| steering.set_enabled(interface, enabled))
+    }
+
+    fn set_enabled_ipv6(
+        &mut self,
+        interface: IfIndex,
+        enabled: bool,
+    ) -> Result<(), ClassifierError> {
+        self.tell(|steering| steering.set_enabled_ipv6(interface, enabled))
+    }
+
+    fn knows_ipv6(&self) -> bool {
+        self.steering.borrow().knows_ipv6()
     }
 
     fn set_mac(&mut self, interface: IfIndex, mac: [u8; 6]) -> Result<(), ClassifierError> {

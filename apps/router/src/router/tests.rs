@@ -1,11 +1,11 @@
 //! The control loop over a real kernel, in a network namespace, with adapters that only acknowledge.
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use prefix_trie::PrefixMap;
 use spine_abi::Reason;
 use spine_fib::Half;
@@ -35,7 +35,8 @@ impl Classifier for Recorder {
     fn reach(&self) -> Reach {
         Reach { destinations: true, sets: 32 }
     }
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), ClassifierError> {
+        let IpNet::V4(prefix) = prefix else { panic!("{prefix} was claimed") };
         self.0.borrow_mut().claims.insert(prefix, from);
         Ok(())
     }
@@ -43,15 +44,18 @@ impl Classifier for Recorder {
         self.0.borrow_mut().kept.insert(interface, sets.to_vec());
         Ok(())
     }
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), ClassifierError> {
+        let IpNet::V4(prefix) = prefix else { panic!("{prefix} was never claimed") };
         self.0.borrow_mut().claims.remove(&prefix);
         Ok(())
     }
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
+    fn set_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        let IpAddr::V4(address) = address else { panic!("{address} was named") };
         self.0.borrow_mut().addresses.insert(address);
         Ok(())
     }
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        let IpAddr::V4(address) = address else { panic!("{address} was never named") };
         self.0.borrow_mut().addresses.remove(&address);
         Ok(())
     }

@@ -5,10 +5,10 @@
 //! at again.
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use spine_client::{ClaimChange, Client, ExtensionNumber};
 use spine_nic::open::Ingresses;
 use spine_rules::Kept;
@@ -56,7 +56,8 @@ impl Classifier for Told {
         Reach { destinations: true, sets: 0 }
     }
 
-    fn set_claim(&mut self, prefix: Ipv4Net, from: Ingresses) -> Result<(), ClassifierError> {
+    fn set_claim(&mut self, prefix: IpNet, from: Ingresses) -> Result<(), ClassifierError> {
+        let prefix = ipv4(prefix)?;
         self.later(|wire| match from.0 >> wire & 1 {
             1 => ClaimChange::Take(prefix),
             _ => ClaimChange::Leave(prefix),
@@ -70,15 +71,18 @@ impl Classifier for Told {
         Err(ClassifierError("a daemon's adapters cannot leave a part to the kernel".to_owned()))
     }
 
-    fn remove_claim(&mut self, prefix: Ipv4Net) -> Result<(), ClassifierError> {
+    fn remove_claim(&mut self, prefix: IpNet) -> Result<(), ClassifierError> {
+        let prefix = ipv4(prefix)?;
         self.later(|_| ClaimChange::Forget(prefix))
     }
 
-    fn set_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
+    fn set_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        let address = ipv4(address.into())?.addr();
         self.later(|_| ClaimChange::Own(address))
     }
 
-    fn remove_address(&mut self, address: Ipv4Addr) -> Result<(), ClassifierError> {
+    fn remove_address(&mut self, address: IpAddr) -> Result<(), ClassifierError> {
+        let address = ipv4(address.into())?.addr();
         self.later(|_| ClaimChange::Disown(address))
     }
 
@@ -106,6 +110,16 @@ impl Classifier for Told {
             wire.changes.clear();
         }
         told
+    }
+}
+
+/// A daemon is told of IPv4 alone: it does not claim IPv6.
+fn ipv4(prefix: IpNet) -> Result<Ipv4Net, ClassifierError> {
+    match prefix {
+        IpNet::V4(prefix) => Ok(prefix),
+        IpNet::V6(prefix) => {
+            Err(ClassifierError(format!("{prefix}: a daemon leaves IPv6 to the kernel")))
+        }
     }
 }
 
