@@ -19,7 +19,7 @@ use spine_packets::frames;
 
 use crate::namespace::Namespace;
 
-/// A packet socket on one interface: sends whole frames, receives the IPv4 ones that come in.
+/// A packet socket on one interface: sends whole frames, receives those of one kind that come in.
 #[derive(Debug)]
 pub struct Port {
     socket: OwnedFd,
@@ -35,10 +35,15 @@ pub struct Received {
 }
 
 impl Port {
-    /// Opens a socket on an interface of `namespace`. It sees frames to anybody, and none that leave.
+    /// Opens a socket for IPv4 on an interface of `namespace`. It sees frames to anybody, and none that leave.
     pub fn open(namespace: &Namespace, interface: &str) -> Self {
+        Self::open_for(namespace, interface, ether_type::IPV4)
+    }
+
+    /// The same for frames of this EtherType.
+    pub fn open_for(namespace: &Namespace, interface: &str, ether_type: u16) -> Self {
         let socket = namespace
-            .inside(|| open(interface))
+            .inside(|| open(interface, ether_type))
             .unwrap_or_else(|error| panic!("{}: {interface}: {error}", namespace.name()));
         Self { socket }
     }
@@ -104,7 +109,7 @@ impl Port {
     }
 }
 
-fn open(interface: &str) -> std::io::Result<OwnedFd> {
+fn open(interface: &str, ether_type: u16) -> std::io::Result<OwnedFd> {
     // Protocol 0 receives nothing until it is bound, so no frame of another interface slips in.
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::RcvBufForce, &(256 << 20))?;
@@ -112,7 +117,7 @@ fn open(interface: &str) -> std::io::Result<OwnedFd> {
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 20_000))?;
     let index = nix::net::if_::if_nametoindex(interface)?;
-    sys::bind(socket.as_fd(), index, ether_type::IPV4)?;
+    sys::bind(socket.as_fd(), index, ether_type)?;
     Ok(socket)
 }
 
