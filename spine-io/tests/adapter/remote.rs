@@ -79,6 +79,9 @@ fn xdp() -> ([Classifier; 2], [End; 2]) {
             first_kept: 0,
             kept: 0,
             longest: u32::MAX,
+            enabled_ipv6: false,
+            first_kept_ipv6: 0,
+            kept_ipv6: 0,
         };
         classifier.set_port(ifindex, port).expect("a map");
         classifier.set_hosts(true).expect("a map");
