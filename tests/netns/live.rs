@@ -388,3 +388,18 @@ fn frames_of_a_vlan_that_is_not_the_router_s_go_nowhere_as_the_kernel_has_it() {
     assert!(router.said().iter().any(told), "{:?}", router.said());
     router.stop();
 }
+
+#[test]
+fn what_is_handed_back_in_generic_mode_is_not_claimed_again() {
+    let _alone = need_namespaces!();
+    let net = Topology::star(&[Link::to("client", 1), Link::to("server", 2).mtu(1400)]);
+    let (client, far) = (net.host("client"), net.link("server").host_address());
+    let options = ["--nic", "xdp", "--xdp-mode", "generic"];
+    let router = Router::start_with(net.router(), &net.interfaces(), &options);
+    // Too long for the way out, and not to be cut: the kernel answers, once. What the sender sends after that is shorter.
+    let before = net.router().snmp("Icmp", "OutDestUnreachs");
+    client.try_run(&format!("ping -M do -c 1 -W 2 -s 1440 {far}"), Duration::from_secs(10));
+    assert_eq!(net.router().snmp("Icmp", "OutDestUnreachs") - before, 1);
+    let report = router.stop();
+    assert_eq!((report.to_kernel(), classified(&report, "handed")), (1, 1), "{report:?}");
+}

@@ -216,6 +216,8 @@ pub struct Port {
     pub first_kept: u32,
     /// How many there are, at most [`KEPT`].
     pub kept: u32,
+    /// Whether what adapters hand back to the kernel comes by here again, as it does in generic mode.
+    pub again: bool,
     /// Bytes of a packet, with its Ethernet header, that a frame holds: longer ones are the kernel's.
     pub longest: u32,
     /// The same of IPv6.
@@ -230,7 +232,7 @@ const IPV6: u32 = 1 << 1;
 
 impl Port {
     /// Size of the map's value.
-    pub const BYTES: usize = 48;
+    pub const BYTES: usize = 52;
 
     /// The map's value.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -246,9 +248,10 @@ impl Port {
         bytes[24..28].copy_from_slice(&self.ingress.to_ne_bytes());
         bytes[28..32].copy_from_slice(&self.first_kept.to_ne_bytes());
         bytes[32..36].copy_from_slice(&self.kept.to_ne_bytes());
-        bytes[36..40].copy_from_slice(&self.longest.to_ne_bytes());
-        bytes[40..44].copy_from_slice(&self.first_kept_ipv6.to_ne_bytes());
-        bytes[44..48].copy_from_slice(&self.kept_ipv6.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&u32::from(self.again).to_ne_bytes());
+        bytes[40..44].copy_from_slice(&self.longest.to_ne_bytes());
+        bytes[44..48].copy_from_slice(&self.first_kept_ipv6.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&self.kept_ipv6.to_ne_bytes());
         bytes
     }
 
@@ -267,9 +270,10 @@ impl Port {
             ingress: word(24),
             first_kept: word(28),
             kept: word(32),
-            longest: word(36),
-            first_kept_ipv6: word(40),
-            kept_ipv6: word(44),
+            again: word(36) != 0,
+            longest: word(40),
+            first_kept_ipv6: word(44),
+            kept_ipv6: word(48),
         }
     }
 }
@@ -360,6 +364,8 @@ counters! {
     AdapterStuck = 17, "adapter_stuck";
     /// A VLAN tag that its driver has beside it: of a VLAN that is not the interface's.
     TagBeside = 18, "tag_beside";
+    /// What an adapter has handed back to the kernel, on its way there.
+    Handed = 19, "handed";
 }
 
 #[cfg(test)]
@@ -406,6 +412,7 @@ mod tests {
             ingress: 7,
             first_kept: 64,
             kept: 3,
+            again: true,
             longest: 1792,
             first_kept_ipv6: 96,
             kept_ipv6: 4,
@@ -420,6 +427,7 @@ mod tests {
         expected.extend(7u32.to_ne_bytes());
         expected.extend(64u32.to_ne_bytes());
         expected.extend(3u32.to_ne_bytes());
+        expected.extend(1u32.to_ne_bytes());
         expected.extend(1792u32.to_ne_bytes());
         expected.extend(96u32.to_ne_bytes());
         expected.extend(4u32.to_ne_bytes());

@@ -49,6 +49,7 @@ const PORT: Port = Port {
     ingress: 5,
     first_kept: 64,
     kept: 0,
+    again: false,
     longest: 1792,
     first_kept_ipv6: 96,
     kept_ipv6: 0,

@@ -78,6 +78,7 @@ fn xdp() -> ([Classifier; 2], [End; 2]) {
             ingress: 0,
             first_kept: 0,
             kept: 0,
+            again: false,
             longest: u32::MAX,
             enabled_ipv6: false,
             first_kept_ipv6: 0,

@@ -699,6 +699,25 @@ static __always_inline bool is_stuck(__u32 socket)
 	return false;
 }
 
+/*
+ * Whether an adapter had the packet already. What it hands back enters the kernel behind a driver, and so before a program in generic
+ * mode, which would claim it again, for ever. The program that hands it back leaves a stamp, which is still in front of the packet.
+ */
+static __always_inline bool is_handed_back(struct xdp_md *context)
+{
+	bool handed = false;
+
+	if (bpf_xdp_adjust_meta(context, -(int)sizeof(struct spine_metadata)))
+		return false;
+
+	struct spine_metadata *metadata = (void *)(long)context->data_meta;
+
+	if ((void *)(metadata + 1) <= (void *)(long)context->data)
+		handed = metadata->magic == SPINE_MAGIC && metadata->flags == SPINE_HANDED_BACK;
+	bpf_xdp_adjust_meta(context, sizeof(struct spine_metadata));
+	return handed;
+}
+
 #ifdef SPINE_SEES_TAGS
 /*
  * Of this object's license: the kernel lends its functions to programs under the GPL alone, and MIT's terms allow to pass this on under those.
@@ -758,6 +777,8 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 			return SPINE_ADAPTER_STUCK;
 		handler = port->handler;
 	}
+	if (port->again && is_handed_back(context))
+		return SPINE_HANDED;
 	if (has_tag_beside(context))
 		return SPINE_TAG_BESIDE;
 	/* Only names the target, so that a packet whose queue has no socket is still as it came. */

@@ -21,6 +21,7 @@
 /* The stamp in front of a claimed packet. */
 #define SPINE_MAGIC 0x53504e45u
 #define SPINE_TIMED 1u /* in `flags`: the stamp is part of a spine_timed */
+#define SPINE_HANDED_BACK 2u /* an adapter had it already, and wants the kernel to */
 
 struct spine_metadata {
 	__u32 magic;
@@ -45,6 +46,7 @@ struct spine_port {
 	__u32 ingress; /* its bit in the value of `claims`: 0 to 63 */
 	__u32 first_kept; /* of what is received here the kernel keeps these sets in the map `kept` ... */
 	__u32 kept;       /* ... so many of them */
+	__u32 again;      /* 1: what adapters hand back to the kernel comes by here again, as in generic mode */
 	__u32 longest;    /* bytes of a packet that a frame holds, Ethernet header and all */
 	__u32 first_kept6; /* the same of IPv6, in `kept6` */
 	__u32 kept6;
@@ -157,6 +159,7 @@ enum spine_counter {
 	SPINE_TOO_LONG,      /* longer than a frame: an MTU beyond it, or segments that are not cut yet */
 	SPINE_ADAPTER_STUCK, /* nobody has looked into the socket's ring for too long, and packets wait there */
 	SPINE_TAG_BESIDE,    /* a VLAN tag that its driver has beside it: of a VLAN that is not the interface's */
+	SPINE_HANDED,        /* what an adapter has handed back to the kernel, on its way there */
 	SPINE_COUNTERS,
 };
 

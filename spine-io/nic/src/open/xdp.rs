@@ -248,6 +248,7 @@ impl XdpSteering {
             ingress: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
             first_kept: 0,
             kept: 0,
+            again: attached == AttachMode::Generic,
             longest,
             first_kept_ipv6: 0,
             kept_ipv6: 0,

@@ -69,6 +69,7 @@ fn bind_to(
             ingress: 0,
             first_kept: 0,
             kept: 0,
+            again: false,
             longest: u32::MAX,
             first_kept_ipv6: 0,
             kept_ipv6: 0,

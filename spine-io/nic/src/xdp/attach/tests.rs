@@ -178,6 +178,7 @@ fn the_maps_decide_about_live_packets() {
             ingress: 0,
             first_kept: 0,
             kept: 0,
+            again: false,
             longest: u32::MAX,
             first_kept_ipv6: 0,
             kept_ipv6: 0,
