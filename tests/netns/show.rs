@@ -738,6 +738,42 @@ fn whoever_captures_and_does_not_read_costs_no_packet_and_is_told_what_he_missed
 }
 
 #[test]
+fn a_newcomer_with_a_firewall_of_many_rules_reads_in_ten_lines_what_is_taken_and_what_is_not() {
+    let _alone = need_namespaces!();
+    let net = Topology::pair();
+    let rules: String = (0..40)
+        .map(|port| {
+            let verdict = if port % 2 == 0 { "drop" } else { "accept" };
+            format!("    udp dport {} counter {verdict}\n", 1000 + port)
+        })
+        .collect();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let table = format!(
+        "table ip filter {{\n  chain forward {{\n    type filter hook forward priority 0;\n{rules}  }}\n}}\n"
+    );
+    std::fs::write(file.path(), table).expect("written");
+    net.router().run(&format!("nft -f {}", file.path().display()));
+    let asked = Asked::start(&net, &[]);
+    let said = asked.router.said();
+    let text = said.join("\n");
+    assert!(said.len() <= 10, "{text}");
+    assert!(said.iter().all(|line| line.len() < 2000), "{text}");
+    for part in [
+        "are forwarded by the adapters, except: ",
+        "udp to port 1000 (nftables chain",
+        "and ",
+        " more",
+        "2 of 2 routes",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let coverage = asked.ask(&serde_json::json!({"ask": "coverage"}));
+    let sets = coverage["coverage"]["sets"].as_array().map_or(0, Vec::len);
+    assert!(sets >= 20, "all of them are shown: {coverage}");
+    asked.router.stop();
+}
+
+#[test]
 fn the_usual_place_is_the_namespaces_and_outlives_no_router() {
     let _alone = need_namespaces!();
     let net = Topology::pair();

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     if let Some(question) = question {
         return client::run(&question).map_or_else(
             |error| {
-                eprintln!("spine-router: {error}");
+                voice::say(format_args!("spine-router: {error}"));
                 ExitCode::FAILURE
             },
             |()| ExitCode::SUCCESS,

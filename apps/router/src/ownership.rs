@@ -257,7 +257,7 @@ impl Summary {
 const NAMED: usize = 6;
 
 /// The first of them, and how many more there are.
-fn few(mut items: Vec<String>, between: &str) -> String {
+pub(crate) fn few(mut items: Vec<String>, between: &str) -> String {
     let more = items.len().saturating_sub(NAMED);
     items.truncate(NAMED);
     if more > 0 {

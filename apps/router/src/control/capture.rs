@@ -138,7 +138,7 @@ fn show(mut stream: UnixStream, mut readers: Vec<TapReader>) -> io::Result<()> {
         let mut found = 0;
         for (interface, reader) in (0_u32..).zip(&mut readers) {
             while writer.get_ref().len() < PIECE
-                && let Some(packet) = reader.next()
+                && let Some(packet) = reader.take()
             {
                 found += 1;
                 writer

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use spine_client::voice;
 
 use super::asks::{Answer, Ask, Shown};
 use super::command::{Capture, Explain, Question, Show, What, Whom};
@@ -172,7 +173,7 @@ struct Sink {
 
 impl Sink {
     fn open(write: Option<&Path>) -> Result<Self, ClientError> {
-        let path = write.unwrap_or(Path::new("-")).to_owned();
+        let path = write.unwrap_or_else(|| Path::new("-")).to_owned();
         if path == Path::new("-") {
             if io::stdout().is_terminal() {
                 return Err(ClientError::Terminal);
@@ -203,7 +204,7 @@ fn capture(capture: &Capture) -> Result<(), ClientError> {
     let Answer::Capture(interfaces) = parse(&first_line(&mut from)?)? else {
         return Err(ClientError::Strange("it is none to this question".to_owned()));
     };
-    eprintln!("spine-router: packets of {}, until Ctrl-C", interfaces.join(", "));
+    voice::say(format_args!("spine-router: packets of {}, until Ctrl-C", interfaces.join(", ")));
     // From now on, nothing may come for long.
     stream.set_read_timeout(None).map_err(ClientError::Silent)?;
     let until = capture.duration.and_then(|seconds| {
@@ -230,9 +231,9 @@ fn capture(capture: &Capture) -> Result<(), ClientError> {
     let line = first_line(&mut from)?;
     let Shown { packets, missed } =
         serde_json::from_str(&line).map_err(|error| ClientError::Strange(error.to_string()))?;
-    eprintln!(
+    voice::say(format_args!(
         "spine-router: {packets} packets, and {missed} lost because they were not taken fast enough"
-    );
+    ));
     Ok(())
 }
 

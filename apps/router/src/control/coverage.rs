@@ -91,6 +91,8 @@ pub struct Coverage {
     pub dropped: BTreeMap<String, u64>,
     /// What is forwarded past, as was asked for.
     pub bypassed: Vec<String>,
+    /// What carrying packets past the kernel costs people.
+    pub costs: Vec<String>,
     /// Memory.
     pub memory: Memory,
 }
@@ -119,6 +121,7 @@ impl Coverage {
             given: report.to_kernel_reasons.clone(),
             dropped: report.dropped.clone(),
             bypassed: view.bypassed.iter().cloned().collect(),
+            costs: view.noted.iter().cloned().collect(),
             memory: memory(facts),
         }
     }
@@ -196,6 +199,7 @@ impl fmt::Display for Coverage {
             counts_text(f, title, counts)?;
         }
         lines(f, "forwarded past, as --bypass-kernel-policy says", &self.bypassed)?;
+        lines(f, "what it costs that packets do not pass the kernel", &self.costs)?;
         writeln!(
             f,
             "memory: {}, and {} of frames, tables and FIFOs in use (all frames: {})",

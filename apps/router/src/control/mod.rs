@@ -80,6 +80,8 @@ pub struct View<'a> {
     pub forwarding: &'a [bool],
     /// What is forwarded past.
     pub bypassed: &'a BTreeSet<String>,
+    /// What carrying packets past the kernel costs people, in sentences.
+    pub noted: &'a BTreeSet<String>,
     /// All that kept packets from the adapters since the start.
     pub reasons: &'a BTreeSet<String>,
     /// The most prefixes at a time that the table had no room for.

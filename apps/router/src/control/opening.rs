@@ -7,12 +7,16 @@ use std::path::Path;
 use super::View;
 use super::facts::Facts;
 use super::routes::{RouteCount, Walk};
+use crate::ownership::few;
 
 pub(super) fn sentences(view: &View<'_>, facts: &dyn Facts, path: Option<&Path>) -> Vec<String> {
     let mut count = RouteCount::default();
     // Nothing waits for this loop yet.
     Walk::over_all().go_on(view, usize::MAX, |route| count.count(&route));
     let mut said = vec![format!("forwards on {}: {count}", interfaces(view))];
+    if !view.noted.is_empty() {
+        said.push(few(view.noted.iter().cloned().collect(), "; "));
+    }
     let seen = match facts.taps().is_empty() {
         true => {
             "tcpdump and flow exporters on these interfaces do not see what the adapters forward"
@@ -37,11 +41,12 @@ pub(super) fn sentences(view: &View<'_>, facts: &dyn Facts, path: Option<&Path>)
 
 /// "wan (af_xdp copy) and lan (af_xdp copy)".
 fn interfaces(view: &View<'_>) -> String {
-    let with_mode = |(name, adapter): (&String, &Box<dyn crate::adapters::Adapter>)| {
-        let mode = adapter.statistics().map(|counted| counted.mode).unwrap_or_default();
-        format!("{name} ({mode})")
-    };
-    let all: Vec<String> = view.names.iter().zip(view.adapters).map(with_mode).collect();
+    let modes = view
+        .adapters
+        .iter()
+        .map(|adapter| adapter.statistics().map(|counted| counted.mode).unwrap_or_default());
+    let with_mode = |(name, mode): (&String, String)| format!("{name} ({mode})");
+    let all: Vec<String> = view.names.iter().zip(modes).map(with_mode).collect();
     match all.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => all.concat(),

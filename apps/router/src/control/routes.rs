@@ -61,12 +61,11 @@ impl Walk {
         let start = self.after.unwrap_or(self.within);
         let within = self.within;
         let ahead = view.state.routes.iter_from(&start, self.after.is_none());
-        let mut looked_at = 0;
-        for (prefix, routes) in ahead.take_while(|(prefix, _)| within.contains(prefix)) {
+        let ahead = ahead.take_while(|(prefix, _)| within.contains(prefix));
+        for (looked_at, (prefix, routes)) in ahead.enumerate() {
             if looked_at == most {
                 return false;
             }
-            looked_at += 1;
             self.after = Some(prefix);
             let entry = view.table.painted().get(&prefix);
             if let Some(kernel) = kernel(view, prefix, routes, entry) {

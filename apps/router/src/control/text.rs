@@ -60,15 +60,6 @@ pub(super) fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
-/// The first few of a list, and how many more there are.
-pub(super) fn few(items: &[String], most: usize) -> String {
-    let mut text = items.iter().take(most).cloned().collect::<Vec<_>>().join("; ");
-    if items.len() > most {
-        text.push_str(&format!("; and {} more", items.len() - most));
-    }
-    text
-}
-
 /// Rows with their columns under each other, the last one as it is.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -111,10 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_says_how_much_it_leaves_out_and_columns_stand_under_each_other() {
-        let items = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(few(&items, 3), "a; b; c");
-        assert_eq!(few(&items, 1), "a; and 2 more");
+    fn columns_stand_under_each_other() {
         let rows = [vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
         assert_eq!(columns(&rows), "a    bb\nccc  d\n");
     }

@@ -41,6 +41,7 @@ impl<R: Store> Router<R> {
             enabled,
             forwarding: &self.forwarding,
             bypassed: &self.bypassed,
+            noted: &self.noted,
             reasons: &self.reasons,
             most_unrepresented: self.most_unrepresented,
             adapters: &self.adapters,

@@ -9,7 +9,7 @@ use spine_fib::Store;
 
 use super::{Router, RouterError};
 use crate::claims::{ClaimChange, Whose};
-use crate::ownership::Ownership;
+use crate::ownership::{Ownership, few};
 use crate::policy::{self, Found, Policy};
 
 /// What a review came to.
@@ -32,10 +32,11 @@ impl<R: Store> Router<R> {
         let ownership = Ownership::of(count, self.classifier.reach(), &found);
         self.say_what_changed(&ownership, starting);
         self.say_what_forwards(&forwards, starting);
-        for note in notes {
-            if ownership.is_any() && self.noted.insert(note.clone()) {
-                (self.say)(&note);
-            }
+        let is_new = |note: &String| ownership.is_any() && self.noted.insert(note.clone());
+        let new: Vec<String> = notes.into_iter().filter(is_new).collect();
+        // At the start they are told with the rest of what a newcomer should know.
+        if !starting && !new.is_empty() {
+            (self.say)(&few(new, "; "));
         }
         self.reasons.extend(ownership.reasons());
         let wanted: Vec<bool> =

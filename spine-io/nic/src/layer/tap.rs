@@ -111,7 +111,7 @@ impl TapReader {
     }
 
     /// The next packet, if one waits.
-    pub fn next(&mut self) -> Option<Shown> {
+    pub fn take(&mut self) -> Option<Shown> {
         let mut head = [0; RECORD_BYTES];
         self.records.pop_entire_slice(&mut head).ok()?;
         let kept = usize::try_from(bytes::u32_at(&head, 12)?).ok()?;
@@ -365,7 +365,7 @@ mod tests {
     }
 
     fn all(reader: &mut TapReader) -> Vec<Shown> {
-        std::iter::from_fn(|| reader.next()).collect()
+        std::iter::from_fn(|| reader.take()).collect()
     }
 
     #[test]

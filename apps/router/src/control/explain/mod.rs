@@ -22,11 +22,15 @@ use spine_xdp_progs::Counter;
 use super::View;
 use super::facts::Facts;
 use super::listing::{mac_text, name_of, state_text};
-use super::text::{few, meaning};
+use super::text::meaning;
 use crate::netlink::state::IfIndex;
+use crate::ownership::few;
 use crate::rib::{Target, TargetHop};
 
 pub use packet::{GRAMMAR, NoPacket, Packet};
+
+/// Bytes in front of an IP packet.
+const ETHERNET: u32 = spine_headers::in_u16(spine_headers::ethernet::BYTES) as u32;
 
 /// Whose a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +195,7 @@ fn classified(packet: &Packet, at: usize, view: &View<'_>, facts: &dyn Facts) ->
         ));
     }
     if view.reach.destinations
-        && !view.claims.longest(destination).is_some_and(|(_, from)| from.0 >> (at & 63) & 1 == 1)
+        && view.claims.longest(destination).is_none_or(|(_, from)| from.0 >> (at & 63) & 1 == 0)
     {
         return Some(unclaimed(packet, at, view));
     }
@@ -202,12 +206,9 @@ fn classified(packet: &Packet, at: usize, view: &View<'_>, facts: &dyn Facts) ->
         let found = Found::kernel(Counter::KeptByRules, "without that rule it is the adapters'");
         return Some(found.by(vec![rule]));
     }
-    let bytes = u32::from(packet.length) + spine_headers::ethernet::BYTES as u32;
+    let bytes = u32::from(packet.length) + ETHERNET;
     let longest = facts.longest(at).filter(|longest| bytes > *longest)?;
-    let change = format!(
-        "an MTU of at most {}",
-        longest.saturating_sub(spine_headers::ethernet::BYTES as u32)
-    );
+    let change = format!("an MTU of at most {}", longest.saturating_sub(ETHERNET));
     Some(Found::kernel(Counter::TooLong, change))
 }
 
@@ -292,7 +293,7 @@ fn unclaimed_way(
         hops.iter().filter_map(|(hop, _)| hop.gateway).map(|gateway| gateway.to_string()).collect();
     found(
         "the next machine, or one of several, is not resolved, or its link is down",
-        format!("once the kernel has resolved {}", few(&unresolved, 8)),
+        format!("once the kernel has resolved {}", few(unresolved, ", ")),
     )
 }
 
@@ -377,7 +378,7 @@ fn route(packet: &Packet, view: &View<'_>) -> Option<RouteFound> {
     };
     let mut found = RouteFound { prefix, next_hop: None, neighbour: None, ways: hops.len() };
     if let [(only, _)] = hops.as_slice() {
-        let address = only.gateway.unwrap_or(packet.destination.into());
+        let address = only.gateway.unwrap_or_else(|| packet.destination.into());
         found.next_hop = Some(address);
         found.neighbour = Some(neighbour(view, only.interface, address));
     }
@@ -396,7 +397,7 @@ fn name_next_hop(
     let entry = view.table.painted().get(&route.prefix);
     let Some(Target::Forward(hops)) = entry.map(|entry| entry.target()) else { return };
     let taken = hops.iter().find_map(|(hop, _)| {
-        let address = hop.gateway.unwrap_or(packet.destination.into());
+        let address = hop.gateway.unwrap_or_else(|| packet.destination.into());
         let known = view.state.neighbours.get(&(address, hop.interface))?.mac.map(mac_text);
         (Some(hop.interface) == out && known.as_deref() == Some(mac)).then_some((hop, address))
     });
@@ -430,7 +431,7 @@ impl fmt::Display for Explanation {
         writeln!(f, "  whose    {whose}")?;
         writeln!(f, "  why      {} ({})", self.why, self.reason)?;
         if !self.rules.is_empty() {
-            writeln!(f, "  by       {}", few(&self.rules, 8))?;
+            writeln!(f, "  by       {}", few(self.rules.clone(), "; "))?;
         }
         if let Some(RouteFound { prefix, next_hop, neighbour, ways }) = &self.route {
             let mut text = prefix.to_string();

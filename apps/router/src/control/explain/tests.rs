@@ -121,6 +121,7 @@ fn with_kept(sets: &[(Packets, &str)], packets: &[&str]) -> Vec<Explanation> {
         enabled: vec![true, true],
         forwarding: &[true, true],
         bypassed: &BTreeSet::new(),
+        noted: &BTreeSet::new(),
         reasons: &BTreeSet::new(),
         most_unrepresented: 0,
         adapters: &[],
