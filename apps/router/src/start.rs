@@ -151,7 +151,7 @@ fn serve(options: &Options, guest: Guest<'_>, alone: bool) -> Result<Served, Fai
             let table = table(layout)?;
             data_path.load(&image, table.region())?;
             begin(&data_path, &interfaces, &probe, guest.begin)?;
-            (Path::Own(Box::new(data_path)), layout, table)
+            (Path::Own(data_path), layout, table)
         }
         Opened::Owned(interface, owner) => {
             may_attach(options, alone, interface)?;
