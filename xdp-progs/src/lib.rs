@@ -150,11 +150,10 @@ impl Kept<Ipv6Addr> {
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         self.write(&mut bytes, |address: Ipv6Addr| {
-            let [high, low] =
-                [64, 0].map(|shift| ((address.to_bits() >> shift) as u64).to_ne_bytes());
-            let mut words = [0; 16];
-            words[..8].copy_from_slice(&high);
-            words[8..].copy_from_slice(&low);
+            let (octets, mut words) = (address.octets(), [0; 16]);
+            for (from, to) in octets.as_chunks::<8>().0.iter().zip(words.as_chunks_mut().0) {
+                *to = u64::from_be_bytes(*from).to_ne_bytes();
+            }
             words
         });
         bytes
@@ -334,8 +333,8 @@ counters! {
     NoSocket = 2, "no_socket";
     /// Not addressed to this interface; broadcast and multicast among them.
     OtherMac = 3, "other_mac";
-    /// ARP, VLAN tags, anything else.
-    NotIp = 4, "not_ip";
+    /// ARP, VLAN tags, anything else; IPv6 where it is not claimed.
+    NotIpv4 = 4, "not_ipv4";
     /// Ends before its headers do.
     Truncated = 5, "truncated";
     /// Version and lengths contradict each other or the frame.

@@ -346,11 +346,11 @@ fn what_the_kernel_must_see_is_passed_untouched() {
         ("IPv4 multicast", Counter::OtherMac, with(0, &[1, 0, 0x5e, 0, 0, 1])),
         ("another station's MAC: first byte", Counter::OtherMac, with(0, &[4])),
         ("another station's MAC: last byte", Counter::OtherMac, with(5, &[9])),
-        ("ARP", Counter::NotIp, with(ETHER_TYPE, &[0x08, 0x06])),
+        ("ARP", Counter::NotIpv4, with(ETHER_TYPE, &[0x08, 0x06])),
         ("IPv4 that says it is IPv6", Counter::BadHeader, with(ETHER_TYPE, &[0x86, 0xdd])),
-        ("a VLAN tag", Counter::NotIp, with(ETHER_TYPE, &[0x81, 0x00])),
-        ("802.3 with a length", Counter::NotIp, with(ETHER_TYPE, &[0x00, 0x2e])),
-        ("an unknown EtherType", Counter::NotIp, with(ETHER_TYPE, &[0x88, 0xb5])),
+        ("a VLAN tag", Counter::NotIpv4, with(ETHER_TYPE, &[0x81, 0x00])),
+        ("802.3 with a length", Counter::NotIpv4, with(ETHER_TYPE, &[0x00, 0x2e])),
+        ("an unknown EtherType", Counter::NotIpv4, with(ETHER_TYPE, &[0x88, 0xb5])),
         ("version 6", Counter::BadHeader, with(VERSION, &[0x65])),
         ("version 0", Counter::BadHeader, with(VERSION, &[0x05])),
         ("header of 16 bytes", Counter::BadHeader, with(VERSION, &[0x44])),
@@ -612,7 +612,7 @@ fn expected_owner(frame: &[u8]) -> Counter {
         return ipv6::expected_owner(rest);
     }
     if ethernet.ether_type() != ether_type::IPV4 {
-        return Counter::NotIp;
+        return Counter::NotIpv4;
     }
     let Ok((ip, _)) = ipv4::Header::split(rest) else { return Counter::Truncated };
     let (source, destination) = (ip.source(), ip.destination());

@@ -228,8 +228,7 @@ fn lengths() -> Vec<Row> {
         kernels("longer than the MTU", long(protocol::UDP, MTU + 1))
             .but(&[Tier::Classifier], "no MTU is looked at: the extension hands it to the kernel"),
         adapters("TCP longer than the MTU", long(protocol::TCP, 2 * MTU))
-            .but(EXTENSION, "it sees only what the adapter cuts it into, each of which fits")
-            .but(&[Tier::Classifier], "no frame of AF_XDP holds it"),
+            .but(EXTENSION, "it sees only what the adapter cuts it into, each of which fits"),
         kernels("total length one over the frame", saying(47)).but(both, NO_LENGTHS),
         kernels("total length 65535", saying(65535)).but(EXTENSION, DROPPED),
         kernels("total length below the header", saying(19)).but(EXTENSION, DROPPED),

@@ -248,7 +248,7 @@ static __always_inline enum spine_counter read_packet(struct xdp_md *context, co
 	if (!is_same_mac(ethernet->h_dest, port->mac))
 		return SPINE_OTHER_MAC;
 	if (ethernet->h_proto != bpf_htons(ETH_P_IP))
-		return SPINE_NOT_IP;
+		return SPINE_NOT_IPV4;
 	if ((void *)(ip + 1) > end)
 		return SPINE_TRUNCATED;
 
@@ -594,11 +594,8 @@ static __always_inline bool is_ipv6(struct xdp_md *context)
 
 static __always_inline enum spine_counter claim_ipv6(struct xdp_md *context, const struct spine_port *port)
 {
-	enum spine_counter owner;
+	enum spine_counter owner = read_packet6(context, port);
 
-	if (!(port->enabled & SPINE_IPV6))
-		return SPINE_SWITCHED_OFF;
-	owner = read_packet6(context, port);
 	if (owner != SPINE_CLAIMED)
 		return owner;
 	owner = look_up6(context, port);
@@ -612,6 +609,7 @@ static __always_inline enum spine_counter claim_ipv4(struct xdp_md *context, con
 	enum spine_counter owner;
 	__be32 source, destination;
 
+	/* Where IPv4 alone is claimed, IPv6 is one of the things that are not it. */
 	if (!(port->enabled & SPINE_IPV4))
 		return SPINE_SWITCHED_OFF;
 	owner = read_packet(context, port, &source, &destination);
@@ -767,7 +765,10 @@ static __always_inline enum spine_counter claim(struct xdp_md *context)
 		handler = port->handler;
 	}
 	if (owner != SPINE_CLAIMED) {
-		owner = is_ipv6(context) ? claim_ipv6(context, port) : claim_ipv4(context, port);
+		if (port->enabled & SPINE_IPV6 && is_ipv6(context))
+			owner = claim_ipv6(context, port);
+		else
+			owner = claim_ipv4(context, port);
 		if (owner != SPINE_CLAIMED)
 			return owner;
 		if (bpf_xdp_get_buff_len(context) > port->longest)

@@ -144,7 +144,7 @@ enum spine_counter {
 	SPINE_SWITCHED_OFF,     /* the host half wants the kernel to have all packets, or all of this interface */
 	SPINE_NO_SOCKET,        /* the interface is not ours, or its queue has no socket */
 	SPINE_OTHER_MAC,        /* not addressed to this interface; broadcast and multicast among them */
-	SPINE_NOT_IP,           /* ARP, VLAN tags, anything else */
+	SPINE_NOT_IPV4,         /* ARP, VLAN tags, anything else; IPv6 where it is not claimed */
 	SPINE_TRUNCATED,        /* ends before its headers do */
 	SPINE_BAD_HEADER,       /* version and lengths contradict each other or the frame */
 	SPINE_OPTIONS,          /* IP options, or a hop-by-hop header */

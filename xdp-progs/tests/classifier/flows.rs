@@ -98,7 +98,7 @@ fn without_routes_everything_but_claimed_ports_is_the_kernels() {
         ("another port of the group", Counter::OtherMac, stream(GROUP, 5006)),
         ("a group in a unicast frame", Counter::SpecialAddress, changed(group.clone(), 0, &MAC)),
         ("IGMP to the group", Counter::OtherMac, changed(group, PROTOCOL, &[2])),
-        ("ARP", Counter::NotIp, changed(one.clone(), ETHER_TYPE, &[8, 6])),
+        ("ARP", Counter::NotIpv4, changed(one.clone(), ETHER_TYPE, &[8, 6])),
         ("IPv6", Counter::BadHeader, changed(one.clone(), ETHER_TYPE, &[0x86, 0xdd])),
         ("longer than the frame", Counter::BadHeader, long),
         ("no room for UDP", Counter::NotOurs, changed(one.clone(), LENGTH, &[0, 27])),
@@ -189,7 +189,7 @@ fn messages_between_hosts_are_claimed_only_when_asked_for_and_only_ours() {
     let Some(classifier) = Classifier::without_routes() else { return };
     let message = with(ETHER_TYPE, &[0x88, 0xb5]);
     classifier.control(control(true, false, false));
-    assert_eq!(classifier.run(&message), passed(Counter::NotIp, &message));
+    assert_eq!(classifier.run(&message), passed(Counter::NotIpv4, &message));
     classifier.control(control(true, true, true));
     assert_eq!(classifier.run(&message), claimed(&message));
     let broadcast = changed(message.clone(), 0, &[0xff; 6]);

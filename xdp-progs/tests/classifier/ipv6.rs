@@ -143,13 +143,15 @@ fn each_family_is_switched_off_by_itself() {
     let (v4, v6) = (super::ordinary(), ordinary());
     for (enabled, enabled_ipv6) in [(true, false), (false, true)] {
         classifier.update_port(Port { enabled, enabled_ipv6, ..PORT });
-        let expected = |on, frame: &[u8]| match on {
+        let expected = |on, owner, frame: &[u8]| match on {
             true => claimed(frame),
-            false => passed(Counter::SwitchedOff, frame),
+            false => passed(owner, frame),
         };
-        assert_eq!(classifier.run(&v4), expected(enabled, &v4));
-        assert_eq!(classifier.run(&v6), expected(enabled_ipv6, &v6));
+        assert_eq!(classifier.run(&v4), expected(enabled, Counter::SwitchedOff, &v4));
+        assert_eq!(classifier.run(&v6), expected(enabled_ipv6, Counter::NotIpv4, &v6));
     }
+    classifier.set_port(1, false);
+    assert_eq!(classifier.run(&v6), passed(Counter::SwitchedOff, &v6));
 }
 
 #[test]
