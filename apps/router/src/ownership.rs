@@ -162,9 +162,9 @@ impl Ownership {
         closed || !self.parts[ingress].iter().all(covered)
     }
 
-    /// What has changed, for people; `names` are the interfaces'.
+    /// What has changed, for people; `names` are the interfaces'. What is said of several is said once.
     pub fn sentences(&self, before: Option<&Self>, names: &[String]) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
         for (ingress, name) in names.iter().enumerate().take(self.ways.len()) {
             let then = before.map(|before| before.summary(ingress));
             let now = self.summary(ingress);
@@ -175,9 +175,17 @@ impl Ownership {
             if then.is_none() && now == Summary::default() {
                 continue;
             }
-            said.extend(now.sentences(name, names));
+            let said = now.predicates(names);
+            match groups.iter_mut().find(|(_, known)| *known == said) {
+                Some((of, _)) => of.push(name),
+                None => groups.push((vec![name], said)),
+            }
         }
-        said
+        let sentences = |(of, said): (Vec<&str>, Vec<String>)| {
+            let of = of.join(" and ");
+            said.into_iter().map(move |said| format!("packets received on {of}{said}"))
+        };
+        groups.into_iter().flat_map(sentences).collect()
     }
 
     fn summary(&self, ingress: usize) -> Summary {
@@ -214,7 +222,8 @@ struct Summary {
 }
 
 impl Summary {
-    fn sentences(&self, name: &str, names: &[String]) -> Vec<String> {
+    /// What is said of the packets received there: the rest of a sentence each.
+    fn predicates(&self, names: &[String]) -> Vec<String> {
         let mut said = Vec::new();
         for (why, egresses) in &self.closed {
             let whither = match self.all && self.closed.len() == 1 {
@@ -227,16 +236,13 @@ impl Summary {
                     format!(" for {}", egresses.join(" and "))
                 }
             };
-            said.push(format!(
-                "packets received on {name}{whither} are left to the kernel: {}",
-                few(why.clone(), "; ")
-            ));
+            said.push(format!("{whither} are left to the kernel: {}", few(why.clone(), "; ")));
         }
         if self.all {
             return said;
         }
         if self.closed.is_empty() && self.parts.is_empty() {
-            said.push(format!("packets received on {name} are forwarded by the adapters"));
+            said.push(" are forwarded by the adapters".to_owned());
             return said;
         }
         if !self.parts.is_empty() {
@@ -244,10 +250,7 @@ impl Summary {
                 .into_iter()
                 .map(|(why, sets)| format!("{} ({why})", few(sets, ", ")))
                 .collect();
-            said.push(format!(
-                "packets received on {name} are forwarded by the adapters, except: {}",
-                few(parts, "; ")
-            ));
+            said.push(format!(" are forwarded by the adapters, except: {}", few(parts, "; ")));
         }
         said
     }
@@ -379,6 +382,22 @@ mod tests {
             [
                 "packets received on lan are left to the kernel: m, and without AF_XDP no part can be left out"
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_several_interfaces_is_said_once() {
+        let ownership = Ownership::of(2, FULL, &[found(None, None, docker(), "m")]);
+        assert_eq!(
+            ownership.sentences(None, &names()[..2]),
+            [
+                "packets received on lan and wan are forwarded by the adapters, except: from 172.17.0.0/16 (m)"
+            ]
+        );
+        let closed = Ownership::of(3, FULL, &[found(None, Some(1), all(), "f")]);
+        assert_eq!(
+            closed.sentences(None, &names()),
+            ["packets received on lan and dmz for wan are left to the kernel: f"]
         );
     }
 
