@@ -84,8 +84,8 @@ impl Draw {
     }
 
     fn router(&mut self) {
-        for host in 0..self.hosts {
-            let (name, net) = (NAMES[host], host + 1);
+        for (host, name) in NAMES.into_iter().enumerate().take(self.hosts) {
+            let net = host + 1;
             for last in 3..5 {
                 self.say(format!(
                     "ip neigh replace 10.9.{net}.{last} lladdr 02:00:00:09:{net:02x}:02 dev {name} nud permanent"

@@ -53,7 +53,7 @@ impl Range {
 
 /// Both wires take turns.
 fn wire(seed: u64) -> Wire {
-    if seed % 2 == 0 { Wire::Xdp } else { Wire::Packet }
+    if seed.is_multiple_of(2) { Wire::Xdp } else { Wire::Packet }
 }
 
 #[test]

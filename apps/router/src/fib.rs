@@ -161,7 +161,7 @@ impl<R: Store> Fib<R> {
         let half = |which| {
             let shared = Shared(Rc::clone(&region));
             match layout {
-                Layout::Dir24 => Half::Dir24(Writer::new(shared, which)),
+                Layout::Dir24 => Half::Dir24(Box::new(Writer::new(shared, which))),
                 Layout::LcTrie => Half::LcTrie(Box::new(TrieHalf::new(shared, which))),
             }
         };
@@ -300,7 +300,7 @@ impl<R: Store> Fib<R> {
 
 /// One half of the table.
 enum Half<R: Store> {
-    Dir24(Writer<Shared<R>>),
+    Dir24(Box<Writer<Shared<R>>>),
     LcTrie(Box<TrieHalf<Shared<R>>>),
 }
 

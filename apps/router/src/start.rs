@@ -276,7 +276,7 @@ fn link(module: &[u8], linker: &Linker) -> Result<Linked, Failure> {
 /// The interfaces, taken, or found to be the daemon's.
 enum Opened {
     Own(Box<DataPath>),
-    Owned(String, Owner),
+    Owned(String, Box<Owner>),
 }
 
 /// What is done once on adapters of one's own before the router begins.
@@ -360,7 +360,7 @@ fn open(
     match data_path {
         Ok(data_path) => Ok(Opened::Own(Box::new(data_path))),
         Err(error) => match owner(&error) {
-            Some((interface, owner)) => Ok(Opened::Owned(interface, owner)),
+            Some((interface, owner)) => Ok(Opened::Owned(interface, Box::new(owner))),
             None => Err(error.into()),
         },
     }

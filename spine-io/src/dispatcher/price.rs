@@ -47,7 +47,7 @@ impl Took {
     /// something else for four milliseconds would take eighty rounds from whoever it happened to; so no more
     /// than some entries' time is, and from then on it is known.
     pub fn charged(self, entry: u64) -> u64 {
-        self.processor.unwrap_or(self.clock.min(4 * entry))
+        self.processor.unwrap_or_else(|| self.clock.min(4 * entry))
     }
 }
 

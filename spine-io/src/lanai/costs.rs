@@ -27,7 +27,7 @@ pub const IDLE_POLL_NS: u32 = 8_600;
 pub const ROUTE_HANDLER_NS: u64 = 4_000;
 /// The time that a unit of a handler's fuel takes. Fitted: the router's handler uses so much fuel, as a
 /// mean over the reference trace (1000 routes in an LC-trie), that this makes it the published 4.0 us.
-pub const ROUTER_PICOSECONDS_PER_FUEL: u64 = 4_932;
+pub const ROUTER_PICOSECONDS_PER_FUEL: u64 = 4_860;
 
 /// Events an egress card needs for a packet, and each one's cost. Derived: the mean event of 2.5 us.
 pub const MEAN_EVENT_NS: u32 = 2_500;

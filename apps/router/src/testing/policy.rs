@@ -86,8 +86,9 @@ fn what_rules_keep_is_found_on_each_way_with_its_name() {
             let said: Vec<String> = found
                 .iter()
                 .map(|found| {
-                    let at =
-                        |side: Option<usize>| side.map_or("any".to_owned(), |at| at.to_string());
+                    let at = |side: Option<usize>| {
+                        side.map_or_else(|| "any".to_owned(), |at| at.to_string())
+                    };
                     let (set, why) = (found.kept.packets.describe(Family::V4), &found.kept.why);
                     format!("{} > {} {set} {why}", at(found.ingress), at(found.egress))
                 })

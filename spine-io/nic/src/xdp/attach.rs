@@ -21,6 +21,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use libbpf_rs::XdpFlags;
+use nix::errno::Errno;
 use spine_xdp_progs::{
     CLASSIFIER, CLASSIFIER_PROGRAM, HOLD as HOLD_NANOS, PATIENCE as PATIENCE_NANOS, PROGRESS_BYTES,
     STAMP_TIMES, maps,
@@ -34,7 +35,7 @@ mod error;
 mod tags;
 
 pub use error::AttachError;
-use error::{is_taken, load_error, refused};
+use error::{errno, is_taken, load_error, refused};
 pub use spine_xdp_progs::{Counter, Ingresses, Kept, Port};
 
 /// How long an interface may stay taken before that is an error: the kernel is still clearing up for
@@ -154,7 +155,7 @@ impl Classifier {
         loader.override_global(PATIENCE_NANOS, &patience, true);
         loader.override_global(HOLD_NANOS, &hold, true);
         let mut program = loader.load(CLASSIFIER).map_err(load_error)?;
-        classifier(&mut program).and_then(Xdp::load).map_err(load_error)?;
+        check(&mut program).map_err(load_error)?;
         let mut take = |name| {
             program
                 .take_map(name)
@@ -312,6 +313,19 @@ impl Classifier {
             }
             AttachError::NoLink { interface: interface.to_owned(), mode }
         })
+    }
+}
+
+/// Has the kernel check the program. A signal in between makes it give up and say so (EAGAIN), and then it is asked again.
+fn check(program: &mut Ebpf) -> Result<(), ProgramError> {
+    const TRIES: u32 = 20;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match classifier(program).and_then(Xdp::load) {
+            Err(error) if tries < TRIES && errno(&error) == Some(Errno::EAGAIN) => {}
+            result => return result,
+        }
     }
 }
 
