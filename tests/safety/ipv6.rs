@@ -365,15 +365,13 @@ impl Router {
 
     /// Packets that each adapter sent for the other one.
     fn forwarded(&self) -> u64 {
-        let counted = |adapter: &Box<dyn Adapter>| adapter.statistics().expect("it runs").forwarded;
-        self.adapters.iter().map(counted).sum()
+        let counted = self.adapters.iter().map(|adapter| adapter.statistics().expect("it runs"));
+        counted.map(|counted| counted.forwarded).sum()
     }
 
     fn dropped(&self, reason: spine_abi::Reason) -> u64 {
-        let counted = |adapter: &Box<dyn Adapter>| {
-            adapter.statistics().expect("it runs").dropped.get(&reason).copied().unwrap_or_default()
-        };
-        self.adapters.iter().map(counted).sum()
+        let counted = self.adapters.iter().map(|adapter| adapter.statistics().expect("it runs"));
+        counted.filter_map(|counted| counted.dropped.get(&reason).copied()).sum()
     }
 }
 
@@ -418,7 +416,7 @@ fn checksums_that_were_left_to_a_card_leave_complete() {
     net.router().inside(|| {
         let router = Router::open(&net, true);
         let unfinished = |next: u8, field: usize, length: usize| {
-            let behind: Vec<u8> = (0..length).map(|n| (n * 7) as u8).collect();
+            let behind: Vec<u8> = (0..=250).cycle().step_by(7).take(length).collect();
             let sent = Sent { next, behind, ..Sent::new() };
             let mut frame = sent.frame(&net, 5);
             let length = u32::try_from(length + 4).expect("short");

@@ -41,6 +41,11 @@ fn scatter(n: usize) -> u64 {
     mixed ^ mixed >> 29
 }
 
+/// One of so many things, without a pattern.
+fn one_of(n: usize, count: usize) -> usize {
+    usize::try_from(scatter(n) % count as u64).unwrap_or_default()
+}
+
 fn group(n: usize) -> u16 {
     FIRST_GROUP + u16::try_from(n % 500).unwrap_or(0)
 }
@@ -56,13 +61,13 @@ pub(crate) fn main(arguments: &Arguments) {
         writer.paint_ipv6(*prefix, *length, group(n)).expect("room");
     }
     let loading = start.elapsed().as_secs_f64() * 1e9 / table.len() as f64;
-    let ipv4 = |n: usize| (scatter(n) as u32 & 0x7fff_ff00) | 0x100_0000;
+    let ipv4 = |n: usize| (scatter(n) & 0x7fff_ff00) as u32 | 0x100_0000;
     for n in 0..arguments.routes {
         writer.paint(ipv4(n), 24, group(n)).expect("a /24 needs no room");
     }
 
     let of_table = |n: usize| {
-        let (prefix, length) = table[scatter(n) as usize % table.len()];
+        let (prefix, length) = table[one_of(n, table.len())];
         let host = u128::from(scatter(n + 1)) << 64 | u128::from(scatter(n + 2));
         (prefix | host.checked_shr(length.into()).unwrap_or(0)).to_be_bytes()
     };
@@ -81,13 +86,13 @@ pub(crate) fn main(arguments: &Arguments) {
         let ns = median(arguments, &addresses, |address| half.lookup(*address));
         println!("IPv4 {name:<24} {ns:>8.1} ns a look-up");
     };
-    look("in the table", &|n| ipv4(scatter(n) as usize % arguments.routes));
+    look("in the table", &|n| ipv4(one_of(n, arguments.routes)));
     look("in the table, a thousand", &|n| ipv4(n % HOT));
 
     println!("IPv6 {:<24} {loading:>8.1} ns a route", "loading");
     let start = Instant::now();
     for n in 0..arguments.changes {
-        let (prefix, length) = table[scatter(n) as usize % table.len()];
+        let (prefix, length) = table[one_of(n, table.len())];
         writer.paint_ipv6(prefix, length, FIRST_GROUP + 600).expect("room");
         writer.paint_ipv6(prefix, length, FIRST_GROUP + 601).expect("room");
     }
