@@ -4,7 +4,7 @@ use super::run::{Wire, differences};
 use super::script::{Line, Script};
 
 /// Runs that shrinking may take.
-const TRIES: usize = 120;
+const TRIES: usize = 50;
 
 /// A smaller script that shows a difference, too.
 pub(crate) fn shrink(script: &Script, wire: Wire) -> Script {

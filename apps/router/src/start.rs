@@ -219,7 +219,7 @@ fn signals() -> Result<SignalFd, nix::Error> {
 /// `--strict`: no router where some packets between these interfaces would be left to the kernel.
 fn refuse_what_is_kept(mirror: &Mirror, ours: &Interfaces) -> Result<(), Failure> {
     let mut watch = policy::Watch::open(Instant::now());
-    let kept = policy::Policy::of(&mut watch, mirror.state(), ours);
+    let kept = policy::Policy::of(&mut watch, mirror.state(), ours, false);
     let sentences: BTreeSet<String> = kept.found.into_iter().map(|found| found.kept.why).collect();
     if sentences.is_empty() {
         return Ok(());

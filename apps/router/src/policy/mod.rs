@@ -11,6 +11,7 @@
 //! card that strips VLAN tags hides them from XDP, and tagged packets would be forwarded as untagged
 //! ones: `ethtool -K <interface> rxvlan off`.
 
+mod entrance;
 mod links;
 mod local;
 mod mtu;
@@ -48,10 +49,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// As it is now, by the rules as they were last read.
-    pub fn of(watch: &mut Watch, state: &KernelState, ours: &Interfaces) -> Self {
+    /// As it is now, by the rules as they were last read. `elsewhere`: what adapters hand back comes into the kernel by another
+    /// interface than the one it came in on, as on AF_PACKET.
+    pub fn of(watch: &mut Watch, state: &KernelState, ours: &Interfaces, elsewhere: bool) -> Self {
         let mut policy = Self::default();
         watch.add_to(&mut policy, state, ours);
+        if elsewhere {
+            let entrance = entrance::kept(state).into_iter().chain(watch.kept_of_entrance(state));
+            let all = |kept| Found { ingress: None, egress: None, kept };
+            policy.found.extend(entrance.map(all));
+        }
         for (ingress, kept) in kept(state, ours) {
             let position = |index| ours.indices().iter().position(|ours| *ours == index);
             let ingress = ingress.and_then(position);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use spine_rules::{Family, Kept, Link, Packets, Purpose, Rules, RulesError};
 
-use super::{Found, Policy};
+use super::{Found, Policy, entrance};
 use crate::interfaces::Interfaces;
 use crate::netlink::state::IfIndex;
 use crate::netlink::{self, KernelState};
@@ -74,6 +74,24 @@ impl Watch {
                 policy.found.extend(kept.into_iter().map(way));
             }
         }
+    }
+}
+
+/// Interfaces that something may leave by, at most: of more it is not asked one by one.
+const WAYS_OUT: usize = 64;
+
+impl Watch {
+    /// What rules keep of packets that come in by AF_PACKET's own interface, whichever way they go.
+    pub(super) fn kept_of_entrance(&self, state: &KernelState) -> Option<Kept> {
+        let rules = self.rules.as_ref().ok()?;
+        let into = Link::ethernet(0, "spine-entrance");
+        if state.links.len() > WAYS_OUT && !self.links.is_empty() {
+            return Some(entrance::keep("a rule on one of many interfaces may be one"));
+        }
+        let mut out = state.links.iter().map(|(index, known)| link(state, *index, known));
+        let kept =
+            out.find_map(|out| rules.forwarded(Family::V4, &into, &out).into_iter().next())?;
+        Some(entrance::keep(&kept.why))
     }
 }
 

@@ -24,7 +24,8 @@ impl<R: Store> Router<R> {
     /// is the kernel's now. Gives back what is to be put [in force](Self::put_in_force).
     pub(super) fn review_policy(&mut self, starting: bool) -> Result<Review, RouterError> {
         let state = self.mirror.state();
-        let Policy { found, notes } = Policy::of(&mut self.watch, state, &self.ours);
+        let elsewhere = !self.classifier.reach().destinations;
+        let Policy { found, notes } = Policy::of(&mut self.watch, state, &self.ours, elsewhere);
         let forwards: Vec<bool> =
             self.ours.indices().iter().map(|at| policy::forwards(state, *at)).collect();
         let found = if self.bypass_kernel_policy { self.bypass(found) } else { found };

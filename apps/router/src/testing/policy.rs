@@ -27,7 +27,7 @@ impl Bench {
         let ours = Interfaces::new(names.iter().map(index).collect());
         let mut watch = Watch::open(Instant::now());
         // Which interfaces are ours the watch knows from then on.
-        Policy::of(&mut watch, mirror.state(), &ours);
+        Policy::of(&mut watch, mirror.state(), &ours, false);
         Self { mirror, watch, ours }
     }
 
@@ -39,7 +39,7 @@ impl Bench {
 
     fn obstacles(&mut self) -> Vec<String> {
         let state = self.mirror.state().clone();
-        let found = Policy::of(&mut self.watch, &state, &self.ours).found;
+        let found = Policy::of(&mut self.watch, &state, &self.ours, false).found;
         let why: BTreeSet<String> = found.into_iter().map(|found| found.kept.why).collect();
         why.into_iter().collect()
     }
@@ -81,7 +81,7 @@ fn what_rules_keep_is_found_on_each_way_with_its_name() {
             run(&format!("nft '{rules}'"));
             assert!(bench.announced(), "{rules}");
             let state = bench.mirror.state().clone();
-            let mut found = Policy::of(&mut bench.watch, &state, &bench.ours).found;
+            let mut found = Policy::of(&mut bench.watch, &state, &bench.ours, false).found;
             found.sort();
             let said: Vec<String> = found
                 .iter()

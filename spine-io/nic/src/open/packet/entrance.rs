@@ -10,7 +10,7 @@
 //! device would do the same, but `/dev/net/tun` is not for everybody on every machine.)
 //!
 //! Left out: ICMP redirects, since no packet comes in where it goes out; and the kernel's rules for the
-//! interface a packet really came from, of which those that matter are obstacles anyway.
+//! interface a packet really came from: where they would decide otherwise for this one, the router takes nothing.
 
 use std::fs::File;
 use std::io;
