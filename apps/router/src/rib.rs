@@ -1,6 +1,6 @@
 //! What a prefix means for the adapters: the best of its routes, resolved to a [`Target`].
 //!
-//! Follows the kernel's lookup: one table after the other as the rules say ([`crate::routing`]), until one has a
+//! Follows the kernel's lookup: one table after the other as the rules say (`routing`), until one has a
 //! match that counts. So the many tables become one. Local and main are one trie to the
 //! kernel until the first rule of someone's own is added, and two from then on, even when that rule
 //! is gone again; where the two readings may differ (a route of main below a wide local one), the packet

@@ -3,7 +3,7 @@
 //!
 //! Everything is read between two steps of the control loop, which has one thread and one poll. So nothing here waits: sockets do
 //! not block, what a client sends and gets is bounded, and so is how many there are and how long one may take, by the loop's
-//! clock; long answers are made some thousand prefixes at a time ([`routes`]). Packets are shown by a thread of their own ([`capture`]).
+//! clock; long answers are made some thousand prefixes at a time ([`routes`]). Packets are shown by a thread of their own (`capture`).
 //!
 //! An answer is a plain value, of which JSON and text are made, the text where it is shown ([`client`]). [`asks`] is all that crosses
 //! the socket. Left out: changing anything; who wants that has `ip`, `nft` and the command line.
