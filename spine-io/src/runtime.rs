@@ -12,7 +12,7 @@
 //! the adapter's clock has come to the time given. Nothing else differs.
 //!
 //! An extension that has more to do than its share waits for the next turn. Nothing here blocks or allocates in
-//! steady state; a clock is looked at before and after an entry, if there is one ([`meter`]).
+//! steady state; a clock is looked at before and after an entry, if there is one (`meter`).
 
 mod control;
 mod entry;
