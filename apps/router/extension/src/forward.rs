@@ -36,7 +36,7 @@ pub(crate) fn without_padding(packet: &impl packet::Packet, frame_length: usize)
     if usize::from(length) < frame_length { length } else { 0 }
 }
 
-/// What remains to be done for the transport checksum, see [`Packet::partial_checksum`](crate::packet::Packet).
+/// What remains to be done for the transport checksum, see `Packet::partial_checksum`.
 #[inline(always)]
 pub fn partial_checksum(packet: &Packet, prefix: &[u8]) -> Option<ChecksumRequest> {
     let (offset, least) = match packet.protocol {
