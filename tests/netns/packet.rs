@@ -212,7 +212,7 @@ fn an_interface_has_one_router_whatever_moves_its_packets() {
     first.stop();
     let first = start(&net);
     for nic in ["packet", "xdp", "auto"] {
-        let said = refused(&net, &["--nic", nic]);
+        let said = refused(&net, &["--strict", "--nic", nic]);
         assert!(said.contains("nftables chain netdev spine-router-"), "{nic}: {said}");
     }
     let ping = spine_tests::ping::ping(net.host("client"), "10.9.2.2", 20);

@@ -151,7 +151,7 @@ fn a_rule_that_appears_later_is_kept_and_the_change_is_said() {
         for command in commands {
             net.router().run(command);
         }
-        router.wait_for("kernel", RULES_WITHIN);
+        router.wait_for("except: ", RULES_WITHIN);
     });
     let last = flow.last_after(|packet| packet.host == "server");
     assert!(last <= RULES_WITHIN, "packets passed the rule until {last:?} after it was made");

@@ -270,13 +270,13 @@ fn a_router_on_the_daemon_pauses_while_the_kernel_has_rules_that_adapters_cannot
         "nft add chain ip guard forward { type filter hook forward priority 0; policy accept; }",
     );
     net.router().run("nft add rule ip guard forward udp dport 9 drop");
-    router.wait_for("the kernel forwards all packets", PATIENCE);
+    router.wait_for("are left to the kernel", PATIENCE);
     wait_until("both to pause", || paused() == (2, 2));
     let before = forwarded(&daemon);
     pings(&net, "by the kernel, the router being paused");
     assert_eq!(forwarded(&daemon), before);
     net.router().run("nft delete table ip guard");
-    router.wait_for("forwarding again", PATIENCE);
+    router.wait_for("are forwarded by the adapters", PATIENCE);
     wait_until("both to go on", || paused() == (2, 0));
     pings_over(&net, &daemon, "again");
 

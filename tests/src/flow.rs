@@ -76,6 +76,8 @@ pub fn during(
             })
             .collect();
         let sending = scope.spawn(|| packet::send_stream(&sender, &like, RATE, &stop));
+        // An action that fails would leave them at work, and the scope waiting for them.
+        let _ends = Ends([&stop, &done]);
         std::thread::sleep(before);
         action();
         let acted = SystemTime::now();
@@ -92,6 +94,15 @@ pub fn during(
             .collect();
         Flow { sent, arrivals, acted }
     })
+}
+
+/// Sets what threads wait for.
+struct Ends<'a>([&'a AtomicBool; 2]);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|flag| flag.store(true, Ordering::Release));
+    }
 }
 
 fn arrival(host: &'static str, received: &Received) -> Option<Arrival> {

@@ -98,7 +98,9 @@ impl Rules {
             match legacy::read(family) {
                 Ok(tables) => *self.polled.tables.of_mut(family) = tables,
                 Err(error) => {
-                    let why = format!("tables of the old iptables cannot be read: {error}");
+                    let why = format!(
+                        "tables of the old iptables cannot be read: {error} (root or CAP_DAC_READ_SEARCH lets them be read)"
+                    );
                     self.unread.of_mut(family).push(why);
                 }
             }
