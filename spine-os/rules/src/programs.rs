@@ -79,12 +79,21 @@ impl Programs {
 }
 
 /// Whether there are programs at a place; where that is refused, there may be.
+/// Whether this process is in another user namespace than the first, whose identities are all there are.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let words: Vec<&str> = map.split_whitespace().collect();
+    words != ["0", "0", "4294967295"]
+}
+
 fn has_tcx(interface: &str, place: TcAttachType) -> bool {
     match SchedClassifier::query_tcx(interface, place) {
         Ok((_, programs)) => !programs.is_empty(),
         Err(ProgramError::SyscallError(error)) => match error.io_error.raw_os_error() {
             // Kernels before 6.6 have none.
             Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => false,
+            // Nobody inside a user namespace may attach one, and whoever may from outside is not expected to.
+            Some(libc::EPERM) if in_user_namespace() => false,
             // May not ask at all, or not what a program is that is there.
             _ => true,
         },
