@@ -63,7 +63,8 @@ fn a_hundred_thousand_packets_cross_between_two_processors() {
     let sample = packet(60, 0);
     let (mut sent, mut got) = (0, 0);
     wait_until("all packets", || {
-        while sent < PACKETS && sent - got < 400 && rig.wires[0].inject(&sample) {
+        // Fewer on the way than any queue has room for, also while one of the processors is without its core.
+        while sent < PACKETS && sent - got < 128 && rig.wires[0].inject(&sample) {
             sent += 1;
         }
         while rig.wires[1].take().is_some() {
