@@ -50,8 +50,8 @@ fn an_adapter_does_not_wait_while_an_extension_is_taken_apart() {
     }
     let [here, unloaded, refused] = [&here, &unloaded, &refused].map(|times| least(times));
     println!("taken apart in {here:?}, unloaded in {unloaded:?}, refused in {refused:?}");
-    assert!(unloaded < here, "unloaded in {unloaded:?}, taken apart in {here:?}");
-    assert!(refused < here, "refused in {refused:?}, taken apart in {here:?}");
+    assert!(4 * unloaded < here, "unloaded in {unloaded:?}, taken apart in {here:?}");
+    assert!(4 * refused < here, "refused in {refused:?}, taken apart in {here:?}");
 
     // And it is given back all the same.
     let end = Instant::now() + Duration::from_secs(10);

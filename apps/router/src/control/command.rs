@@ -11,11 +11,11 @@ use crate::cli::Options;
 /// What `--help` ends with.
 const MORE: &str = "\
 EXAMPLES
-  spine-router --iface eth0 --iface eth1
-  spine-router --iface eth0 --iface eth1 --metrics 127.0.0.1:9464
+  spine-router --iface lan0 --iface wan0
+  spine-router --iface lan0 --iface wan0 --metrics 127.0.0.1:9464
   spine-router show                              whose the packets are, and why
   spine-router show routes --prefix 10.0.0.0/8
-  spine-router explain 'iif=eth1 10.1.2.3 > 10.9.8.7 tcp 443'
+  spine-router explain 'iif=lan0 10.1.2.3 > 10.9.8.7 tcp 443'
   spine-router capture -w - | wireshark -k -i -
 
 NEEDS
