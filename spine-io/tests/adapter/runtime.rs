@@ -63,7 +63,7 @@ fn a_hundred_thousand_packets_cross_between_two_processors() {
     let sample = packet(60, 0);
     let (mut sent, mut got) = (0, 0);
     wait_until("all packets", || {
-        // Fewer on the way than any queue has room for, also while one of the processors is without its core.
+        // With 400 on the way some are lost where both cores are busy with something else (3 of 6 runs): why is not known yet.
         while sent < PACKETS && sent - got < 128 && rig.wires[0].inject(&sample) {
             sent += 1;
         }
